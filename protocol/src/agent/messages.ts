@@ -1,0 +1,218 @@
+/** All that controller and agent say to each other, but for the frames of a stream (`stream.ts`).
+ *
+ *   GET  /ca.pem                                        anyone; the agent checks it against its token's fingerprint
+ *   POST /v1/nodes/join                                 JoinRequest → JoinResponse; Bearer = secret of the join token
+ *   GET  /v1/nodes/{id}/assignments?revision=N&wait=30s 200 Assignments when newer than N, 204 when the wait is over
+ *   POST /v1/nodes/{id}/reports                         Report → ReportResponse; every report is also a beat
+ *   GET  /v1/nodes/{id}/streams/{streamId}              101, `Upgrade: strata-stream`: frames of one logs or exec
+ *
+ * Everything after the join carries the node's credential as a Bearer token. The same credential pulls from /v2/. */
+import { z } from "zod";
+
+import { Labels, Name } from "../names.ts";
+import { DigestText } from "../oci/image.ts";
+import { processStates } from "./process-state.ts";
+
+export const PROTOCOL_VERSION = 1;
+
+/** What a node has in all, for placement. */
+export const Capacity = z.object({
+  cpuMillis: z.int().positive(),
+  memoryBytes: z.int().positive(),
+  pids: z.int().positive(),
+});
+export type Capacity = z.infer<typeof Capacity>;
+
+export const JoinRequest = z.object({
+  protocolVersion: z.int(),
+  /** Wanted name; the controller adds digits if another node has it. */
+  name: Name,
+  /** An earlier identity, when the same agent joins again after its credential was lost. */
+  machineId: z.string().max(128),
+  os: z.literal("linux"),
+  architecture: z.enum(["amd64", "arm64"]),
+  kernel: z.string().max(256),
+  agentVersion: z.string().max(64),
+  /** Where other nodes and clients reach the ports that this node publishes. */
+  address: z.string().max(255),
+  capacity: Capacity,
+  labels: Labels.default({}),
+});
+export type JoinRequest = z.infer<typeof JoinRequest>;
+
+export const JoinResponse = z.object({
+  nodeId: z.string(),
+  name: z.string(),
+  partition: z.string(),
+  /** Bearer token of this node from now on. Given out once. */
+  credential: z.string(),
+  epoch: z.string(),
+  beatIntervalMs: z.int().positive(),
+});
+export type JoinResponse = z.infer<typeof JoinResponse>;
+
+export const Port = z.object({
+  name: Name,
+  containerPort: z.int().min(1).max(65535),
+  protocol: z.enum(["tcp", "udp"]).default("tcp"),
+  /** Wanted port on the node; left out, the agent takes a free one of its range. */
+  hostPort: z.int().min(1).max(65535).optional(),
+});
+export type Port = z.infer<typeof Port>;
+
+/** How the agent finds out that a process is ready. Without one it is ready when it runs. */
+export const HealthProbe = z.object({
+  kind: z.enum(["http", "tcp"]),
+  /** Container port. */
+  port: z.int().min(1).max(65535),
+  /** For http: 2xx and 3xx count as healthy. */
+  path: z.string().startsWith("/").max(1024).default("/"),
+  intervalMs: z.int().min(100).default(2000),
+  timeoutMs: z.int().min(10).default(1000),
+  /** Failures in a row until a ready process is no longer ready. */
+  failureThreshold: z.int().min(1).default(3),
+});
+export type HealthProbe = z.infer<typeof HealthProbe>;
+
+export const Limits = z.object({
+  memoryMaxBytes: z.int().positive(),
+  cpuMaxMillis: z.int().positive(),
+  pidsMax: z.int().positive(),
+});
+export type Limits = z.infer<typeof Limits>;
+
+/** One line of text without line breaks or NUL: it reaches an LXC configuration or a process environment. */
+const Line = z
+  .string()
+  .max(32_768)
+  // oxlint-disable-next-line no-control-regex -- these are exactly the characters to refuse
+  .regex(/^[^\u0000\n\r]*$/, "line breaks and NUL are not allowed");
+
+export const EnvName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_.-]*$/, "not a name of an environment variable");
+export const Env = z.record(EnvName, Line);
+export const Argv = z.array(Line).max(1024);
+
+/** What to run. Fields left out come from the image config. */
+export const ProcessSpec = z.object({
+  tenant: Name,
+  subscription: z.string(),
+  cartridge: Name,
+  image: z.object({ repository: z.string(), digest: DigestText }),
+  /** Replaces the image's Entrypoint and Cmd both. */
+  command: Argv.optional(),
+  /** Replaces the image's Cmd. */
+  args: Argv.optional(),
+  env: Env,
+  user: Line.optional(),
+  workingDir: Line.optional(),
+  ports: z.array(Port).max(64),
+  health: HealthProbe.optional(),
+  limits: Limits,
+  stopSignal: z.string().regex(/^SIG[A-Z0-9+-]+$/).optional(),
+  stopGraceMs: z.int().nonnegative(),
+});
+export type ProcessSpec = z.infer<typeof ProcessSpec>;
+
+/** The controller's wish for one process on this node. Safe to deliver twice. */
+export const Assignment = z.object({
+  id: z.string(),
+  processId: z.string(),
+  /** Of the subscription's spec. */
+  generation: z.int().nonnegative(),
+  /** Grows with every decision about this process; an agent refuses a smaller one than it has seen. */
+  fence: z.int().nonnegative(),
+  desired: z.enum(["running", "stopped"]),
+  /** RFC 3339. A process that has not begun to start by then is not started. */
+  startDeadline: z.iso.datetime(),
+  spec: ProcessSpec,
+});
+export type Assignment = z.infer<typeof Assignment>;
+
+/** Somebody wants to see logs or run a command: the agent opens a connection for it. Delivered until opened. */
+export const StreamRequest = z.discriminatedUnion("kind", [
+  z.object({
+    kind: z.literal("logs"),
+    id: z.string(),
+    processId: z.string(),
+    follow: z.boolean(),
+    /** Last lines to begin with; left out, everything that is kept. */
+    tail: z.int().nonnegative().optional(),
+  }),
+  z.object({
+    kind: z.literal("exec"),
+    id: z.string(),
+    processId: z.string(),
+    command: Argv.min(1),
+    /** Allocate a terminal. */
+    tty: z.boolean(),
+    env: Env,
+  }),
+]);
+export type StreamRequest = z.infer<typeof StreamRequest>;
+
+export const Assignments = z.object({
+  /** Changed by a restore of the controller. Destructive wishes of an unknown epoch are not carried out. */
+  epoch: z.string(),
+  revision: z.int().nonnegative(),
+  /** All of this node's assignments, not a difference: what is missing here must not run. */
+  assignments: z.array(Assignment),
+  streams: z.array(StreamRequest),
+});
+export type Assignments = z.infer<typeof Assignments>;
+
+export const ProcessMetrics = z.object({
+  /** Processor time used since the container's start. */
+  cpuUsageUs: z.int().nonnegative(),
+  /** Without page cache. */
+  memoryBytes: z.int().nonnegative(),
+  pids: z.int().nonnegative(),
+  networkRxBytes: z.int().nonnegative(),
+  networkTxBytes: z.int().nonnegative(),
+});
+export type ProcessMetrics = z.infer<typeof ProcessMetrics>;
+
+/** How the last run of a process ended. */
+export const Exit = z.object({
+  /** The application's own code; 128 + N when signal N ended it. */
+  code: z.int().min(0).max(255),
+  reason: z.enum(["exited", "signaled", "out-of-memory", "unknown"]),
+  at: z.iso.datetime(),
+});
+export type Exit = z.infer<typeof Exit>;
+
+export const ProcessReport = z.object({
+  processId: z.string(),
+  assignmentId: z.string(),
+  fence: z.int().nonnegative(),
+  state: z.enum(processStates).exclude(["pending", "suspect"]),
+  ready: z.boolean(),
+  /** Host pid of the application's first process. */
+  pid: z.int().positive().optional(),
+  startedAt: z.iso.datetime().optional(),
+  restarts: z.int().nonnegative(),
+  address: z.string().optional(),
+  ports: z.array(Port.required({ hostPort: true })),
+  lastExit: Exit.optional(),
+  /** Why it is failed or waiting; `code` is one of the agent's error codes. */
+  problem: z.object({ code: z.string(), message: z.string() }).optional(),
+  metrics: ProcessMetrics.optional(),
+});
+export type ProcessReport = z.infer<typeof ProcessReport>;
+
+export const Report = z.object({
+  epoch: z.string(),
+  /** Grows by one with each report since `bootId` began; an older one that comes late is dropped. */
+  sequence: z.int().nonnegative(),
+  /** One life of the agent program. */
+  bootId: z.string(),
+  /** Revision of the assignments that this node has taken in. */
+  revision: z.int().nonnegative(),
+  agentVersion: z.string(),
+  capacity: Capacity,
+  /** Every process that the node holds, so that the controller may compare. Ended ones until they are unassigned. */
+  processes: z.array(ProcessReport),
+});
+export type Report = z.infer<typeof Report>;
+
+export const ReportResponse = z.object({ epoch: z.string(), beatIntervalMs: z.int().positive() });
+export type ReportResponse = z.infer<typeof ReportResponse>;

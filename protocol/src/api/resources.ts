@@ -1,0 +1,316 @@
+/** The resources of the control API as people write and read them: one schema gives the types, the validation and
+ * the OpenAPI document. `…Input` is the body of a PUT; what a GET answers adds the name, times and the status. */
+import { z } from "zod";
+
+import { scopes } from "../access.ts";
+import { Argv, Capacity, Env, Exit, Port, ProcessMetrics } from "../agent/messages.ts";
+import { processStates } from "../agent/process-state.ts";
+import { Alias, Labels, Name } from "../names.ts";
+import { parseReference } from "../oci/reference.ts";
+import { DigestText } from "../oci/image.ts";
+import { Bytes, CpuMillis, DurationMs } from "../units.ts";
+
+/** Fields that every stored resource has. `revision` is its ETag: send it as `If-Match` to change only what you saw. */
+const stored = {
+  revision: z.int().positive(),
+  createdAt: z.iso.datetime(),
+  updatedAt: z.iso.datetime(),
+};
+
+const ImageReference = z
+  .string()
+  .max(512)
+  .refine((text) => {
+    try {
+      parseReference(text);
+      return true;
+    } catch {
+      return false;
+    }
+  }, "write repository:tag or repository@sha256:…, without a host");
+
+export const PartitionInput = z.strictObject({
+  description: z.string().max(1024).default(""),
+  labels: Labels.default({}),
+  /** Name of the partition policy that says where its nodes come from. */
+  policy: Name.optional(),
+});
+export const Partition = z.object({
+  name: Name,
+  description: z.string(),
+  labels: Labels,
+  policy: Name.nullable(),
+  ...stored,
+  status: z.object({ nodes: z.int(), nodesReady: z.int(), processes: z.int() }),
+});
+export type Partition = z.infer<typeof Partition>;
+
+/** Level 2: how many nodes a partition has. */
+export const PartitionPolicyInput = z
+  .strictObject({
+    minNodes: z.int().min(0).max(10_000).default(0),
+    maxNodes: z.int().min(0).max(10_000).default(100),
+  })
+  .refine((policy) => policy.minNodes <= policy.maxNodes, "minNodes is above maxNodes");
+export const PartitionPolicy = z.object({
+  name: Name,
+  minNodes: z.int(),
+  maxNodes: z.int(),
+  ...stored,
+});
+export type PartitionPolicy = z.infer<typeof PartitionPolicy>;
+
+/** Level 1: how many processes a subscription has. */
+export const ScalingPolicyInput = z
+  .strictObject({
+    min: z.int().min(0).max(100_000).default(1),
+    max: z.int().min(0).max(100_000),
+  })
+  .refine((policy) => policy.min <= policy.max, "min is above max");
+export const ScalingPolicy = z.object({ name: Name, min: z.int(), max: z.int(), ...stored });
+export type ScalingPolicy = z.infer<typeof ScalingPolicy>;
+
+export const ResourcesInput = z.strictObject({
+  memory: Bytes.refine((bytes) => bytes >= 4 * 1024 * 1024, "at least 4Mi").default(256 * 1024 * 1024),
+  cpu: CpuMillis.refine((millis) => millis >= 10, "at least 10m").default(1000),
+  pids: z.int().min(8).max(4_000_000).default(512),
+});
+export const Resources = z.object({
+  /** Bytes. */
+  memory: z.int(),
+  /** Processors. */
+  cpu: z.number(),
+  pids: z.int(),
+});
+
+export const HealthInput = z.strictObject({
+  kind: z.enum(["http", "tcp"]).default("http"),
+  port: z.int().min(1).max(65535),
+  path: z.string().startsWith("/").max(1024).default("/"),
+  interval: DurationMs.default(2000),
+  timeout: DurationMs.default(1000),
+  failureThreshold: z.int().min(1).max(100).default(3),
+});
+
+/** How to run; a subscription may say it again and wins over its cartridge. */
+const running = {
+  command: Argv.optional(),
+  args: Argv.optional(),
+  env: Env.default({}),
+  user: z.string().max(256).optional(),
+  workingDir: z.string().startsWith("/").max(4096).optional(),
+  ports: z.array(Port).max(64).optional(),
+  health: HealthInput.optional(),
+  resources: ResourcesInput.optional(),
+  /** From the stop signal to the kill. */
+  stopGrace: DurationMs.refine((ms) => ms <= 3_600_000, "at most 1h").optional(),
+};
+
+export const CartridgeInput = z.strictObject({
+  description: z.string().max(1024).default(""),
+  /** `repository:tag` in the store. The digest that it names now is what runs until the next PUT. */
+  image: ImageReference,
+  /** Where its subscriptions run unless they say otherwise. */
+  partition: Name.optional(),
+  ...running,
+});
+export const Running = z.object({
+  command: z.array(z.string()).nullable(),
+  args: z.array(z.string()).nullable(),
+  env: z.record(z.string(), z.string()),
+  user: z.string().nullable(),
+  workingDir: z.string().nullable(),
+  ports: z.array(Port).nullable(),
+  health: z
+    .object({
+      kind: z.enum(["http", "tcp"]),
+      port: z.int(),
+      path: z.string(),
+      interval: z.number(),
+      timeout: z.number(),
+      failureThreshold: z.int(),
+    })
+    .nullable(),
+  resources: Resources.nullable(),
+  /** Seconds. */
+  stopGrace: z.number().nullable(),
+});
+export const Cartridge = z.object({
+  name: Name,
+  description: z.string(),
+  image: z.string(),
+  digest: DigestText,
+  partition: Name.nullable(),
+  ...Running.shape,
+  ...stored,
+});
+export type Cartridge = z.infer<typeof Cartridge>;
+
+export const SubscriptionInput = z.strictObject({
+  cartridge: Name,
+  partition: Name.optional(),
+  /** How many processes to run. Left out, it stays as it is; 1 at first. */
+  processes: z.int().min(0).max(100_000).optional(),
+  /** Bounds for `processes`. */
+  scalingPolicy: Name.optional(),
+  /** From the first missed beat of a node to a replacement of its processes. */
+  lostAfter: DurationMs.default(60_000),
+  ...running,
+});
+export const Subscription = z.object({
+  alias: Alias,
+  tenant: Name,
+  cartridge: Name,
+  partition: Name,
+  processes: z.int(),
+  scalingPolicy: Name.nullable(),
+  /** Seconds. */
+  lostAfter: z.number(),
+  ...Running.shape,
+  /** Of the spec: each change of what runs adds one, and old processes are replaced. */
+  generation: z.int(),
+  ...stored,
+  status: z.object({
+    desired: z.int(),
+    running: z.int(),
+    ready: z.int(),
+    /** Why it is not as wished, in one sentence; null when it is. */
+    message: z.string().nullable(),
+  }),
+});
+export type Subscription = z.infer<typeof Subscription>;
+
+export const ScaleInput = z.strictObject({ processes: z.int().min(0).max(100_000) });
+
+export const Process = z.object({
+  id: z.string(),
+  tenant: Name,
+  subscription: z.string(),
+  cartridge: Name,
+  image: z.string(),
+  generation: z.int(),
+  state: z.enum(processStates),
+  ready: z.boolean(),
+  node: z.string().nullable(),
+  pid: z.int().nullable(),
+  restarts: z.int(),
+  /** On the node's bridge. */
+  address: z.string().nullable(),
+  /** Where it is reached: the node's address and the published port. */
+  endpoints: z.array(z.object({ name: z.string(), protocol: z.enum(["tcp", "udp"]), url: z.string() })),
+  lastExit: Exit.nullable(),
+  /** Why it is pending, waiting or failed. */
+  reason: z.object({ code: z.string(), message: z.string() }).nullable(),
+  metrics: ProcessMetrics.nullable(),
+  createdAt: z.iso.datetime(),
+  startedAt: z.iso.datetime().nullable(),
+});
+export type Process = z.infer<typeof Process>;
+
+export const nodeStates = ["ready", "cordoned", "draining", "away"] as const;
+export const Node = z.object({
+  id: z.string(),
+  name: Name,
+  partition: Name,
+  state: z.enum(nodeStates),
+  address: z.string(),
+  architecture: z.string(),
+  kernel: z.string(),
+  agentVersion: z.string(),
+  labels: Labels,
+  capacity: Capacity,
+  /** What its processes may use at most, in the same units. */
+  allocated: z.object({ cpuMillis: z.int(), memoryBytes: z.int(), pids: z.int() }),
+  processes: z.int(),
+  lastSeenAt: z.iso.datetime().nullable(),
+  ...stored,
+});
+export type Node = z.infer<typeof Node>;
+
+export const JoinTokenInput = z.strictObject({
+  partition: Name,
+  expiresIn: DurationMs.default(3_600_000),
+  /** How many nodes may join with it. */
+  uses: z.int().min(1).max(100_000).default(1),
+});
+export const JoinTokenResource = z.object({
+  id: z.string(),
+  partition: Name,
+  usesLeft: z.int(),
+  expiresAt: z.iso.datetime(),
+  createdAt: z.iso.datetime(),
+});
+/** The only answer that ever shows the token, with the line to run on the new machine. */
+export const JoinTokenCreated = JoinTokenResource.extend({ token: z.string(), command: z.string() });
+export type JoinTokenCreated = z.infer<typeof JoinTokenCreated>;
+
+export const TokenInput = z.strictObject({
+  name: Name,
+  scope: z.enum(scopes).exclude(["agent"]),
+  tenant: Name.default("default"),
+  expiresIn: DurationMs.optional(),
+});
+export const TokenResource = z.object({
+  id: z.string(),
+  name: Name,
+  scope: z.enum(scopes),
+  tenant: Name,
+  createdAt: z.iso.datetime(),
+  expiresAt: z.iso.datetime().nullable(),
+  lastUsedAt: z.iso.datetime().nullable(),
+});
+export const TokenCreated = TokenResource.extend({ token: z.string() });
+
+export const Event = z.object({
+  id: z.int().positive(),
+  at: z.iso.datetime(),
+  /** `process.running`, `node.away`, …: kind of thing, dot, what happened. */
+  type: z.string(),
+  tenant: Name.nullable(),
+  subject: z.string(),
+  message: z.string(),
+  data: z.record(z.string(), z.unknown()),
+});
+export type Event = z.infer<typeof Event>;
+
+export const ExecInput = z.strictObject({
+  command: Argv.min(1),
+  env: Env.default({}),
+  /** Text for its standard input. */
+  stdin: z.string().max(1024 * 1024).default(""),
+  timeout: DurationMs.refine((ms) => ms <= 600_000, "at most 10m").default(60_000),
+});
+export const ExecResult = z.object({
+  exitCode: z.int(),
+  stdout: z.string(),
+  stderr: z.string(),
+  /** Output past 1 MiB a stream is dropped. */
+  truncated: z.boolean(),
+});
+
+/** One document of `POST /v1/apply`: a kind, its name, and the fields of its PUT. */
+export const applyKinds = [
+  "PartitionPolicy",
+  "ScalingPolicy",
+  "Partition",
+  "Cartridge",
+  "Subscription",
+] as const;
+export type ApplyKind = (typeof applyKinds)[number];
+export const ApplyResult = z.object({
+  results: z.array(
+    z.object({
+      kind: z.enum(applyKinds),
+      name: z.string(),
+      action: z.enum(["created", "updated", "unchanged"]),
+      /** One line for each changed field: `processes: 1 -> 3`. */
+      changes: z.array(z.string()),
+    }),
+  ),
+});
+export type ApplyResult = z.infer<typeof ApplyResult>;
+
+/** A list answer. `next` is the value for `?after=` of the next page, null on the last. */
+export function listOf<Item extends z.ZodType>(item: Item) {
+  return z.object({ items: z.array(item), next: z.string().nullable() });
+}
