@@ -24,9 +24,10 @@ const durationUnitsMs: Readonly<Record<string, number>> = {
 
 function scale(text: string | number, units: Readonly<Record<string, number>>, what: string): number {
   const match = /^(\d+(?:\.\d+)?)([A-Za-z]*)$/.exec(String(text).trim());
-  const unit = match === null ? undefined : units[match[2] ?? ""];
+  const name = match?.[2] ?? "";
+  const unit = Object.hasOwn(units, name) ? units[name] : undefined;
   if (match === null || unit === undefined) {
-    const known = Object.keys(units).filter((name) => name !== "");
+    const known = Object.keys(units).filter((known) => known !== "");
     throw new ParseError(`${JSON.stringify(text)} is not ${what}`, {
       hint: `write a number, with one of the units ${known.join(", ")} if you like`,
     });
