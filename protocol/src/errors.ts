@@ -10,7 +10,11 @@ export class CodedError<Code extends string = string> extends Error {
   constructor(
     code: Code,
     message: string,
-    options: { readonly cause?: unknown; readonly hint?: string; readonly retryable?: boolean } = {},
+    options: {
+      readonly cause?: unknown;
+      readonly hint?: string;
+      readonly retryable?: boolean;
+    } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "CodedError";

@@ -22,7 +22,11 @@ const durationUnitsMs: Readonly<Record<string, number>> = {
   d: 86_400_000,
 };
 
-function scale(text: string | number, units: Readonly<Record<string, number>>, what: string): number {
+function scale(
+  text: string | number,
+  units: Readonly<Record<string, number>>,
+  what: string,
+): number {
   const match = /^(\d+(?:\.\d+)?)([A-Za-z]*)$/.exec(String(text).trim());
   const name = match?.[2] ?? "";
   const unit = Object.hasOwn(units, name) ? units[name] : undefined;
@@ -67,12 +71,15 @@ export function formatBytes(bytes: number): string {
   return `${Math.round(value * 10) / 10}${units[unit]}`;
 }
 
-function quantity(parse: (text: string | number) => number) {
+function quantity(parse: (text: string | number) => number): z.ZodType<number, string | number> {
   return z.union([z.number(), z.string()]).transform((text, context) => {
     try {
       return parse(text);
     } catch (error) {
-      context.addIssue({ code: "custom", message: error instanceof Error ? error.message : String(error) });
+      context.addIssue({
+        code: "custom",
+        message: error instanceof Error ? error.message : String(error),
+      });
       return z.NEVER;
     }
   });

@@ -8,7 +8,11 @@ export { assert };
 const TIMEOUT_MS = 30_000;
 
 export type Test = {
-  (title: string, body: () => void | Promise<void>, options?: { readonly timeoutMs?: number }): void;
+  (
+    title: string,
+    body: () => void | Promise<void>,
+    options?: { readonly timeoutMs?: number },
+  ): void;
   /** Says in the output what was not checked, and why. Counted as skipped. */
   readonly skip: (title: string, reason: string) => void;
 };
@@ -37,7 +41,10 @@ async function withDeadline(
   timeoutMs: number,
 ): Promise<void> {
   const { promise, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new Error(`${title}: not done in ${timeoutMs} ms`)), timeoutMs);
+  const timer = setTimeout(
+    () => reject(new Error(`${title}: not done in ${timeoutMs} ms`)),
+    timeoutMs,
+  );
   try {
     await Promise.race([body(), promise]);
   } finally {

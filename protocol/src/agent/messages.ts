@@ -88,7 +88,9 @@ const Line = z
   // oxlint-disable-next-line no-control-regex -- these are exactly the characters to refuse
   .regex(/^[^\u0000\n\r]*$/, "line breaks and NUL are not allowed");
 
-export const EnvName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_.-]*$/, "not a name of an environment variable");
+export const EnvName = z
+  .string()
+  .regex(/^[A-Za-z_][A-Za-z0-9_.-]*$/, "not a name of an environment variable");
 export const Env = z.record(EnvName, Line);
 export const Argv = z.array(Line).max(1024);
 
@@ -108,7 +110,10 @@ export const ProcessSpec = z.object({
   ports: z.array(Port).max(64),
   health: HealthProbe.optional(),
   limits: Limits,
-  stopSignal: z.string().regex(/^SIG[A-Z0-9+-]+$/).optional(),
+  stopSignal: z
+    .string()
+    .regex(/^SIG[A-Z0-9+-]+$/)
+    .optional(),
   stopGraceMs: z.int().nonnegative(),
 });
 export type ProcessSpec = z.infer<typeof ProcessSpec>;

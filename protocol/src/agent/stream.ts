@@ -22,6 +22,7 @@ export type FrameType = keyof typeof frameTypes;
 export const FRAME_PAYLOAD_BYTES_MAX = 1024 * 1024;
 const HEADER_BYTES = 5;
 const names = new Map<number, FrameType>(
+  // oxlint-disable-next-line strata/cast-in-parse -- Object.entries forgets the type of its keys.
   Object.entries(frameTypes).map(([name, value]) => [value, name as FrameType] as const),
 );
 
@@ -29,7 +30,10 @@ export type Frame = { readonly type: FrameType; readonly payload: Buffer };
 export type StreamErrorCode = "FRAME_INVALID";
 export class StreamError extends CodedError<StreamErrorCode> {}
 
-export function encodeFrame(type: FrameType, payload: Buffer | string | object = Buffer.alloc(0)): Buffer {
+export function encodeFrame(
+  type: FrameType,
+  payload: Buffer | string | object = Buffer.alloc(0),
+): Buffer {
   const bytes = Buffer.isBuffer(payload)
     ? payload
     : Buffer.from(typeof payload === "string" ? payload : JSON.stringify(payload));
@@ -50,7 +54,10 @@ export function createFrameDecoder(): (chunk: Buffer) => readonly Frame[] {
       const type = names.get(pending.readUInt8(0));
       const length = pending.readUInt32BE(1);
       if (type === undefined || length > FRAME_PAYLOAD_BYTES_MAX) {
-        throw new StreamError("FRAME_INVALID", `frame of type ${pending.readUInt8(0)} and ${length} bytes`);
+        throw new StreamError(
+          "FRAME_INVALID",
+          `frame of type ${pending.readUInt8(0)} and ${length} bytes`,
+        );
       }
       if (pending.length < HEADER_BYTES + length) break;
       frames.push({ type, payload: pending.subarray(HEADER_BYTES, HEADER_BYTES + length) });

@@ -6,8 +6,8 @@ import { scopes } from "../access.ts";
 import { Argv, Capacity, Env, Exit, Port, ProcessMetrics } from "../agent/messages.ts";
 import { processStates } from "../agent/process-state.ts";
 import { Alias, Labels, Name } from "../names.ts";
-import { parseReference } from "../oci/reference.ts";
 import { DigestText } from "../oci/image.ts";
+import { parseReference } from "../oci/reference.ts";
 import { Bytes, CpuMillis, DurationMs } from "../units.ts";
 
 /** Fields that every stored resource has. `revision` is its ETag: send it as `If-Match` to change only what you saw. */
@@ -71,7 +71,9 @@ export const ScalingPolicy = z.object({ name: Name, min: z.int(), max: z.int(), 
 export type ScalingPolicy = z.infer<typeof ScalingPolicy>;
 
 export const ResourcesInput = z.strictObject({
-  memory: Bytes.refine((bytes) => bytes >= 4 * 1024 * 1024, "at least 4Mi").default(256 * 1024 * 1024),
+  memory: Bytes.refine((bytes) => bytes >= 4 * 1024 * 1024, "at least 4Mi").default(
+    256 * 1024 * 1024,
+  ),
   cpu: CpuMillis.refine((millis) => millis >= 10, "at least 10m").default(1000),
   pids: z.int().min(8).max(4_000_000).default(512),
 });
@@ -197,7 +199,9 @@ export const Process = z.object({
   /** On the node's bridge. */
   address: z.string().nullable(),
   /** Where it is reached: the node's address and the published port. */
-  endpoints: z.array(z.object({ name: z.string(), protocol: z.enum(["tcp", "udp"]), url: z.string() })),
+  endpoints: z.array(
+    z.object({ name: z.string(), protocol: z.enum(["tcp", "udp"]), url: z.string() }),
+  ),
   lastExit: Exit.nullable(),
   /** Why it is pending, waiting or failed. */
   reason: z.object({ code: z.string(), message: z.string() }).nullable(),
@@ -241,7 +245,10 @@ export const JoinTokenResource = z.object({
   createdAt: z.iso.datetime(),
 });
 /** The only answer that ever shows the token, with the line to run on the new machine. */
-export const JoinTokenCreated = JoinTokenResource.extend({ token: z.string(), command: z.string() });
+export const JoinTokenCreated = JoinTokenResource.extend({
+  token: z.string(),
+  command: z.string(),
+});
 export type JoinTokenCreated = z.infer<typeof JoinTokenCreated>;
 
 export const TokenInput = z.strictObject({
@@ -277,7 +284,10 @@ export const ExecInput = z.strictObject({
   command: Argv.min(1),
   env: Env.default({}),
   /** Text for its standard input. */
-  stdin: z.string().max(1024 * 1024).default(""),
+  stdin: z
+    .string()
+    .max(1024 * 1024)
+    .default(""),
   timeout: DurationMs.refine((ms) => ms <= 600_000, "at most 10m").default(60_000),
 });
 export const ExecResult = z.object({
@@ -311,6 +321,8 @@ export const ApplyResult = z.object({
 export type ApplyResult = z.infer<typeof ApplyResult>;
 
 /** A list answer. `next` is the value for `?after=` of the next page, null on the last. */
-export function listOf<Item extends z.ZodType>(item: Item) {
+export function listOf<Item extends z.ZodType>(
+  item: Item,
+): z.ZodObject<{ items: z.ZodArray<Item>; next: z.ZodNullable<z.ZodString> }> {
   return z.object({ items: z.array(item), next: z.string().nullable() });
 }

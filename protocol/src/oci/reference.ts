@@ -2,7 +2,8 @@ import { ParseError } from "../errors.ts";
 import { type Digest, isDigest } from "./digest.ts";
 
 /** distribution-spec v1.1, "Pulling manifests": the grammar of `<name>` and of `<reference>` as a tag. */
-const repositoryGrammar = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
+const repositoryGrammar =
+  /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
 const tagGrammar = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
 /** Many clients limit host and name together to 255. */
 export const REPOSITORY_LENGTH_MAX = 255;
