@@ -25,8 +25,7 @@ const TEST_LINES_MAX = 400;
 
 /** Words that a reader of the project cannot resolve: places and talk of one machine or one day. */
 const privateWords = /\/work\/(main|shared)|\/tmp\/brief|\bbash_jobs\b|\bas an AI\b/i;
-// The brackets keep this line from finding itself.
-const unfinished = /\b(T[O]DO|F[I]XME|X[X]X|H[A]CK)\b/;
+const unfinished = /\b(TODO|FIXME|XXX|HACK)\b/;
 const sourceCode = /\.(ts|sh|mjs)$|^scripts\/[a-z]+$|^\.ci\/run$/;
 
 const rules: readonly Rule[] = [
@@ -77,8 +76,12 @@ const rules: readonly Rule[] = [
   },
 ];
 
+/** Where these words are the subject: the rules themselves and the violations that their tests plant. */
+const seeds = /^(scripts\/tidy\/|tests\/repository\/)/;
+
 /** Everything that is wrong in one file. */
 export function tidyFile(file: SourceFile, tree: Tree): readonly Finding[] {
+  if (seeds.test(file.path)) return [];
   return rules
     .filter(({ applies }) => applies.test(file.path))
     .flatMap(({ name, find }) =>
