@@ -74,6 +74,7 @@ const domainBans: readonly Ban[] = [
 const spawners: readonly string[] = [
   "agent/src/host/**", // The one runner of lxc, nft, ip and perl.
   "agent/src/self-exec.ts", // Starts this same program as its unpacker.
+  "controller/src/providers/run-program.ts", // Programs of providers, QEMU and its tools, each with limits.
   "cli/src/cartridge/**", // Installs Debian packages into a root file system.
 ];
 
