@@ -81,8 +81,8 @@ export type VmRequest = {
   readonly labels: Readonly<Record<string, string>>;
 };
 
-export const CLIENT_TOKEN_LENGTH_MAX = 40;
-export const LABEL_COUNT_MAX = 32;
+const CLIENT_TOKEN_LENGTH_MAX = 40;
+const LABEL_COUNT_MAX = 32;
 /** More VMs than this under one controller and provider is taken for a fault. */
 export const VM_COUNT_MAX = 10_000;
 
