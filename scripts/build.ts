@@ -2,12 +2,12 @@
  * packages alone. esbuild bundles first, because bun would swap undici for a lookalike of its own; bun then adds its
  * runtime. The same inputs give the same bytes; unchanged inputs build nothing. */
 import { execFile } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, renameSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync } from "node:fs";
 import { stat, writeFile } from "node:fs/promises";
 import { basename, join, relative } from "node:path";
 import { parseArgs, promisify } from "node:util";
 
+import { hashFiles } from "./hash-files.ts";
 import { removeTree } from "./remove-tree.ts";
 import { root } from "./root.ts";
 
@@ -17,6 +17,16 @@ const run = promisify(execFile);
 const dist = join(root, "dist");
 const binaries = join(root, "agent/node_modules/.bin");
 const hostArchitecture: Architecture = process.arch === "arm64" ? "arm64" : "amd64";
+
+/** All that the result depends on: our sources, this script and the locked versions. */
+const inputPatterns: readonly string[] = [
+  "agent/src/**/*.ts",
+  "protocol/src/**/*.ts",
+  "agent/package.json",
+  "protocol/package.json",
+  "pnpm-lock.yaml",
+  "scripts/build.ts",
+];
 
 const { values } = parseArgs({ options: { arch: { type: "string", multiple: true } } });
 for (const name of values.arch ?? [hostArchitecture]) {
@@ -39,7 +49,7 @@ function requireArchitecture(name: string): Architecture {
 async function build(architecture: Architecture): Promise<void> {
   const target = join(dist, `strata-agent-linux-${architecture}`);
   const stamp = `${target}.inputs`;
-  const inputs = hashInputs();
+  const inputs = hashFiles(inputPatterns);
   const shown = relative(root, target);
   if (existsSync(target) && existsSync(stamp) && readFileSync(stamp, "utf8") === inputs) {
     console.log(`build: ${shown} is up to date`);
@@ -118,19 +128,4 @@ async function fetchBun(architecture: Architecture): Promise<string> {
     ]);
   }
   return executable;
-}
-
-/** One hash over all that the result depends on: our sources, this script and the locked versions. */
-function hashInputs(): string {
-  const paths = [
-    ...globSync(["agent/src/**/*.ts", "protocol/src/**/*.ts", "*/package.json"], { cwd: root }),
-    "pnpm-lock.yaml",
-    "scripts/build.ts",
-  ].toSorted();
-  const hash = createHash("sha256");
-  for (const path of paths) {
-    const content = readFileSync(join(root, path));
-    hash.update(`${path}\0${content.length}\0`).update(content);
-  }
-  return hash.digest("hex");
 }

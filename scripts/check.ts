@@ -2,6 +2,7 @@
  * line of summary. With paths it looks at those alone and leaves dead code out, which only shows in the whole. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { globSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { text } from "node:stream/consumers";
 
@@ -26,7 +27,14 @@ console.log(
 process.exitCode = failed.length === 0 ? 0 : 1;
 
 function planChecks(only: readonly string[]): readonly Check[] {
+  const shell = globSync(
+    ["scripts/{bench,down,env,setup,supervise,test,up}", ".ci/run", "strata"],
+    {
+      cwd: root,
+    },
+  );
   const whole: readonly Check[] = [
+    { name: "shellcheck", command: ["shellcheck", "--external-sources", ...shell] },
     { name: "knip", command: ["knip", "--no-progress", "--treat-config-hints-as-errors"] },
   ];
   return [

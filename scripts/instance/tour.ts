@@ -1,0 +1,25 @@
+import { join } from "node:path";
+
+import type { Context } from "./start-service.ts";
+
+/** What `up` prints at its end: where things are and what to try next. */
+export function describeInstance({ instance, keeper }: Context, helloUrl: string): string {
+  const { data, url, settings } = instance;
+  const isDefault = data === "/var/lib/strata";
+  const environment = isDefault ? "" : `STRATA_DATA=${data} `;
+  return `
+  hello        ${helloUrl}
+  API          ${url}   (TLS for other machines: port ${settings["STRATA_PORT"]})
+  admin token  ${join(data, "admin-token")}
+  logs         ${keeper.logCommand("controller")}
+               ${keeper.logCommand("agent")}
+
+Try:
+  token=$(cat ${join(data, "admin-token")})
+  curl ${helloUrl}
+  curl -H "Authorization: Bearer $token" ${url}/v1/subscriptions/hello
+  curl -H "Authorization: Bearer $token" -X POST -d '{"processes":3}' \\
+    -H 'Content-Type: application/json' ${url}/v1/subscriptions/hello/scale
+  curl -H "Authorization: Bearer $token" ${url}/v1/subscriptions/hello/processes
+Stop it: ${environment}scripts/down   (--purge deletes its data)`;
+}

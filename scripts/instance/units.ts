@@ -1,0 +1,40 @@
+import type { Service } from "./keeper.ts";
+
+/** The systemd unit of a service. Pure.
+ * `KillMode=process` and `Delegate=yes`: the agent's containers and their control groups outlive the agent. */
+export function renderUnit({ name, summary, command, environment, version }: Service): string {
+  const run = environment["STRATA_RUN"];
+  return [
+    "[Unit]",
+    `Description=${summary}`,
+    "Wants=network-online.target",
+    "After=network-online.target",
+    "# A crash loop is slowed down by RestartSec, and never given up.",
+    "StartLimitIntervalSec=0",
+    `X-Strata-Version=${version}`,
+    "",
+    "[Service]",
+    ...Object.entries(environment).map(([key, value]) => `Environment=${quote(`${key}=${value}`)}`),
+    ...(run === undefined ? [] : [`ExecStartPre=/bin/mkdir -p ${quoteWord(run)}`]),
+    `ExecStart=${command.map((word) => quoteWord(word)).join(" ")}`,
+    "Restart=always",
+    "RestartSec=1",
+    "LimitNOFILE=1048576",
+    ...(name === "agent" ? ["KillMode=process", "Delegate=yes", "TasksMax=infinity"] : []),
+    "",
+    "[Install]",
+    "WantedBy=multi-user.target",
+    "",
+  ].join("\n");
+}
+
+/** A word of a command line, where `$` begins a variable. */
+function quoteWord(text: string): string {
+  return quote(text).replaceAll("$", "$$$$");
+}
+
+/** Quotes hold text with spaces together; `%` begins a specifier. */
+function quote(text: string): string {
+  if (/[\n\0]/.test(text)) throw new Error("a unit's value cannot have a line break");
+  return `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("%", "%%")}"`;
+}
