@@ -1,0 +1,62 @@
+/** A folder that appears as a whole or not at all. */
+import { randomBytes } from "node:crypto";
+import * as fs from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import process from "node:process";
+
+import { getErrorCode } from "@strata/protocol/errors";
+
+import { removeTree } from "../rootfs/remove-tree.ts";
+import { LayerError } from "./errors.ts";
+
+/** Runs `fill` with an empty sibling of `directory` as the working directory, then renames that over `directory`,
+ * which must be missing or empty. After an error `directory` is as it was.
+ * @throws LayerError LAYER_WRITE_FAILED, and what `fill` throws */
+export async function fillDirectory<T>(directory: string, fill: () => Promise<T>): Promise<T> {
+  const target = requireEmpty(directory);
+  const staging = join(dirname(target), `.${basename(target).slice(0, 200)}.${randomBytes(6).toString("hex")}`);
+  const before = process.cwd();
+  makePrivateDirectory(staging);
+  try {
+    process.chdir(staging);
+    const result = await fill();
+    process.chdir(before);
+    replace(staging, target);
+    return result;
+  } catch (error) {
+    process.chdir(before);
+    await removeTree(staging);
+    throw error;
+  }
+}
+
+/** Empty, of root's own group even below a setgid folder, and closed to everybody else while it is filled. */
+export function makePrivateDirectory(path: string): void {
+  fs.mkdirSync(path, 0o700);
+  fs.chownSync(path, process.getuid?.() ?? 0, process.getgid?.() ?? 0);
+  fs.chmodSync(path, 0o700);
+}
+
+function requireEmpty(directory: string): string {
+  const wanted = resolve(directory);
+  try {
+    const target = fs.realpathSync(wanted);
+    if (fs.readdirSync(target).length === 0) return target;
+  } catch (error) {
+    const code = getErrorCode(error);
+    if (code === "ENOENT") return wanted;
+    throw new LayerError("LAYER_WRITE_FAILED", `${directory} cannot be used: ${code ?? "an error"}`, { cause: error });
+  }
+  throw new LayerError("LAYER_WRITE_FAILED", `${directory} is not empty`, { hint: "name a new or an empty folder" });
+}
+
+function replace(staging: string, target: string): void {
+  try {
+    fs.renameSync(staging, target);
+  } catch (cause) {
+    throw new LayerError("LAYER_WRITE_FAILED", `${target} cannot be replaced: ${getErrorCode(cause) ?? "an error"}`, {
+      cause,
+      hint: "name a folder that is neither a mount point nor in use",
+    });
+  }
+}
