@@ -1,0 +1,133 @@
+import { isDigest } from "@strata/protocol/oci/digest";
+import { isRepository, isTag } from "@strata/protocol/oci/reference";
+import { Hono } from "hono";
+
+import type { Authorize } from "./authorize.ts";
+import type { BlobStore } from "./blob-store.ts";
+import { createBufferPool } from "./buffer-pool.ts";
+import { dispatch, type RouteTable } from "./http/dispatch.ts";
+import type { RegistryEnv } from "./http/env.ts";
+import { answerError, toRegistryError } from "./http/errors.ts";
+import { defaultLimits, type RegistryLimits } from "./limits.ts";
+import type { RegistryLogger } from "./logger.ts";
+import type { MetadataStore, StoredManifest } from "./metadata-store.ts";
+import { createBaseRoutes } from "./routes/base.ts";
+import { createBlobRoutes } from "./routes/blobs.ts";
+import { createCatalogRoutes } from "./routes/catalog.ts";
+import { createManifestRoutes, type TagMoved } from "./routes/manifests.ts";
+import { createReferrersRoutes } from "./routes/referrers.ts";
+import { createTagRoutes } from "./routes/tags.ts";
+import { createUploadRoutes, createUploadsRoutes } from "./routes/uploads.ts";
+import { createStoredBlobs } from "./stored-blobs.ts";
+import { createUploads } from "./uploads.ts";
+
+export type RegistryOptions = {
+  readonly blobs: BlobStore;
+  readonly metadata: MetadataStore;
+  readonly authorize: Authorize;
+  /** Milliseconds since 1970. */
+  readonly clock: () => number;
+  /** Unguessable ids of letters, digits and hyphens, for uploads. */
+  readonly newId: () => string;
+  readonly logger: RegistryLogger;
+  /** Only what differs from `defaultLimits`. */
+  readonly limits?: Partial<RegistryLimits>;
+  /** Called after the move is durable, before the push is answered. Must not throw. */
+  readonly onTagMoved?: (move: TagMoved) => void;
+  /** Accept manifests whose blobs or children were not pushed [false]. */
+  readonly sparse?: boolean;
+  /** Hash whole blobs on their way out, and never complete a corrupt one [true]. */
+  readonly verifyReads?: boolean;
+};
+
+/** An OCI registry. It owns the paths `/v2` and `/v2/*`, and needs @hono/node-server's bindings with
+ * `requestTimeout: 0`; it has deadlines of its own. */
+export type Registry = {
+  readonly app: Hono<RegistryEnv>;
+  /** The manifest that a tag or digest names, or undefined. Asks no one for permission. */
+  readonly resolve: (repository: string, reference: string) => Promise<StoredManifest | undefined>;
+  /** Reads a small blob whole, such as an image's config; undefined when absent or longer than `sizeBytesMax`. */
+  readonly readBlob: (request: ReadBlob) => Promise<Buffer | undefined>;
+  /** Forgets stale uploads and files that a crash left. To be called at start, and then every few minutes. */
+  readonly sweepUploads: () => Promise<number>;
+  /** Removes blob files that a crash left without a row. To be called at start. */
+  readonly sweepBlobs: () => Promise<number>;
+  /** Closes the metadata. Requests must have ended. */
+  readonly close: () => void;
+};
+
+export type ReadBlob = {
+  readonly repository: string;
+  readonly digest: string;
+  readonly sizeBytesMax: number;
+};
+
+export function createRegistry(options: RegistryOptions): Registry {
+  const { blobs, metadata, authorize, logger } = options;
+  const limits: RegistryLimits = { ...defaultLimits, ...options.limits };
+  const buffers = createBufferPool();
+  const storedBlobs = createStoredBlobs({ blobs, metadata, buffers, logger });
+  const parts = { ...options, limits, buffers, storedBlobs };
+  const uploads = createUploads(parts);
+  const table = createRouteTable({
+    ...parts,
+    uploads,
+    onTagMoved: options.onTagMoved ?? (() => undefined),
+    sparse: options.sparse ?? false,
+    verifyReads: options.verifyReads ?? true,
+  });
+  const app = new Hono<RegistryEnv>();
+  app.on(
+    ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+    ["/v2", "/v2/*"],
+    async (context) => {
+      try {
+        return await dispatch(context, table, authorize);
+      } catch (error) {
+        return answerError(toRegistryError(error, logger));
+      }
+    },
+  );
+
+  return {
+    app,
+    resolve: async (repository, reference) =>
+      isRepository(repository) && (isDigest(reference) || isTag(reference))
+        ? metadata.findManifest(repository, reference)
+        : undefined,
+    readBlob: (request) => readBlob(options, request),
+    sweepUploads: () => uploads.sweep(),
+    sweepBlobs: () => storedBlobs.sweep(),
+    close: () => metadata.close(),
+  };
+}
+
+type TableOptions = Parameters<typeof createUploadRoutes>[0] &
+  Parameters<typeof createBlobRoutes>[0] &
+  Parameters<typeof createManifestRoutes>[0];
+
+function createRouteTable(options: TableOptions): RouteTable {
+  return {
+    base: createBaseRoutes(),
+    catalog: createCatalogRoutes(options),
+    tags: createTagRoutes(options),
+    manifest: createManifestRoutes(options),
+    referrers: createReferrersRoutes(options),
+    uploads: createUploadsRoutes(options),
+    upload: createUploadRoutes(options),
+    blob: createBlobRoutes(options),
+  };
+}
+
+async function readBlob(
+  { blobs, metadata }: RegistryOptions,
+  { repository, digest, sizeBytesMax }: ReadBlob,
+): Promise<Buffer | undefined> {
+  if (!isDigest(digest)) return undefined;
+  const sizeBytes = await metadata.findBlob(repository, digest);
+  if (sizeBytes === undefined || sizeBytes > sizeBytesMax) return undefined;
+  await using blob = await blobs.open(digest);
+  if (blob === undefined) return undefined;
+  const bytes = Buffer.alloc(sizeBytes);
+  return (await blob.read(bytes, 0)) === sizeBytes ? bytes : undefined;
+}

@@ -1,0 +1,113 @@
+import type { Digest } from "@strata/protocol/oci/digest";
+import { and, eq, sql } from "drizzle-orm";
+
+import type { BlobIndex, PutBlob, RemoveBlobResult } from "../../metadata-store.ts";
+import type { RegistryDatabase, Transaction } from "./database.ts";
+import { blobs, manifestReferences, repositories, repositoryBlobs, uploads } from "./schema.ts";
+
+export function createBlobIndex(database: RegistryDatabase): BlobIndex {
+  const findBlob = prepareFindBlob(database);
+  return {
+    findBlob: async (repository, digest) => findBlob(repository, digest),
+    hasBlob: async (digest) =>
+      database
+        .select({ digest: blobs.digest })
+        .from(blobs)
+        .where(eq(blobs.digest, digest))
+        .get() !== undefined,
+    putBlob: async (blob) => database.transaction((transaction) => putBlob(transaction, blob)),
+    mountBlob: async ({ from, repository, digest, at }) =>
+      database.transaction((transaction) => {
+        if (findBlob(from, digest) === undefined) return false;
+        linkBlob(transaction, { repository, digest, at });
+        return true;
+      }),
+    listRepositoriesWithBlob: async (digest, limit) =>
+      database
+        .select({ repository: repositoryBlobs.repository })
+        .from(repositoryBlobs)
+        .innerJoin(blobs, eq(blobs.digest, repositoryBlobs.digest))
+        .where(eq(repositoryBlobs.digest, digest))
+        .limit(limit)
+        .all()
+        .map((row) => row.repository),
+    removeBlob: async (repository, digest) =>
+      database.transaction((transaction) => removeBlob(transaction, repository, digest)),
+    forgetBlob: async (digest) => {
+      database.delete(blobs).where(eq(blobs.digest, digest)).run();
+    },
+  };
+}
+
+/** The hottest question, prepared once: how long is this blob of this repository? */
+export function prepareFindBlob(
+  database: RegistryDatabase,
+): (repository: string, digest: Digest) => number | undefined {
+  const statement = database
+    .select({ sizeBytes: blobs.sizeBytes })
+    .from(repositoryBlobs)
+    .innerJoin(blobs, eq(blobs.digest, repositoryBlobs.digest))
+    .where(
+      and(
+        eq(repositoryBlobs.repository, sql.placeholder("repository")),
+        eq(repositoryBlobs.digest, sql.placeholder("digest")),
+      ),
+    )
+    .prepare();
+  return (repository, digest) => statement.get({ repository, digest })?.sizeBytes;
+}
+
+export function putRepository(transaction: Transaction, name: string, at: number): void {
+  transaction.insert(repositories).values({ name, createdAt: at }).onConflictDoNothing().run();
+}
+
+function putBlob(transaction: Transaction, blob: PutBlob): void {
+  const { repository, digest, sizeBytes, uploadId, at } = blob;
+  transaction
+    .insert(blobs)
+    .values({ digest, sizeBytes, createdAt: at })
+    .onConflictDoUpdate({ target: blobs.digest, set: { sizeBytes } })
+    .run();
+  linkBlob(transaction, { repository, digest, at });
+  if (uploadId !== undefined) transaction.delete(uploads).where(eq(uploads.id, uploadId)).run();
+}
+
+type Link = { readonly repository: string; readonly digest: Digest; readonly at: number };
+
+function linkBlob(transaction: Transaction, { repository, digest, at }: Link): void {
+  putRepository(transaction, repository, at);
+  transaction
+    .insert(repositoryBlobs)
+    .values({ repository, digest, linkedAt: at })
+    .onConflictDoNothing()
+    .run();
+}
+
+function removeBlob(
+  transaction: Transaction,
+  repository: string,
+  digest: Digest,
+): RemoveBlobResult {
+  const referenced = transaction
+    .select({ manifest: manifestReferences.manifest })
+    .from(manifestReferences)
+    .where(
+      and(eq(manifestReferences.repository, repository), eq(manifestReferences.digest, digest)),
+    )
+    .limit(1)
+    .get();
+  const link = and(eq(repositoryBlobs.repository, repository), eq(repositoryBlobs.digest, digest));
+  const linked = transaction.select().from(repositoryBlobs).where(link).get();
+  if (linked === undefined) return "absent";
+  if (referenced !== undefined) return "referenced";
+  transaction.delete(repositoryBlobs).where(link).run();
+  const elsewhere = transaction
+    .select()
+    .from(repositoryBlobs)
+    .where(eq(repositoryBlobs.digest, digest))
+    .limit(1)
+    .get();
+  if (elsewhere !== undefined) return "unlinked";
+  transaction.delete(blobs).where(eq(blobs.digest, digest)).run();
+  return "unused";
+}

@@ -1,0 +1,65 @@
+import { readFileSync } from "node:fs";
+
+import Database from "better-sqlite3";
+import { type BetterSQLite3Database, drizzle } from "drizzle-orm/better-sqlite3";
+import { migrate } from "drizzle-orm/better-sqlite3/migrator";
+
+import { RegistryError } from "../../errors.ts";
+
+export type RegistryDatabase = BetterSQLite3Database;
+/** What a statement can run on: the database, or a transaction of it. */
+export type Transaction = Parameters<Parameters<RegistryDatabase["transaction"]>[0]>[0];
+
+const migrationsFolder = new URL("./migrations/", import.meta.url).pathname;
+const BUSY_TIMEOUT_MS = 5_000;
+
+/** Opens the database, brings it to this version's schema, and sees that a commit survives a power cut.
+ * @throws RegistryError INTERNAL when a newer version wrote it */
+export function openDatabase(path: string): {
+  readonly database: RegistryDatabase;
+  readonly close: () => void;
+} {
+  const client = new Database(path, { timeout: BUSY_TIMEOUT_MS });
+  try {
+    client.pragma("journal_mode = WAL");
+    // better-sqlite3 is built with NORMAL, which loses acknowledged commits when the power goes.
+    client.pragma("synchronous = FULL");
+    client.pragma("foreign_keys = ON");
+    const database = drizzle(client, { casing: "snake_case" });
+    refuseNewer(client, path);
+    migrate(database, { migrationsFolder });
+    return { database, close: () => client.close() };
+  } catch (error) {
+    client.close();
+    throw error;
+  }
+}
+
+function refuseNewer(client: Database.Database, path: string): void {
+  const table = client
+    .prepare("select 1 from sqlite_master where type = 'table' and name = '__drizzle_migrations'")
+    .get();
+  if (table === undefined) return;
+  const applied: unknown = client
+    .prepare("select max(created_at) from __drizzle_migrations")
+    .pluck()
+    .get();
+  if (typeof applied === "number" && applied > newestMigration()) {
+    throw new RegistryError("INTERNAL", `${path} was written by a newer version`, {
+      hint: "start the newer version again, or restore a backup made by this one",
+    });
+  }
+}
+
+function newestMigration(): number {
+  const journal: unknown = JSON.parse(
+    readFileSync(new URL("./migrations/meta/_journal.json", import.meta.url), "utf8"),
+  );
+  return parseNewest(journal);
+}
+
+function parseNewest(journal: unknown): number {
+  // drizzle-kit writes this file and it is checked in: a wrong shape is a mistake of ours.
+  const { entries } = journal as { readonly entries: readonly { readonly when: number }[] };
+  return Math.max(...entries.map((entry) => entry.when));
+}

@@ -1,0 +1,32 @@
+import { isDiskFull } from "../disk-full.ts";
+import { errorStatus, RegistryError } from "../errors.ts";
+import type { RegistryLogger } from "../logger.ts";
+import { answerJson } from "./answer.ts";
+
+/** Makes a RegistryError of anything thrown, and logs what is a fault of ours. */
+export function toRegistryError(error: unknown, logger: RegistryLogger): RegistryError {
+  if (error instanceof RegistryError) return error;
+  if (isDiskFull(error)) {
+    logger.error({ err: error }, "the disk of the store is full");
+    return new RegistryError("INSUFFICIENT_STORAGE", "the disk of the store is full", {
+      cause: error,
+      hint: "delete what is not needed or give the store more space; nothing of this push was kept",
+    });
+  }
+  logger.error({ err: error }, "request failed");
+  return new RegistryError("INTERNAL", "the registry could not do this", {
+    cause: error,
+    hint: "the registry's log has the cause",
+  });
+}
+
+/** distribution-spec v1.1, "Error Codes". */
+export function answerError(error: RegistryError): Response {
+  const { code, message, hint, headers } = error;
+  const detail = hint === undefined ? undefined : { hint };
+  return answerJson({
+    value: { errors: [{ code, message, detail }] },
+    status: errorStatus(code),
+    headers,
+  });
+}

@@ -1,0 +1,137 @@
+import type { Digest } from "@strata/protocol/oci/digest";
+
+/** Every method is one atomic step, durable when its promise resolves. Times are milliseconds since 1970, and like
+ * ids they come from the caller. Drivers throw the database's own errors (`SQLITE_FULL` when the disk is full). */
+
+/** A page of a list in byte order: entries greater than `last`, at most `limit`. */
+export type Page = { readonly last: string | undefined; readonly limit: number };
+
+export type PutBlob = {
+  readonly repository: string;
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  /** The upload that it came from is forgotten in the same step. */
+  readonly uploadId: string | undefined;
+  readonly at: number;
+};
+
+export type MountBlob = {
+  readonly from: string;
+  readonly repository: string;
+  readonly digest: Digest;
+  readonly at: number;
+};
+
+/** absent      the repository has no such blob
+ * referenced  a manifest of the repository needs it: nothing was changed
+ * unlinked    gone from this repository, others still have it
+ * unused      gone from the last repository: the bytes may go too */
+export type RemoveBlobResult = "absent" | "referenced" | "unlinked" | "unused";
+
+export type BlobIndex = {
+  /** Size of a blob that the repository has, or undefined. */
+  readonly findBlob: (repository: string, digest: Digest) => Promise<number | undefined>;
+  /** Whether the bytes are known at all, in whatever repository. */
+  readonly hasBlob: (digest: Digest) => Promise<boolean>;
+  /** Idempotent. Also brings back a forgotten blob, for all repositories that had it. */
+  readonly putBlob: (blob: PutBlob) => Promise<void>;
+  /** False, and nothing changed, when `from` does not have the blob. */
+  readonly mountBlob: (mount: MountBlob) => Promise<boolean>;
+  readonly listRepositoriesWithBlob: (digest: Digest, limit: number) => Promise<readonly string[]>;
+  readonly removeBlob: (repository: string, digest: Digest) => Promise<RemoveBlobResult>;
+  /** The bytes are lost or corrupt. Repositories keep their claim, but see no blob until it is put again. */
+  readonly forgetBlob: (digest: Digest) => Promise<void>;
+};
+
+export type UploadRecord = {
+  readonly id: string;
+  readonly repository: string;
+  readonly subject: string;
+  readonly updatedAt: number;
+};
+
+export type UploadIndex = {
+  readonly putUpload: (upload: UploadRecord) => Promise<void>;
+  readonly findUpload: (id: string) => Promise<UploadRecord | undefined>;
+  readonly touchUpload: (id: string, at: number) => Promise<void>;
+  /** Idempotent. */
+  readonly removeUpload: (id: string) => Promise<void>;
+  readonly countUploads: (subject: string) => Promise<number>;
+  /** Ids last touched before `before`. */
+  readonly listUploadsBefore: (before: number, limit: number) => Promise<readonly string[]>;
+};
+
+export type ManifestDescriptor = {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly sizeBytes: number;
+};
+export type StoredManifest = ManifestDescriptor & { readonly body: Buffer };
+
+/** Something that a manifest names: a blob of its repository, another manifest of it, or either. */
+export type ManifestReference = {
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  readonly kind: "blob" | "manifest";
+  /** Whether the push is refused when it is absent. */
+  readonly required: boolean;
+};
+
+export type PutManifest = StoredManifest & {
+  readonly repository: string;
+  readonly references: readonly ManifestReference[];
+  readonly subject: Digest | undefined;
+  readonly artifactType: string | undefined;
+  /** The entry for the referrers list, as JSON; undefined when there is no subject. */
+  readonly referrer: string | undefined;
+  readonly tags: readonly string[];
+  readonly at: number;
+};
+
+/** What a tag pointed at before; undefined when it is new. */
+export type TagMove = { readonly tag: string; readonly previous: Digest | undefined };
+
+export type PutManifestResult =
+  | { readonly kind: "stored"; readonly moves: readonly TagMove[] }
+  /** Nothing was changed: required references are absent, or have another size than the manifest says. */
+  | { readonly kind: "missing"; readonly digests: readonly Digest[] }
+  | { readonly kind: "size-mismatch"; readonly digest: Digest; readonly storedBytes: number };
+
+export type ReferrersQuery = Page & {
+  readonly repository: string;
+  readonly subject: Digest;
+  readonly artifactType: string | undefined;
+};
+
+export type ManifestIndex = {
+  /** `reference` is a tag or a digest; the grammar keeps them apart. */
+  readonly findManifest: (
+    repository: string,
+    reference: string,
+  ) => Promise<StoredManifest | undefined>;
+  /** As `findManifest`, without reading the body. */
+  readonly findManifestDescriptor: (
+    repository: string,
+    reference: string,
+  ) => Promise<ManifestDescriptor | undefined>;
+  readonly putManifest: (manifest: PutManifest) => Promise<PutManifestResult>;
+  /** Removes the manifest and its tags, and gives the tags; undefined when there was no such manifest. */
+  readonly removeManifest: (
+    repository: string,
+    digest: Digest,
+  ) => Promise<readonly string[] | undefined>;
+  /** Gives what the tag pointed at; undefined when there was none. */
+  readonly removeTag: (repository: string, tag: string) => Promise<Digest | undefined>;
+  /** Undefined when nothing was ever pushed to the repository. */
+  readonly listTags: (repository: string, page: Page) => Promise<readonly string[] | undefined>;
+  /** Entries in the order of their digests, as JSON. Empty for whatever is unknown. */
+  readonly listReferrers: (
+    query: ReferrersQuery,
+  ) => Promise<readonly { readonly digest: Digest; readonly referrer: string }[]>;
+  readonly listRepositories: (page: Page) => Promise<readonly string[]>;
+};
+
+/** What exists, under which name, and who is uploading. Drivers pass `tests/contract/metadata-store.ts`. */
+export type MetadataStore = BlobIndex &
+  UploadIndex &
+  ManifestIndex & { readonly close: () => void };

@@ -1,0 +1,89 @@
+import type { OpenUpload } from "./blob-store.ts";
+import { RegistryError } from "./errors.ts";
+import type { ByteRange } from "./http/range.ts";
+import type { RequestBody } from "./http/request-body.ts";
+import type { RunningHash } from "./running-hash.ts";
+
+/** Bytes gathered for one write: the next batch is hashed while this one goes to disk. */
+const BATCH_BYTES = 1024 * 1024;
+
+/** Part of a blob, on its way in. */
+export type Chunk = {
+  readonly body: RequestBody;
+  /** Where the client says that it belongs. */
+  readonly range: ByteRange | undefined;
+};
+
+export type ReceiveOptions = {
+  readonly chunk: Chunk;
+  /** Must have hashed what is stored so far. */
+  readonly hash: RunningHash;
+  readonly blobSizeBytesMax: number;
+};
+
+/** Appends a chunk to the upload and to the hash. When the client hangs up or falls silent, what came is kept; when
+ * the chunk is longer or shorter than it said, none of it is.
+ * @throws RegistryError SIZE_INVALID, BLOB_TOO_LARGE, and those of the body */
+export async function receive(upload: OpenUpload, options: ReceiveOptions): Promise<void> {
+  const { chunk, hash, blobSizeBytesMax } = options;
+  const start = upload.sizeBytes;
+  const declared = declaredBytes(chunk);
+  const sizeMax = Math.min(start + (declared ?? Infinity), blobSizeBytesMax);
+  if (start + (declared ?? 0) > blobSizeBytesMax) throw tooLarge(blobSizeBytesMax);
+  const complete = await appendBody(upload, { body: chunk.body, hash, sizeMax });
+  if (complete && (declared === undefined || upload.sizeBytes === start + declared)) return;
+  await upload.truncate(start);
+  if (declared === undefined) throw tooLarge(blobSizeBytesMax);
+  throw new RegistryError(
+    "SIZE_INVALID",
+    `the chunk has not the ${declared} bytes that it declared`,
+  );
+}
+
+/** @throws RegistryError SIZE_INVALID when Content-Range and Content-Length disagree */
+function declaredBytes({ body, range }: Chunk): number | undefined {
+  if (range === undefined) return body.lengthBytes;
+  const ranged = range.end - range.start + 1;
+  if (body.lengthBytes === undefined || body.lengthBytes === ranged) return ranged;
+  throw new RegistryError(
+    "SIZE_INVALID",
+    `Content-Range has ${ranged} bytes but Content-Length ${body.lengthBytes}`,
+  );
+}
+
+type AppendOptions = {
+  readonly body: RequestBody;
+  readonly hash: RunningHash;
+  readonly sizeMax: number;
+};
+
+/** False when the body goes on behind `sizeMax`; then it is not read to its end. */
+async function appendBody(upload: OpenUpload, options: AppendOptions): Promise<boolean> {
+  const { body, hash, sizeMax } = options;
+  let batch: Buffer[] = [];
+  let batchBytes = 0;
+  let writing = Promise.resolve();
+  try {
+    for await (const bytes of body.chunks) {
+      if (hash.hashedBytes() + bytes.length > sizeMax) return false;
+      hash.update(bytes);
+      batch.push(bytes);
+      batchBytes += bytes.length;
+      if (batchBytes < BATCH_BYTES) continue;
+      await writing;
+      writing = upload.append(batch);
+      // Its failure is met by the next await; until then it must not count as unhandled.
+      writing.catch(() => undefined);
+      batch = [];
+      batchBytes = 0;
+    }
+  } finally {
+    await writing;
+    await upload.append(batch);
+  }
+  return true;
+}
+
+function tooLarge(blobSizeBytesMax: number): RegistryError {
+  return new RegistryError("BLOB_TOO_LARGE", `a blob has at most ${blobSizeBytesMax} bytes`);
+}

@@ -1,0 +1,86 @@
+import { type Digest, digestAlgorithm } from "@strata/protocol/oci/digest";
+
+import type { BlobStore } from "./blob-store.ts";
+import type { BufferPool } from "./buffer-pool.ts";
+import { createKeyedLock } from "./keyed-lock.ts";
+import type { RegistryLogger } from "./logger.ts";
+import type { MetadataStore, PutBlob, RemoveBlobResult } from "./metadata-store.ts";
+import { hashStored } from "./running-hash.ts";
+
+/** Keeps bytes and metadata in step. Bytes come first and go last, and what concerns one digest happens one after
+ * the other; so a row never stands without its bytes, and a crash leaves at worst bytes without a row. */
+export type StoredBlobs = {
+  /** Makes the verified upload `from` the blob. False when the upload is gone. */
+  readonly commit: (from: string, blob: PutBlob) => Promise<boolean>;
+  readonly remove: (repository: string, digest: Digest) => Promise<RemoveBlobResult>;
+  /** Looks again at a blob that was found missing, short or altered, and takes it out of service if it is. A client
+   * that asks is then told to push it, and the push brings it back. */
+  readonly distrust: (digest: Digest) => Promise<void>;
+  /** Removes bytes that a crash left without a row; gives their number. */
+  readonly sweep: () => Promise<number>;
+};
+
+export type StoredBlobsOptions = {
+  readonly blobs: BlobStore;
+  readonly metadata: MetadataStore;
+  readonly buffers: BufferPool;
+  readonly logger: RegistryLogger;
+};
+
+export function createStoredBlobs(options: StoredBlobsOptions): StoredBlobs {
+  const { blobs, metadata, logger } = options;
+  const lock = createKeyedLock();
+  const dropIfUnknown = async (digest: Digest): Promise<boolean> => {
+    if (await metadata.hasBlob(digest)) return false;
+    await blobs.delete(digest);
+    return true;
+  };
+
+  return {
+    commit: (from, blob) =>
+      lock(blob.digest, async () => {
+        if (!(await blobs.commitUpload(from, blob.digest))) return false;
+        try {
+          await metadata.putBlob(blob);
+        } catch (error) {
+          await dropIfUnknown(blob.digest).catch((cause: unknown) =>
+            logger.warn(
+              { err: cause, digest: blob.digest },
+              "bytes without a row wait for the sweep",
+            ),
+          );
+          throw error;
+        }
+        return true;
+      }),
+    remove: (repository, digest) =>
+      lock(digest, async () => {
+        const result = await metadata.removeBlob(repository, digest);
+        if (result === "unused") await blobs.delete(digest);
+        return result;
+      }),
+    distrust: (digest) =>
+      lock(digest, async () => {
+        if (await isSound(options, digest)) return;
+        await metadata.forgetBlob(digest);
+        await blobs.quarantine(digest);
+        logger.error({ digest }, "blob lost or corrupt: quarantined until it is pushed again");
+      }),
+    sweep: async () => {
+      let swept = 0;
+      for await (const digest of blobs.listBlobs()) {
+        if (await metadata.hasBlob(digest)) continue;
+        // A push may be between its rename and its row: look again when it is done.
+        if (await lock(digest, () => dropIfUnknown(digest))) swept += 1;
+      }
+      return swept;
+    },
+  };
+}
+
+async function isSound({ blobs, buffers }: StoredBlobsOptions, digest: Digest): Promise<boolean> {
+  await using blob = await blobs.open(digest);
+  if (blob === undefined) return false;
+  const hash = await hashStored(blob, digestAlgorithm(digest), buffers);
+  return hash.digest() === digest;
+}
