@@ -16,7 +16,12 @@ const WINDOW_POINTS_MAX = 600;
 const Count = z.int().min(0).max(100_000);
 
 /** A codec, so that a stored policy can be shown as it was written. */
-function quantity(parse: (text: string | number) => number, write: (value: number) => string) {
+type Quantity = z.ZodCodec<z.ZodUnion<readonly [z.ZodNumber, z.ZodString]>, z.ZodInt>;
+
+function quantity(
+  parse: (text: string | number) => number,
+  write: (value: number) => string,
+): Quantity {
   return z.codec(z.union([z.number(), z.string().max(64)]), z.int(), {
     decode: (text, context) => {
       try {
@@ -37,7 +42,7 @@ const Duration = quantity(parseDurationMs, (ms) =>
 const Bytes = quantity(parseBytes, String);
 const CpuMillis = quantity(parseCpuMillis, (millis) => `${millis}m`);
 
-function duration(minMs: number, maxMs: number) {
+function duration(minMs: number, maxMs: number): Quantity {
   return Duration.refine(
     (ms) => ms >= minMs && ms <= maxMs,
     `between ${minMs / SECOND}s and ${maxMs / SECOND}s`,
@@ -81,18 +86,22 @@ export function metricKey(metric: Metric): string {
   return "name" in metric ? `${metric.kind}/${metric.name}` : metric.kind;
 }
 
-const rate = (processes: number, percent: number, periodMs: number) =>
-  z
-    .strictObject({
-      processes: Count.default(processes),
-      percent: z.number().min(0).max(10_000).default(percent),
-      period: duration(SECOND, HOUR).default(periodMs),
-    })
-    .refine(
-      ({ processes: count, percent: share }) => count > 0 || share > 0,
-      "nothing could ever move",
-    )
-    .prefault({});
+const change = z.number().min(0).max(10_000);
+const period = duration(SECOND, HOUR);
+const GrowRate = z
+  .strictObject({
+    processes: Count.default(4),
+    percent: change.default(100),
+    period: period.default(15 * SECOND),
+  })
+  .refine(canMove, "nothing could ever grow");
+const ShrinkRate = z
+  .strictObject({
+    processes: Count.default(1),
+    percent: change.default(10),
+    period: period.default(60 * SECOND),
+  })
+  .refine(canMove, "nothing could ever shrink");
 
 /** Level 1: how many processes a subscription has. Without metrics it only bounds the hand-set number. */
 export const ScalingPolicyInput = z
@@ -162,7 +171,7 @@ export const ScalingPolicyInput = z
       .prefault({}),
     /** At most `processes` or `percent`, whichever is more, in any `period`. */
     rates: z
-      .strictObject({ grow: rate(4, 100, 15 * SECOND), shrink: rate(1, 10, 60 * SECOND) })
+      .strictObject({ grow: GrowRate.prefault({}), shrink: ShrinkRate.prefault({}) })
       .prefault({}),
     /** A change that is not done by then no longer holds others up. */
     actionTimeout: duration(SECOND, DAY).default(5 * MINUTE),
@@ -191,7 +200,7 @@ export const ProviderChoiceInput = z.strictObject({
 });
 export type ProviderChoice = z.output<typeof ProviderChoiceInput>;
 
-const percent = (value: number) => z.number().min(0).max(100).default(value);
+const percent = z.number().min(0).max(100);
 const apart = z.enum(["none", "prefer", "require"]).default("none");
 
 /** Level 2: how many nodes a partition has, and where they come from. */
@@ -239,20 +248,20 @@ export const PartitionPolicyInput = z
       .strictObject({
         emptyAfter: duration(0, DAY).default(60 * SECOND),
         /** Per cent allocated, of whichever resource is allocated most. */
-        below: percent(50),
+        below: percent.default(50),
         belowAfter: duration(0, DAY).default(10 * MINUTE),
         afterAdd: duration(0, DAY).default(10 * MINUTE),
-        percentAtOnce: percent(10),
+        percentAtOnce: percent.default(10),
         nonEmptyAtOnce: z.int().min(0).max(100).default(1),
       })
       .prefault({}),
     breakers: z
       .strictObject({
         /** More than this share and more than that many nodes away: touch nothing. */
-        freezePercent: percent(45),
+        freezePercent: percent.default(45),
         freezeNodes: z.int().min(0).max(10_000).default(3),
         /** Lost nodes are deleted for good only while no larger share is unhealthy. */
-        replacePercent: percent(20),
+        replacePercent: percent.default(20),
         replaceAfter: duration(0, DAY).default(10 * MINUTE),
       })
       .prefault({}),
@@ -286,6 +295,10 @@ export function choiceKey(choice: Pick<ProviderChoice, "provider" | "flavor" | "
   return [choice.provider, choice.flavor, ...(choice.zone === undefined ? [] : [choice.zone])].join(
     "/",
   );
+}
+
+function canMove(rate: { readonly processes: number; readonly percent: number }): boolean {
+  return rate.processes > 0 || rate.percent > 0;
 }
 
 type Fault = { readonly path: readonly (string | number)[]; readonly message: string };

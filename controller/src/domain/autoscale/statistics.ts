@@ -1,0 +1,36 @@
+/** Small robust statistics that both scalers use. */
+
+/** Quotients such as 0.30000000000000004 must not need one process more. */
+const ROUNDING = 1e-9;
+
+/** Rounds up, but forgives what only floating point has added. */
+export function ceilCount(value: number): number {
+  return Math.max(0, Math.ceil(value - ROUNDING));
+}
+
+/** The nearest-rank percentile (0 to 1), or undefined for no values. */
+export function percentile(values: readonly number[], share: number): number | undefined {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
+}
+
+export type TimedValue = { readonly at: number; readonly value: number };
+
+/** Theil–Sen slope per second: the median over all pairs, so that single outliers do not turn it.
+ * Quadratic; callers pass at most a few dozen points. */
+export function robustSlope(points: readonly TimedValue[]): number {
+  const slopes: number[] = [];
+  for (let j = 1; j < points.length; j += 1) {
+    const later = points[j];
+    for (let i = 0; i < j; i += 1) {
+      const earlier = points[i];
+      if (later === undefined || earlier === undefined || later.at === earlier.at) continue;
+      slopes.push((1000 * (later.value - earlier.value)) / (later.at - earlier.at));
+    }
+  }
+  if (slopes.length === 0) return 0;
+  const sorted = Float64Array.from(slopes).sort();
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle] ?? 0;
+  return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? upper)) / 2;
+}
