@@ -48,7 +48,7 @@ vm() { # HOST: the lease as a VM of the protocol
   if [ "$(jq -r .started "$POOL_STATE/leases/$1")" = true ]; then
     if $connect "$1" true </dev/null >/dev/null 2>&1; then state=running; else state=stopped; fi
   fi
-  jq --arg state "$state" 'del(.started) + {state: $state, addresses: [.id]}' "$POOL_STATE/leases/$1"
+  jq --arg state "$state" 'del(.started) + {state: $state}' "$POOL_STATE/leases/$1"
 }
 
 create() {

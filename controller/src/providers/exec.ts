@@ -90,7 +90,6 @@ const AnsweredVm = z.object({
   labels: z.record(z.string(), z.string()).default({}),
   state: z.enum(vmStates),
   message: z.string().max(4096).optional(),
-  addresses: z.array(z.string()).default([]),
 });
 type AnsweredVm = z.infer<typeof AnsweredVm>;
 
@@ -194,7 +193,7 @@ function toQuestion({ firstBoot, ...request }: VmRequest): Readonly<Record<strin
 }
 
 function toVm(answered: AnsweredVm): Vm {
-  const { id, clientToken, partition, labels, state, message, addresses } = answered;
-  const vm = { id: parseVmId(id), clientToken, partition, labels, state, addresses };
+  const { id, clientToken, partition, labels, state, message } = answered;
+  const vm = { id: parseVmId(id), clientToken, partition, labels, state };
   return message === undefined ? vm : { ...vm, message };
 }

@@ -115,7 +115,7 @@ export function createFakeCloud(options: FakeCloudOptions): FakeCloud {
 
 function toVm(id: VmId, vm: FakeVm, nowMs: number): Vm {
   const { clientToken, partition, labels } = vm.request;
-  return { id, clientToken, partition, labels, state: stateOf(vm, nowMs), addresses: [] };
+  return { id, clientToken, partition, labels, state: stateOf(vm, nowMs) };
 }
 
 function stateOf(vm: FakeVm, nowMs: number): VmState {

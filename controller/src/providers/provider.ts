@@ -53,8 +53,6 @@ export type Vm = {
   readonly state: VmState;
   /** What the provider says about the state, for people. */
   readonly message?: string;
-  /** Those that the provider knows of; the agent reports its own. */
-  readonly addresses: readonly string[];
 };
 
 /** A size of VM that a provider sells. */
