@@ -36,7 +36,7 @@ export async function collectFiles(
   for (const step of steps) {
     for (const entry of await readStep(step, options)) byPath.set(entry.path, entry);
   }
-  for (const path of [...byPath.keys()]) {
+  for (const path of byPath.keys()) {
     for (const parent of parentsOf(path)) {
       const known = byPath.get(parent) ?? options.below.get(parent) ?? aFolder(parent, 0o755);
       if (known.type !== "directory") throw leadsThrough(path, known);

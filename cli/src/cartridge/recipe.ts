@@ -14,10 +14,14 @@ const RECIPE_BYTES_MAX = 1024 * 1024;
 const InnerPath = z
   .string()
   .max(4096)
-  .regex(
-    /^\/(?!\.{1,2}(?:\/|$))[^/\u0000]+(?:\/(?!\.{1,2}(?:\/|$))[^/\u0000]+)*$/,
-    "write an absolute path without . and ..",
+  .refine(isInnerPath, "write an absolute path without . and ..");
+
+function isInnerPath(text: string): boolean {
+  const [root, ...names] = text.split("/");
+  return (
+    root === "" && names.every((name) => !["", ".", ".."].includes(name) && !name.includes("\0"))
   );
+}
 
 const owned = {
   /** Numeric `user:group`. */

@@ -1,0 +1,33 @@
+import type { Context } from "./context.ts";
+import type { Options } from "./options.ts";
+
+/** One command as data: what the parser, the help and the completions know of it. Its code is loaded when it runs,
+ * so that a command pays at its start for nothing that it does not use. */
+export type CommandSpec = {
+  /** Name and arguments: `get <kind> [name]`. */
+  readonly syntax: string;
+  readonly summary: string;
+  readonly options?: readonly OptionSpec[];
+  /** Options after the first argument belong to what it names: `exec web ls -l`. */
+  readonly passesOptionsOn?: boolean;
+  /** What the first argument can be, for completions. */
+  readonly completes?: "kind" | "file" | "folder" | "shell";
+} & (
+  | { readonly load: () => Promise<CommandModule> }
+  | { readonly children: readonly CommandSpec[] }
+);
+
+export type OptionSpec = {
+  /** `-f, --file <path>` */
+  readonly flags: string;
+  readonly summary: string;
+  readonly isRepeatable?: boolean;
+};
+
+export type CommandModule = { readonly run: (invocation: Invocation) => Promise<number | void> };
+
+export type Invocation = {
+  readonly context: Context;
+  readonly args: readonly string[];
+  readonly options: Options;
+};

@@ -1,0 +1,204 @@
+/** Every command of `strata`. A new one is an entry here and a file in `commands/`. */
+import type { CommandSpec, OptionSpec } from "./command.ts";
+
+const output: OptionSpec = {
+  flags: "-o, --output <format>",
+  summary: "table, wide, json, yaml or name [table]",
+};
+const wait: OptionSpec = { flags: "--wait", summary: "return when it is done" };
+const timeout: OptionSpec = { flags: "--timeout <seconds>", summary: "give up waiting then [300]" };
+const name: OptionSpec = {
+  flags: "-t, --tag <repository:tag>",
+  summary: "name in the store [the recipe's name, tag latest]",
+};
+
+export const commands: readonly CommandSpec[] = [
+  {
+    syntax: "login [url]",
+    summary: "remember a controller and a token for it",
+    options: [
+      { flags: "--name <context>", summary: "remember it under this name [default]" },
+      { flags: "--token-file <path>", summary: "read the token from a file, - for standard input" },
+      { flags: "--ca <path>", summary: "PEM file of the controller's CA" },
+      {
+        flags: "--ca-fingerprint <hex>",
+        summary: "SHA-256 of the controller's CA, which is then fetched from it",
+      },
+    ],
+    load: () => import("./commands/login.ts"),
+  },
+  {
+    syntax: "apply",
+    summary: "create or change what files describe, all of it or nothing",
+    options: [
+      {
+        flags: "-f, --file <path>",
+        summary: "YAML or JSON documents, - for standard input",
+        isRepeatable: true,
+      },
+      { flags: "--dry-run", summary: "show what would change" },
+    ],
+    load: () => import("./commands/apply.ts"),
+  },
+  {
+    syntax: "get <kind> [name]",
+    summary: "list resources, or show one",
+    options: [output],
+    completes: "kind",
+    load: () => import("./commands/get.ts"),
+  },
+  {
+    syntax: "describe <kind> <name>",
+    summary: "show all of a resource and what happened to it lately",
+    completes: "kind",
+    load: () => import("./commands/describe.ts"),
+  },
+  {
+    syntax: "delete <kind> <name...>",
+    summary: "delete resources",
+    completes: "kind",
+    load: () => import("./commands/delete.ts"),
+  },
+  {
+    syntax: "scale <alias> <processes>",
+    summary: "set how many processes a subscription has",
+    options: [wait, timeout],
+    load: () => import("./commands/scale.ts"),
+  },
+  {
+    syntax: "restart <alias>",
+    summary: "replace the processes of a subscription one after the other",
+    options: [wait, timeout],
+    load: () => import("./commands/restart.ts"),
+  },
+  {
+    syntax: "logs <alias-or-process>",
+    summary: "show what processes wrote to standard output and error",
+    options: [
+      { flags: "-f, --follow", summary: "go on until interrupted" },
+      { flags: "--tail <lines>", summary: "begin with this many last lines [all that is kept]" },
+    ],
+    load: () => import("./commands/logs.ts"),
+  },
+  {
+    syntax: "exec <alias-or-process> <command...>",
+    summary: "run a command inside a process; ends with its exit code",
+    options: [
+      { flags: "-i, --interactive", summary: "send standard input" },
+      { flags: "-t, --tty", summary: "give the command a terminal" },
+      { flags: "-e, --env <name=value>", summary: "set a variable", isRepeatable: true },
+    ],
+    passesOptionsOn: true,
+    load: () => import("./commands/exec.ts"),
+  },
+  {
+    syntax: "cartridge",
+    summary: "build, push and list cartridges",
+    children: [
+      {
+        syntax: "build <source>",
+        summary:
+          "make an OCI image of a folder with cartridge.yaml, a root file system or an LXC image",
+        options: [
+          name,
+          {
+            flags: "-o, --output <path>",
+            summary: "write an OCI layout, or one file when it ends in .tar",
+          },
+          { flags: "--push", summary: "push it to the store" },
+          {
+            flags: "--register",
+            summary: "push it, and create or update the cartridge of its name",
+          },
+          { flags: "--compression <kind>", summary: "gzip, zstd or none [gzip]" },
+          { flags: "-q, --quiet", summary: "print the digest alone" },
+        ],
+        completes: "folder",
+        load: () => import("./commands/cartridge-build.ts"),
+      },
+      {
+        syntax: "push <layout>",
+        summary: "push an OCI layout to the store",
+        options: [
+          name,
+          { flags: "--register", summary: "create or update the cartridge of its name" },
+          { flags: "-q, --quiet", summary: "print the digest alone" },
+        ],
+        completes: "folder",
+        load: () => import("./commands/cartridge-push.ts"),
+      },
+      {
+        syntax: "ls",
+        summary: "list the repositories of the store and their tags",
+        options: [output],
+        load: () => import("./commands/cartridge-ls.ts"),
+      },
+    ],
+  },
+  {
+    syntax: "node",
+    summary: "the machines that run processes",
+    children: [
+      {
+        syntax: "ls",
+        summary: "list nodes",
+        options: [output],
+        load: () => import("./commands/node-ls.ts"),
+      },
+      {
+        syntax: "cordon <node>",
+        summary: "place no new processes on a node",
+        load: () => import("./commands/node-cordon.ts"),
+      },
+      {
+        syntax: "uncordon <node>",
+        summary: "take a node into use again; ends a drain, too",
+        load: () => import("./commands/node-uncordon.ts"),
+      },
+      {
+        syntax: "drain <node>",
+        summary: "move the processes of a node elsewhere",
+        options: [wait, timeout],
+        load: () => import("./commands/node-drain.ts"),
+      },
+      {
+        syntax: "join-token <partition>",
+        summary: "make a token for new nodes, and show the line to run on them",
+        options: [
+          { flags: "--uses <count>", summary: "how many nodes may join with it [1]" },
+          { flags: "--expires-in <duration>", summary: "like 30m or 12h [1h]" },
+          { flags: "-q, --quiet", summary: "print the token alone" },
+        ],
+        load: () => import("./commands/node-join-token.ts"),
+      },
+    ],
+  },
+  {
+    syntax: "events",
+    summary: "show what has happened",
+    options: [
+      { flags: "-f, --follow", summary: "go on until interrupted" },
+      { flags: "--tail <count>", summary: "begin with this many last events [50]" },
+      { flags: "--subject <name>", summary: "of one thing only" },
+      { flags: "-o, --output <format>", summary: "table or json, one a line [table]" },
+    ],
+    load: () => import("./commands/events.ts"),
+  },
+  {
+    syntax: "completion <shell>",
+    summary: "print the completions for bash, zsh or fish",
+    completes: "shell",
+    load: () => import("./commands/completion.ts"),
+  },
+  {
+    syntax: "version",
+    summary: "show the versions of this program and of the controller",
+    load: () => import("./commands/version.ts"),
+  },
+];
+
+/** Understood by every command. */
+export const globalOptions: readonly OptionSpec[] = [
+  { flags: "--context <name>", summary: "use this login instead of the current one" },
+  { flags: "--tenant <name>", summary: "act for this tenant; for admins" },
+];
