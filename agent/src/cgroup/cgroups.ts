@@ -1,0 +1,50 @@
+import type { Limits } from "@strata/protocol/agent/messages";
+
+import type { LxcEntry } from "../lxc/config-writer.ts";
+
+/** What a process has used since its container began. */
+export type CgroupUsage = {
+  readonly cpuUsageUs: number;
+  /** Without page cache. */
+  readonly memoryBytes: number;
+  readonly pids: number;
+};
+
+/** The control groups of one agent: `strata/<agent>/<process>/` with
+ *   box         limits, set by us, so that they and the counters outlive the container
+ *   box/c       the container itself; LXC makes and removes it
+ *   monitor     LXC's monitor
+ *   supervisor  the shell that waits for the container, out of whatever group the agent is in
+ * One implementation for v1 and one for v2. All calls are synchronous: these files never wait for a disk. */
+export type Cgroups = {
+  /** Makes the groups of a process and sets its limits. Safe to repeat; new limits hold at once. */
+  readonly prepare: (processId: string, limits: Limits) => void;
+  /** Files into which a supervisor writes its pid to move itself. */
+  readonly supervisorFiles: (processId: string) => readonly string[];
+  readonly lxcEntries: (processId: string, limits: Limits) => readonly LxcEntry[];
+  /** Undefined when the process has no groups. */
+  readonly readUsage: (processId: string) => CgroupUsage | undefined;
+  /** True when its memory limit made the kernel kill something since `prepare` first made the groups. */
+  readonly wasOutOfMemory: (processId: string) => boolean;
+  /** Host pids in the container, oldest group member first; empty when it is gone. */
+  readonly listContainerPids: (processId: string) => readonly number[];
+  /** Host pids of container, monitor and supervisor. */
+  readonly listAllPids: (processId: string) => readonly number[];
+  /** Host pids of the supervisor's shell and what it runs beside LXC. */
+  readonly listSupervisorPids: (processId: string) => readonly number[];
+  /** Removes the groups of a process. False while something still runs in them. */
+  readonly remove: (processId: string) => boolean;
+  /** Every process that has groups of this agent. */
+  readonly listProcessIds: () => readonly string[];
+  /** Removes the agent's own group; false while a process has groups in it. */
+  readonly removeOwn: () => boolean;
+};
+
+/** The kernel's period for processor quotas; the quota is a share of it. */
+export const CPU_PERIOD_US = 100_000;
+/** The kernel refuses a smaller one. */
+const CPU_QUOTA_US_MIN = 1000;
+
+export function cpuQuotaUs(cpuMaxMillis: number): number {
+  return Math.max(CPU_QUOTA_US_MIN, Math.round((cpuMaxMillis * CPU_PERIOD_US) / 1000));
+}

@@ -1,0 +1,106 @@
+import { join } from "node:path";
+
+import { AgentError } from "./errors.ts";
+import { parseSubnet, type Subnet } from "./network/subnet.ts";
+
+/** Every setting of the agent. Values come from the environment; `parseConfig` says name, default and limit of each. */
+export type AgentConfig = {
+  /** The agent's own part of STRATA_DATA. */
+  readonly dataDirectory: string;
+  /** The agent's own part of STRATA_RUN. */
+  readonly runDirectory: string;
+  readonly bridge: string;
+  readonly subnet: Subnet;
+  readonly hostPorts: PortRange;
+  readonly idBase: number;
+  readonly startsMax: number;
+  readonly startTimeoutMs: number;
+  readonly logBytesMax: number;
+  readonly logLevel: string;
+};
+
+export type PortRange = { readonly first: number; readonly last: number };
+
+/** User and group ids that one container has. */
+export const ID_RANGE_SIZE = 65_536;
+/** The kernel's limit for an interface name is 15; `v` and five digits for a container's end of the wire. */
+const BRIDGE_NAME = /^[a-z][a-z0-9-]{0,8}$/;
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** STRATA_DATA        where state is kept [/var/lib/strata]; the agent uses its folder `agent`
+ * STRATA_RUN          files that a reboot may drop [/run/strata; when STRATA_DATA is set: its folder `run`]
+ * STRATA_BRIDGE       name of the bridge and of the nft table, at most 9 characters [strata0]
+ * STRATA_SUBNET       addresses of the containers, /8 to /24; the first one is the bridge's [10.77.0.0/16]
+ * STRATA_HOST_PORTS   range of the ports that are published without a wish [20000-29999]
+ * STRATA_ID_BASE      first host user id of the containers, 65536 or more [1073741824]
+ * STRATA_STARTS_MAX   containers that start at the same time, 1 to 64 [8]
+ * STRATA_START_TIMEOUT_S  a container must run by then, 1 to 600 seconds [30]
+ * STRATA_LOG_MAX_MIB  output kept of each process, 1 to 10240 MiB [16]
+ * STRATA_LOG_LEVEL    of the agent's own log: debug, info, warn, error or silent [info]
+ * @throws AgentError CONFIG_INVALID */
+export function parseConfig(environment: Environment): AgentConfig {
+  const data = environment.STRATA_DATA ?? "/var/lib/strata";
+  const run =
+    environment.STRATA_RUN ??
+    (environment.STRATA_DATA === undefined ? "/run/strata" : join(data, "run"));
+  const config: AgentConfig = {
+    dataDirectory: parsePath("STRATA_DATA", join(data, "agent")),
+    runDirectory: parsePath("STRATA_RUN", join(run, "agent")),
+    bridge: parseText(environment, "STRATA_BRIDGE", { fallback: "strata0", grammar: BRIDGE_NAME }),
+    subnet: parseSubnet(environment.STRATA_SUBNET ?? "10.77.0.0/16"),
+    hostPorts: parsePortRange(environment.STRATA_HOST_PORTS ?? "20000-29999"),
+    idBase: parseCount(environment, "STRATA_ID_BASE", {
+      fallback: 1_073_741_824,
+      min: ID_RANGE_SIZE,
+      max: 3_000_000_000,
+    }),
+    startsMax: parseCount(environment, "STRATA_STARTS_MAX", { fallback: 8, min: 1, max: 64 }),
+    startTimeoutMs:
+      1000 * parseCount(environment, "STRATA_START_TIMEOUT_S", { fallback: 30, min: 1, max: 600 }),
+    logBytesMax:
+      1024 ** 2 *
+      parseCount(environment, "STRATA_LOG_MAX_MIB", { fallback: 16, min: 1, max: 10_240 }),
+    logLevel: parseText(environment, "STRATA_LOG_LEVEL", {
+      fallback: "info",
+      grammar: /^(debug|info|warn|error|silent)$/,
+    }),
+  };
+  return config;
+}
+
+function parsePath(name: string, path: string): string {
+  // Paths reach LXC's configuration and line-based files.
+  if (/^\/[\x21-\x7e]*$/.test(path) && path.length <= 200) return path;
+  throw invalid(name, path, "give an absolute path of at most 200 characters without spaces");
+}
+
+function parseText(
+  environment: Environment,
+  name: string,
+  { fallback, grammar }: { readonly fallback: string; readonly grammar: RegExp },
+): string {
+  const text = environment[name] ?? fallback;
+  if (grammar.test(text)) return text;
+  throw invalid(name, text, `it must match ${grammar.source}`);
+}
+
+type CountRule = { readonly fallback: number; readonly min: number; readonly max: number };
+
+function parseCount(environment: Environment, name: string, rule: CountRule): number {
+  const text = environment[name] ?? String(rule.fallback);
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value >= rule.min && value <= rule.max) return value;
+  throw invalid(name, text, `give a whole number from ${rule.min} to ${rule.max}`);
+}
+
+function parsePortRange(text: string): PortRange {
+  const match = /^(\d{1,5})-(\d{1,5})$/.exec(text);
+  const [first, last] = [Number(match?.[1]), Number(match?.[2])];
+  if (match !== null && first >= 1024 && first <= last && last <= 65_535) return { first, last };
+  throw invalid("STRATA_HOST_PORTS", text, "give FIRST-LAST within 1024-65535");
+}
+
+function invalid(name: string, text: string, hint: string): AgentError {
+  return new AgentError("CONFIG_INVALID", `${name} is ${JSON.stringify(text)}`, { hint });
+}

@@ -1,0 +1,22 @@
+/** How often a process has ended by itself in a row. Zero once it has been well for long enough. */
+export type CrashHistory = { readonly failures: number };
+
+export const noCrashes: CrashHistory = { failures: 0 };
+
+const IMMEDIATE_RESTARTS = 3;
+const FIRST_DELAY_MS = 30_000;
+const DELAY_MS_MAX = 16 * 60_000;
+/** A run of this length clears what was before it. */
+const HEALTHY_MS = 10 * 60_000;
+
+export type Restart = { readonly history: CrashHistory; readonly delayMs: number };
+
+/** Says how long to wait before the next start of a process that ran for `ranMs` and ended without being told to:
+ * three times at once, then 30 s, doubling up to 16 min. Never gives up. Pure. */
+export function planRestart({ failures }: CrashHistory, ranMs: number): Restart {
+  const count = (ranMs >= HEALTHY_MS ? 0 : failures) + 1;
+  // The exponent is bounded before the power is taken, so any count is fine.
+  const doublings = Math.min(Math.max(0, count - IMMEDIATE_RESTARTS - 1), 16);
+  const delayMs = count <= IMMEDIATE_RESTARTS ? 0 : FIRST_DELAY_MS * 2 ** doublings;
+  return { history: { failures: count }, delayMs: Math.min(delayMs, DELAY_MS_MAX) };
+}

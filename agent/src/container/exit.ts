@@ -1,0 +1,26 @@
+import type { Exit } from "@strata/protocol/agent/messages";
+
+import { formatTime } from "../clock.ts";
+
+const SIGNAL_BASE = 128;
+const SIGNALS_MAX = 64;
+const KILLED = SIGNAL_BASE + 9;
+
+export type ObservedEnd = {
+  /** Undefined when the supervisor was killed before it could note one. */
+  readonly code: number | undefined;
+  /** The memory limit was hit during the run. */
+  readonly hitMemoryLimit: boolean;
+  /** We sent the KILL ourselves. */
+  readonly wasKilled: boolean;
+  readonly atMs: number;
+};
+
+/** How a run ended, as the controller wants to know it. Pure. */
+export function describeExit({ code, hitMemoryLimit, wasKilled, atMs }: ObservedEnd): Exit {
+  const at = formatTime(atMs);
+  if (code === undefined) return { code: KILLED, reason: "unknown", at };
+  if (code === KILLED && hitMemoryLimit && !wasKilled) return { code, reason: "out-of-memory", at };
+  const isSignal = code > SIGNAL_BASE && code <= SIGNAL_BASE + SIGNALS_MAX;
+  return { code, reason: isSignal ? "signaled" : "exited", at };
+}

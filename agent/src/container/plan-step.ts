@@ -1,0 +1,55 @@
+/** What is known of a process when its next step is chosen. */
+export type StepView = {
+  /** `gone`: the controller no longer assigns it to this node. */
+  readonly wanted: "running" | "stopped" | "gone";
+  readonly isRunning: boolean;
+  /** The container that we watched has ended. */
+  readonly isOver: boolean;
+  /** What runs is not what is wanted. */
+  readonly isOutdated: boolean;
+  readonly ended: "stopped" | "failed" | undefined;
+  /** A container was started for this assignment before. */
+  readonly hasBegun: boolean;
+  readonly startDeadlineMs: number;
+  /** Not before this time, after a crash or a failed pull. */
+  readonly retryAtMs: number;
+  readonly nowMs: number;
+};
+
+export type Step =
+  | { readonly kind: "start" | "stop" | "settle" | "finish" | "forget" | "expire" | "rest" }
+  | { readonly kind: "wait"; readonly ms: number };
+
+/** The one next step of a process towards what is wanted: level-triggered, so it may be asked again at any time.
+ *
+ * start   pull, make and run a container          finish  it is stopped: give back what it held
+ * stop    end the container that runs             forget  finish, and drop all that is known of it
+ * settle  learn how it ended and plan a restart   wait, rest  nothing until then, or until something changes
+ * expire  too late to start: it has failed */
+export function planStep(view: StepView): Step {
+  if (view.isOver) return { kind: "settle" };
+  if (view.isRunning && (view.wanted !== "running" || view.isOutdated)) return { kind: "stop" };
+  switch (view.wanted) {
+    case "gone":
+      return { kind: "forget" };
+    case "stopped":
+      return { kind: view.ended === "stopped" ? "rest" : "finish" };
+    case "running":
+      return planStart(view);
+    default:
+      return view.wanted satisfies never;
+  }
+}
+
+function planStart({
+  isRunning,
+  ended,
+  hasBegun,
+  startDeadlineMs,
+  retryAtMs,
+  nowMs,
+}: StepView): Step {
+  if (isRunning || ended !== undefined) return { kind: "rest" };
+  if (!hasBegun && nowMs > startDeadlineMs) return { kind: "expire" };
+  return retryAtMs > nowMs ? { kind: "wait", ms: retryAtMs - nowMs } : { kind: "start" };
+}

@@ -1,0 +1,48 @@
+import type { ProcessMetrics, ProcessReport } from "@strata/protocol/agent/messages";
+
+import { formatTime } from "../clock.ts";
+import type { ProcessSnapshot } from "./managed-process.ts";
+
+type ReportExtras = {
+  readonly address: string | undefined;
+  readonly metrics: ProcessMetrics | undefined;
+};
+
+/** What the controller hears of a process. Pure. */
+export function describeProcess(
+  { record, activity, application, isRunning, isReady }: ProcessSnapshot,
+  { address, metrics }: ReportExtras,
+): ProcessReport {
+  const { assignment, ended, restarts, lastExit, problem, ports, run } = record;
+  return {
+    processId: assignment.processId,
+    assignmentId: assignment.id,
+    fence: assignment.fence,
+    state: describeState({ ended, activity, isRunning, problemCode: problem?.code }),
+    ready: isRunning && isReady && activity !== "draining",
+    restarts,
+    ports: ended === undefined ? ports : [],
+    ...(application && { pid: application.pid }),
+    ...(run?.startedAtMs !== undefined && { startedAt: formatTime(run.startedAtMs) }),
+    ...(address !== undefined && { address }),
+    ...(lastExit && { lastExit }),
+    ...(problem && { problem }),
+    ...(metrics && { metrics }),
+  };
+}
+
+type StateFacts = {
+  readonly ended: "stopped" | "failed" | undefined;
+  readonly activity: ProcessSnapshot["activity"];
+  readonly isRunning: boolean;
+  readonly problemCode: string | undefined;
+};
+
+function describeState(facts: StateFacts): ProcessReport["state"] {
+  const { ended, activity, isRunning, problemCode } = facts;
+  if (ended !== undefined) return ended;
+  if (activity !== undefined) return activity;
+  if (isRunning) return "running";
+  // It waits for its next try: after a crash for its start, else for what it could not get.
+  return problemCode === undefined ? "pulling" : "starting";
+}

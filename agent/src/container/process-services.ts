@@ -1,0 +1,27 @@
+import type { Logger } from "pino";
+
+import type { AgentConfig } from "../config.ts";
+import type { Network } from "../network/network.ts";
+import type { Probe } from "./health.ts";
+import type { ImageSource } from "./image-source.ts";
+import type { Resources } from "./resources.ts";
+import type { createSemaphore } from "./semaphore.ts";
+import type { StartContext } from "./start.ts";
+
+/** What all processes of a node share. */
+export type ProcessServices = {
+  readonly config: Pick<AgentConfig, "idBase">;
+  readonly start: StartContext;
+  readonly images: ImageSource;
+  readonly network: Network;
+  readonly resources: Resources;
+  /** Rule 11: starts under way at once. */
+  readonly starts: ReturnType<typeof createSemaphore>;
+  readonly probe: Probe;
+  readonly logger: Logger;
+  /** Of the kernel. */
+  readonly bootId: string;
+  /** The report of a process changed: `now` when somebody waits for it, `soon` when it may be gathered with others. */
+  readonly onChange: (urgency: "now" | "soon") => void;
+  readonly onForgotten: (processId: string) => void;
+};

@@ -1,0 +1,41 @@
+import { Assignment, Exit, Port, ProcessSpec } from "@strata/protocol/agent/messages";
+import { z } from "zod";
+
+const Identity = z.object({ pid: z.int().positive(), startTicks: z.int().nonnegative() });
+
+/** One life of a container, from just before its supervisor is started. */
+export const RunRecord = z.object({
+  /** Of the kernel; after a reboot nothing of the run is left. */
+  bootId: z.string(),
+  stopSignal: z.int().positive(),
+  /** What it was started with. */
+  spec: ProcessSpec,
+  /** Known once the application runs. */
+  startedAtMs: z.number().optional(),
+  application: Identity.optional(),
+});
+export type RunRecord = z.infer<typeof RunRecord>;
+
+/** What the agent keeps of a process on disk, so that another life of the agent can go on with it. */
+export const ProcessRecord = z.object({
+  version: z.literal(1),
+  assignment: Assignment,
+  /** Decides ids and address; given back when the process has ended for good. */
+  slot: z.int().nonnegative().optional(),
+  ports: z.array(Port.required({ hostPort: true })),
+  /** Runs that have ended and were followed by another. */
+  restarts: z.int().nonnegative(),
+  crashes: z.object({ failures: z.int().nonnegative() }),
+  /** A container was started for this assignment. */
+  begun: z.boolean(),
+  run: RunRecord.optional(),
+  lastExit: Exit.optional(),
+  /** Set when it has ended for good; nothing but a new assignment starts it again. */
+  ended: z.enum(["stopped", "failed"]).optional(),
+  problem: z.object({ code: z.string(), message: z.string() }).optional(),
+});
+export type ProcessRecord = z.infer<typeof ProcessRecord>;
+
+export function newRecord(assignment: Assignment): ProcessRecord {
+  return { version: 1, assignment, ports: [], restarts: 0, crashes: { failures: 0 }, begun: false };
+}

@@ -1,0 +1,165 @@
+import { chmodSync, chownSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+
+import type { Limits } from "@strata/protocol/agent/messages";
+
+import type { Cgroups } from "../cgroup/cgroups.ts";
+import type { Clock } from "../clock.ts";
+import { ID_RANGE_SIZE } from "../config.ts";
+import { AgentError, type AgentErrorCode } from "../errors.ts";
+import type { ProcessIdentity } from "../host/process-table.ts";
+import { renderLxcConfig } from "../lxc/config-writer.ts";
+import { containerEntries } from "../lxc/container-config.ts";
+import type { ContainerPlace } from "../network/network.ts";
+import type { AgentPaths, ProcessPaths } from "../paths.ts";
+import { supervisorShell } from "../rootfs/supervisor-script.ts";
+import { findApplication } from "./find-application.ts";
+import type { RunnableImage } from "./image-source.ts";
+import { resolvConf } from "./resolv-conf.ts";
+import type { RunPlan } from "./run-plan.ts";
+import {
+  makeRunFolder,
+  readSupervisorError,
+  startSupervisor,
+  type Supervisor,
+} from "./supervisor.ts";
+
+export type StartRequest = {
+  readonly processId: string;
+  readonly plan: RunPlan;
+  readonly image: RunnableImage;
+  readonly limits: Limits;
+  readonly idBase: number;
+  readonly place: ContainerPlace;
+};
+
+export type StartContext = {
+  readonly cgroups: Cgroups;
+  readonly clock: Clock;
+  readonly paths: AgentPaths;
+  /** An empty folder of the host that everybody may enter; the supervisor mounts there, in its own namespace. */
+  readonly mountFolder: string;
+  /** LXC names the command socket by it, so it differs from agent to agent. Exists in the supervisors' view alone. */
+  readonly lxcPath: string;
+  readonly startTimeoutMs: number;
+};
+
+/** A container whose application runs. */
+export type StartedRun = { readonly supervisor: Supervisor; readonly application: ProcessIdentity };
+
+/** Writes what the supervisor needs and starts it. Nothing of an earlier run may be left.
+ * @throws AgentError CONTAINER_CONFIG_INVALID, START_FAILED */
+export function launch(
+  context: StartContext,
+  request: StartRequest,
+  paths: ProcessPaths,
+): Supervisor {
+  const { cgroups } = context;
+  const { processId, limits, plan } = request;
+  makeRunFolder(paths);
+  makeScratch(paths.scratch, request.idBase);
+  cgroups.prepare(processId, limits);
+  writePrivate(join(paths.run, "config"), renderConfig(context, request));
+  writePrivate(join(paths.run, "argv"), plan.argv.map((word) => `${word}\0`).join(""));
+  writePrivate(join(paths.run, "hostname"), `${processId}\n`);
+  writePrivate(join(paths.run, "hosts"), renderHosts(processId, request.place.address));
+  writePrivate(join(paths.run, "resolv.conf"), resolvConf());
+  writePrivate(join(paths.run, "launch"), renderLaunch(context, request, paths));
+  const supervisor = startSupervisor(paths);
+  if (supervisor === undefined)
+    throw new AgentError("START_FAILED", "the supervisor did not start");
+  return supervisor;
+}
+
+/** Resolves when the application executes its own program.
+ * @throws AgentError with the supervisor's reason, or START_FAILED after the limit. The caller cleans up. */
+export async function waitUntilRunning(
+  { cgroups, clock, startTimeoutMs }: StartContext,
+  { processId, supervisor }: { readonly processId: string; readonly supervisor: Supervisor },
+  paths: ProcessPaths,
+): Promise<ProcessIdentity | "ended"> {
+  const deadline = clock() + startTimeoutMs;
+  const gone = supervisor.gone.then(() => true);
+  for (let waitMs = 2; clock() < deadline; waitMs = Math.min(50, waitMs * 1.1)) {
+    const application = findApplication(cgroups, processId);
+    if (application !== undefined) return application;
+    const isGone = await Promise.race([gone, delay(waitMs, false)]);
+    if (isGone) {
+      const error = readSupervisorError(paths);
+      // An application that ends faster than we look is no failed start: its exit code says how it went.
+      if (error === undefined) return "ended";
+      throw new AgentError(parseErrorCode(error.code), error.message);
+    }
+  }
+  throw new AgentError("START_FAILED", `the application did not run within ${startTimeoutMs} ms`, {
+    retryable: true,
+  });
+}
+
+function parseErrorCode(code: string): AgentErrorCode {
+  const known: readonly AgentErrorCode[] = [
+    "CONTAINER_CONFIG_INVALID",
+    "USER_UNKNOWN",
+    "ROOTFS_FAILED",
+  ];
+  return known.find((name) => name === code) ?? "START_FAILED";
+}
+
+/** The upper folder becomes the container's root folder, so it belongs to its root. */
+function makeScratch(scratch: string, idBase: number): void {
+  for (const name of ["upper", "work"]) mkdirSync(join(scratch, name), { recursive: true });
+  chmodSync(join(scratch, "upper"), 0o755);
+  chownSync(join(scratch, "upper"), idBase, idBase);
+}
+
+function renderConfig(context: StartContext, request: StartRequest): string {
+  return renderLxcConfig(
+    containerEntries({
+      hostname: request.processId,
+      rootfs: join(context.mountFolder, "rootfs"),
+      idBase: request.idBase,
+      seccompProfile: context.paths.seccompProfile,
+      env: request.plan.env,
+      workingDir: request.plan.workingDir,
+      cgroup: context.cgroups.lxcEntries(request.processId, request.limits),
+      network: request.place,
+    }),
+  );
+}
+
+function renderHosts(processId: string, address: string): string {
+  return `127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n${address} ${processId}\n`;
+}
+
+function renderLaunch(context: StartContext, request: StartRequest, paths: ProcessPaths): string {
+  const { plan, image } = request;
+  const lines: readonly (readonly [key: string, value: string | number])[] = [
+    ["name", request.processId],
+    ["id-base", request.idBase],
+    ["id-size", ID_RANGE_SIZE],
+    ["mounts", context.mountFolder],
+    ...image.layers.map(({ directory }) => ["layer", directory] as const),
+    ["upper", join(paths.scratch, "upper")],
+    ["work", join(paths.scratch, "work")],
+    ...context.cgroups.supervisorFiles(request.processId).map((path) => ["join", path] as const),
+    ...["hostname", "hosts", "resolv.conf"].map(
+      (name) => ["file", `/etc/${name} ${join(paths.run, name)}`] as const,
+    ),
+    ["user", plan.user],
+    ["working-dir", plan.workingDir],
+    ["set-home", Object.hasOwn(plan.env, "HOME") ? 0 : 1],
+    ["lxc-path", context.lxcPath],
+    ["log", paths.log],
+    ["exit", paths.exit],
+    ["shell", supervisorShell],
+  ];
+  // Line breaks were refused where each value came in; one here would be an error of ours.
+  if (lines.some(([, value]) => String(value).includes("\n")))
+    throw new Error("line break in launch");
+  return lines.map(([key, value]) => `${key} ${value}\n`).join("");
+}
+
+function writePrivate(path: string, content: string): void {
+  writeFileSync(path, content, { mode: 0o600 });
+}

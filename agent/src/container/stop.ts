@@ -1,0 +1,64 @@
+import { setTimeout as delay } from "node:timers/promises";
+
+import type { Cgroups } from "../cgroup/cgroups.ts";
+import { isAlive, type ProcessIdentity, sendSignal } from "../host/process-table.ts";
+import { findInit } from "./find-application.ts";
+import type { Supervisor } from "./supervisor.ts";
+
+const SIGKILL = 9;
+/** After a KILL the kernel takes a container down in milliseconds; a process in a broken device may take for ever. */
+const KILL_WAIT_MS = 10_000;
+const SWEEP_ATTEMPTS = 100;
+const SWEEP_WAIT_MS = 20;
+
+export type StopRequest = {
+  readonly processId: string;
+  readonly supervisor: Supervisor;
+  readonly application: ProcessIdentity | undefined;
+  readonly stopSignal: number;
+  readonly graceMs: number;
+};
+
+/** Ends a container: its stop signal, the grace period, then KILL. True when it ended by itself. */
+export async function stopContainer(cgroups: Cgroups, request: StopRequest): Promise<boolean> {
+  const { processId, supervisor, application, stopSignal, graceMs } = request;
+  // An application that has put itself into the background left lxc-init, which passes signals on.
+  const target =
+    application !== undefined && isAlive(application)
+      ? application.pid
+      : findInit(cgroups, processId);
+  if (target !== undefined) sendSignal(target, stopSignal);
+  if (await endsWithin(supervisor, graceMs)) return true;
+  killContainer(cgroups, processId);
+  await endsWithin(supervisor, KILL_WAIT_MS);
+  return false;
+}
+
+/** Kills pid 1 of the container, and with it all the others. LXC and the supervisor then end by themselves. */
+export function killContainer(cgroups: Cgroups, processId: string): void {
+  const init = findInit(cgroups, processId);
+  if (init !== undefined) sendSignal(init, SIGKILL);
+}
+
+/** Kills whatever is left of a run and removes its groups. True when nothing is left. */
+export async function sweepRun(cgroups: Cgroups, processId: string): Promise<boolean> {
+  for (let attempt = 0; attempt < SWEEP_ATTEMPTS; attempt += 1) {
+    if (cgroups.remove(processId)) return true;
+    for (const pid of cgroups.listAllPids(processId)) sendSignal(pid, SIGKILL);
+    await delay(SWEEP_WAIT_MS);
+  }
+  return false;
+}
+
+/** One timer for the whole wait, cleared when the supervisor is first. */
+async function endsWithin(supervisor: Supervisor, ms: number): Promise<boolean> {
+  const timer = new AbortController();
+  try {
+    return await Promise.race([
+      supervisor.gone.then(() => true),
+      delay(ms, false, { signal: timer.signal }),
+    ]);
+  } finally {
+    timer.abort();
+  }
+}

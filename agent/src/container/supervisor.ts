@@ -1,0 +1,88 @@
+import type { ChildProcess } from "node:child_process";
+import { closeSync, mkdirSync, openSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
+
+import type { Cgroups } from "../cgroup/cgroups.ts";
+import { readOptionalFile } from "../durable-file.ts";
+import { identifyProcess, isAlive, type ProcessIdentity } from "../host/process-table.ts";
+import { startDetached } from "../host/run-tool.ts";
+import type { ProcessPaths } from "../paths.ts";
+import { supervisorScript } from "../rootfs/supervisor-script.ts";
+
+/** The process that outlives the agent and knows how its container ends. */
+export type Supervisor = {
+  readonly identity: ProcessIdentity;
+  /** Resolves when it is gone, for whatever reason. */
+  readonly gone: Promise<void>;
+};
+
+/** How often a supervisor that another life of the agent started is looked at. */
+const ADOPTED_POLL_MS = 500;
+
+/** Starts the supervisor of a run whose folder is complete. Undefined when it died before it could be named. */
+export function startSupervisor(paths: ProcessPaths): Supervisor | undefined {
+  const logFd = openSync(`${paths.run}/supervisor.log`, "a", 0o600);
+  try {
+    const child = startDetached("/usr/bin/perl", ["-e", supervisorScript, "--", paths.run], {
+      logFd,
+    });
+    const identity = child.pid === undefined ? undefined : identifyProcess(child.pid);
+    return identity === undefined ? undefined : { identity, gone: waitForExit(child) };
+  } finally {
+    closeSync(logFd);
+  }
+}
+
+/** The supervisor of a run that another life of the agent started; undefined when it is gone. A pid alone proves
+ * nothing, but only our supervisors are in our groups. */
+export function adoptSupervisor(
+  paths: ProcessPaths,
+  cgroups: Cgroups,
+  processId: string,
+): Supervisor | undefined {
+  const pid = Number(readOptionalFile(`${paths.run}/pid`)?.trim());
+  const identity = Number.isSafeInteger(pid) && pid > 0 ? identifyProcess(pid) : undefined;
+  if (
+    identity === undefined ||
+    !isAlive(identity) ||
+    !cgroups.listSupervisorPids(processId).includes(pid)
+  ) {
+    return undefined;
+  }
+  return { identity, gone: pollUntilGone(identity) };
+}
+
+function waitForExit(child: ChildProcess): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  child.once("error", () => resolve());
+  child.once("exit", () => resolve());
+  return promise;
+}
+
+async function pollUntilGone(identity: ProcessIdentity): Promise<void> {
+  while (isAlive(identity)) await delay(ADOPTED_POLL_MS, undefined, { ref: false });
+}
+
+/** The exit code that the supervisor noted; undefined when it was killed before it could. */
+export function readExitCode(paths: ProcessPaths): number | undefined {
+  const match = /^(\d{1,3})\n$/.exec(readOptionalFile(paths.exit) ?? "");
+  return match === null ? undefined : Math.min(255, Number(match[1]));
+}
+
+export type SupervisorError = { readonly code: string; readonly message: string };
+
+/** Why the supervisor, or LXC after it, could not start the container. */
+export function readSupervisorError(paths: ProcessPaths): SupervisorError | undefined {
+  const [, code, message] = /^(\w+) (.*)/s.exec(readOptionalFile(`${paths.run}/error`) ?? "") ?? [];
+  if (code !== undefined && message !== undefined) return { code, message: message.trim() };
+  const errors = (readOptionalFile(`${paths.run}/lxc.log`) ?? "")
+    .split("\n")
+    .flatMap((line) => / ERROR .* - (.*)$/.exec(line)?.[1] ?? []);
+  return errors.length === 0
+    ? undefined
+    : { code: "START_FAILED", message: errors.slice(0, 3).join("; ") };
+}
+
+export function makeRunFolder(paths: ProcessPaths): void {
+  mkdirSync(paths.run, { recursive: true, mode: 0o700 });
+}

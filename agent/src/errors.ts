@@ -1,0 +1,26 @@
+import { CodedError } from "@strata/protocol/errors";
+
+/** Why the agent cannot do its work; the controller stores the code with the process that it concerns. */
+export type AgentErrorCode =
+  | "CONFIG_INVALID" // A setting has a value that cannot be used.
+  | "HOST_UNFIT" // This machine lacks something that containers need; `strata-agent check` lists it.
+  | "TOOL_FAILED" // A program of the distribution ended with an error.
+  | "STATE_UNREADABLE" // A file of the agent's own state does not parse.
+  | "NOT_JOINED" // There is no identity yet and no token to get one.
+  | "JOIN_REFUSED" // The controller does not take this node.
+  | "CONTROLLER_UNTRUSTED" // The controller's certificate is not the one that the join token names.
+  | "CONTROLLER_UNREACHABLE" // Connect, TLS or 5xx: worth another try.
+  | "CONTROLLER_REFUSED" // A 4xx to a message of ours.
+  | "NODE_FULL" // No free address, id range or host port.
+  | "PORT_TAKEN" // The wanted host port belongs to another process or program.
+  | "CONTAINER_CONFIG_INVALID" // A value of the image or the assignment cannot be put into a container's configuration.
+  | "COMMAND_MISSING" // Neither image nor assignment says what to run.
+  | "USER_UNKNOWN" // The image has no such user or group.
+  | "ROOTFS_FAILED" // The root file system could not be mounted or prepared.
+  | "START_FAILED" // The container did not come up.
+  | "START_DEADLINE_PASSED" // The assignment was to start earlier; too late now.
+  | "CRASHED" // The application ended; the crash policy says when it starts again.
+  | "NOT_RUNNING" // There is no running process of this id.
+  | "STREAM_FAILED"; // A stream of logs or exec broke off.
+
+export class AgentError extends CodedError<AgentErrorCode> {}

@@ -1,0 +1,86 @@
+import { ID_RANGE_SIZE } from "../config.ts";
+import type { ContainerPlace } from "../network/network.ts";
+import type { LxcEntry } from "./config-writer.ts";
+
+/** All that a container's LXC configuration says. User, group and the home directory are not here: they depend on the
+ * image's files, which the supervisor reads and hands to lxc-execute itself. */
+export type ContainerConfig = {
+  readonly hostname: string;
+  readonly rootfs: string;
+  readonly idBase: number;
+  readonly seccompProfile: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly workingDir: string;
+  readonly cgroup: readonly LxcEntry[];
+  readonly network: ContainerPlace;
+};
+
+/** What applications in the wild need of root's abilities inside their own container. Every one holds within the user
+ * namespace alone. Left out against Docker's set: mknod, audit_write, net_raw (address spoofing on the bridge). */
+const capabilities = [
+  "chown",
+  "dac_override",
+  "fowner",
+  "fsetid",
+  "kill",
+  "net_bind_service",
+  "setfcap",
+  "setgid",
+  "setpcap",
+  "setuid",
+  "sys_chroot",
+];
+
+/** Files of the kernel that tell about the host or its other containers; the same list as Docker's. */
+const maskedFiles = ["proc/kcore", "proc/keys", "proc/latency_stats", "proc/timer_list"];
+const maskedDirectories = [
+  "proc/acpi",
+  "proc/scsi",
+  "sys/firmware",
+  "sys/devices/virtual/powercap",
+];
+
+const SHM_SIZE = "64m";
+
+export function containerEntries(config: ContainerConfig): readonly LxcEntry[] {
+  const { cgroup, network, idBase } = config;
+  return [
+    ["lxc.rootfs.path", `dir:${config.rootfs}`],
+    ["lxc.uts.name", config.hostname],
+    ["lxc.idmap", `u 0 ${idBase} ${ID_RANGE_SIZE}`],
+    ["lxc.idmap", `g 0 ${idBase} ${ID_RANGE_SIZE}`],
+    ["lxc.no_new_privs", "1"],
+    ["lxc.cap.keep", capabilities.join(" ")],
+    ["lxc.seccomp.profile", config.seccompProfile],
+    ["lxc.net.0.type", "veth"],
+    ["lxc.net.0.link", network.bridge],
+    ["lxc.net.0.flags", "up"],
+    ["lxc.net.0.name", "eth0"],
+    ["lxc.net.0.veth.pair", network.hostInterface],
+    ["lxc.net.0.ipv4.address", network.addressWithPrefix],
+    ["lxc.net.0.ipv4.gateway", network.gateway],
+    ["lxc.autodev", "1"],
+    ["lxc.console.path", "none"],
+    ["lxc.tty.max", "0"],
+    ["lxc.pty.max", "1024"],
+    // The container has no CAP_SYS_ADMIN, so it cannot make any of these writable again. The cgroup files are
+    // there because runtimes such as Java size themselves by them.
+    ["lxc.mount.auto", "proc:mixed sys:ro cgroup:ro:force"],
+    [
+      "lxc.mount.entry",
+      `tmpfs dev/shm tmpfs nosuid,nodev,mode=1777,size=${SHM_SIZE},create=dir 0 0`,
+    ],
+    ...maskedFiles.map((path) => mountEntry(`/dev/null ${path} none bind,optional`)),
+    ...maskedDirectories.map((path) => mountEntry(`tmpfs ${path} tmpfs ro,size=0,optional`)),
+    ...cgroup,
+    ["lxc.init.cwd", config.workingDir],
+    ...Object.entries(config.env).map(([name, value]): LxcEntry => [
+      "lxc.environment",
+      `${name}=${value}`,
+    ]),
+  ];
+}
+
+function mountEntry(text: string): LxcEntry {
+  return ["lxc.mount.entry", `${text} 0 0`];
+}

@@ -1,0 +1,46 @@
+import { join } from "node:path";
+
+import type { AgentConfig } from "./config.ts";
+
+/** Where the agent keeps what. Data outlives a reboot; run-time files belong to one boot of the kernel. */
+export type AgentPaths = ReturnType<typeof agentPaths>;
+
+export function agentPaths({ dataDirectory, runDirectory }: AgentConfig) {
+  return {
+    data: dataDirectory,
+    run: runDirectory,
+    identity: join(dataDirectory, "identity.json"),
+    machineId: join(dataDirectory, "machine-id"),
+    /** The last assignments that were taken in. */
+    desired: join(dataDirectory, "desired.json"),
+    images: join(dataDirectory, "images"),
+    processes: join(dataDirectory, "processes"),
+    seccompProfile: join(runDirectory, "seccomp"),
+    runs: join(runDirectory, "runs"),
+  } as const;
+}
+
+/** The files of one process. Ids of processes are labels of RFC 1123, checked when an assignment is taken in. */
+export type ProcessPaths = {
+  readonly folder: string;
+  readonly record: string;
+  readonly log: string;
+  /** Upper and work folder of the overlay, new for each run. */
+  readonly scratch: string;
+  /** One run's exchange with its supervisor. */
+  readonly run: string;
+  readonly exit: string;
+};
+
+export function processPaths(paths: AgentPaths, processId: string): ProcessPaths {
+  const folder = join(paths.processes, processId);
+  const run = join(paths.runs, processId);
+  return {
+    folder,
+    record: join(folder, "record.json"),
+    log: join(folder, "log"),
+    scratch: join(folder, "scratch"),
+    run,
+    exit: join(run, "exit"),
+  };
+}

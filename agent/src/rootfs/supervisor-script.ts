@@ -1,0 +1,239 @@
+/** The program that makes a container's root file system and starts the container. It is perl, because perl-base is on
+ * every Debian and Ubuntu and can make the system calls that no runtime of ours has; it is no longer there when the
+ * container runs: it turns into the shell script below, which costs a tenth of the memory.
+ *
+ * Argument: the run's folder. In it: `launch` (lines "KEY VALUE"), `argv` (the command, each word ended by NUL).
+ * It writes there: `pid` (itself), `user` (uid, gid, home), `error` (CODE, then why) and `lxc.log`. */
+export const supervisorScript = String.raw`
+use strict;
+use warnings;
+use POSIX ();
+
+use constant {
+  CLONE_NEWNS => 0x20000, CLONE_NEWUSER => 0x10000000,
+  MS_RDONLY => 1, MS_NOSUID => 2, MS_NODEV => 4, MS_REC => 0x4000, MS_SLAVE => 0x80000,
+  OPEN_TREE => 428, MOVE_MOUNT => 429, MOUNT_SETATTR => 442,
+  AT_FDCWD => -100, AT_EMPTY_PATH => 0x1000, OPEN_TREE_CLONE => 1, OPEN_TREE_CLOEXEC => 0x80000, MOVE_MOUNT_F_EMPTY_PATH => 4,
+  MOUNT_ATTR_RDONLY => 1, MOUNT_ATTR_NODEV => 4, MOUNT_ATTR_IDMAP => 0x100000,
+  PASSWD_BYTES_MAX => 1024 * 1024,
+};
+my %numbers = (
+  x86_64 => { mount => 165, unshare => 272 },
+  aarch64 => { mount => 40, unshare => 97 },
+);
+
+my ($folder) = @ARGV;
+my $code = "ROOTFS_FAILED";
+
+# The agent reads why from the file "error"; a kill leaves none. The tenant side no longer sees that file and tells
+# its parent.
+my $tell;
+sub fail {
+  my ($why) = @_;
+  chomp $why;
+  if (defined $tell) { syswrite($tell, "! $code $why"); }
+  elsif (open(my $file, ">", "$folder/error")) { print $file "$code $why\n"; close $file; }
+  POSIX::_exit(1);
+}
+$SIG{__DIE__} = sub { fail($_[0]) };
+
+my $number = $numbers{(POSIX::uname())[4]} or die "this processor is not supported\n";
+
+sub call {
+  my ($what, @arguments) = @_;
+  my $result = syscall($arguments[0], @arguments[1 .. $#arguments]);
+  die "$what: $!\n" if $result == -1;
+  return $result;
+}
+
+# The kernel reads strings through pointers, so each has to be a variable of its own.
+sub mount_at {
+  my ($source, $target, $type, $flags, $options) = @_;
+  call("mount $type", $number->{mount}, "$source", "$target", "$type", $flags, $options);
+}
+
+sub write_file {
+  my ($path, $text) = @_;
+  open(my $file, ">", $path) or die "$path: $!\n";
+  defined syswrite($file, $text) or die "$path: $!\n";
+  close $file;
+}
+
+sub read_file {
+  my ($path) = @_;
+  open(my $file, "<", $path) or die "$path: $!\n";
+  local $/;
+  return scalar <$file>;
+}
+
+my (%one, %many);
+for (split /\n/, read_file("$folder/launch")) {
+  my ($key, $value) = split / /, $_, 2;
+  $one{$key} = $value;
+  push @{ $many{$key} }, $value;
+}
+
+# An agent that takes the run back moves its folder away first, so a late supervisor ends here.
+sysopen(my $pid_file, "$folder/pid", POSIX::O_WRONLY() | POSIX::O_CREAT() | POSIX::O_EXCL(), 0600)
+  or die "$folder/pid: $!\n";
+syswrite($pid_file, "$$\n");
+close $pid_file;
+write_file($_, "$$\n") for @{ $many{join} };
+my %contents = map { my ($target, $source) = split / /; ($target => read_file($source)) } @{ $many{file} };
+
+call("unshare", $number->{unshare}, CLONE_NEWNS);
+mount_at("none", "/", "none", MS_REC | MS_SLAVE, 0);
+
+pipe(my $ready_out, my $ready_in) or die "pipe: $!\n";
+pipe(my $go_out, my $go_in) or die "pipe: $!\n";
+pipe(my $user_out, my $user_in) or die "pipe: $!\n";
+my $tenant = fork() // die "fork: $!\n";
+if ($tenant == 0) {
+  close $_ for $ready_out, $go_in, $user_out;
+  $tell = $user_in;
+  prepare_as_tenant();
+  POSIX::_exit(0);
+}
+close $_ for $ready_in, $go_out, $user_in;
+sysread($ready_out, my $ready, 1) or die "no user namespace; is user.max_user_namespaces 0?\n";
+write_file("/proc/$tenant/$_", "0 $one{'id-base'} $one{'id-size'}\n") for qw(uid_map gid_map);
+open(my $namespace, "<", "/proc/$tenant/ns/user") or die "user namespace: $!\n";
+mount_layers(fileno $namespace);
+close $namespace;
+syswrite($go_in, "x");
+my $answer = do { local $/; <$user_out> } // "";
+waitpid($tenant, 0);
+if ($answer =~ m{^! (\w+) (.*)}s) { $code = $1; die "$2\n"; }
+my ($uid, $gid, $home) = $answer =~ /^(\d+) (\d+) (\S+)$/ or die "the image's files could not be read\n";
+write_file("$folder/user", "$uid $gid $home\n");
+become_shell();
+
+# Layers are owned by real ids and shared by all containers; a clone of each mount shows them with this container's
+# ids. The overlay's option string stays short because all names are relative to this small file system.
+sub mount_layers {
+  my ($user_namespace) = @_;
+  mount_at("strata", $one{mounts}, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m");
+  chdir $one{mounts} or die "$one{mounts}: $!\n";
+  my @lower;
+  my $attributes = pack "Q4", MOUNT_ATTR_IDMAP | MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, 0, 0, $user_namespace;
+  for my $layer (@{ $many{layer} }) {
+    my $name = scalar @lower;
+    mkdir $name or die "mkdir: $!\n";
+    my $tree = call("open $layer", OPEN_TREE, AT_FDCWD, "$layer", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    call("map the ids of $layer", MOUNT_SETATTR, $tree, "", AT_EMPTY_PATH, $attributes, length $attributes);
+    call("mount $layer", MOVE_MOUNT, $tree, "", AT_FDCWD, "$name", MOVE_MOUNT_F_EMPTY_PATH);
+    POSIX::close($tree);
+    unshift @lower, $name;
+  }
+  symlink $one{upper}, "u" or die "symlink: $!\n";
+  symlink $one{work}, "w" or die "symlink: $!\n";
+  mkdir "rootfs" or die "mkdir: $!\n";
+  # LXC wants its folder to be open to the container's root, which the agent's folders on the host need not be.
+  mkdir $one{'lxc-path'} or die "mkdir: $!\n";
+  my $options = "lowerdir=" . join(":", @lower) . ",upperdir=u,workdir=w,volatile";
+  mount_at("overlay", "rootfs", "overlay", MS_NODEV, $options);
+}
+
+# From here to the end of the user lookup we are root of the container's own ids and see its files alone: whatever the
+# image made of /etc or of the working directory, nothing leads out of it.
+sub prepare_as_tenant {
+  call("unshare", $number->{unshare}, CLONE_NEWUSER);
+  syswrite($ready_in, "x");
+  sysread($go_out, my $go, 1) or POSIX::_exit(1);
+  $) = "0 0"; $( = 0; $> = 0; $< = 0;
+  # The tmpfs is the parent's current folder and ours is not, so the name is absolute.
+  chroot "$one{mounts}/rootfs" or die "chroot: $!\n";
+  chdir "/" or die "chdir: $!\n";
+  umask 022;
+  mkdir $_ for qw(/dev /etc /proc /sys);
+  replace_file($_, $contents{$_}) for sort keys %contents;
+  my ($uid, $gid, $home) = find_user($one{user} // "");
+  make_path($one{'working-dir'});
+  syswrite($user_in, "$uid $gid $home");
+}
+
+# An image where this cannot be done (/etc is a file) goes without: it has no use for them.
+sub replace_file {
+  my ($path, $text) = @_;
+  unlink $path;
+  sysopen(my $file, $path, POSIX::O_WRONLY() | POSIX::O_CREAT() | POSIX::O_EXCL(), 0644) or return;
+  syswrite($file, $text);
+}
+
+sub make_path {
+  my ($path) = @_;
+  $code = "CONTAINER_CONFIG_INVALID";
+  my $made = "";
+  for my $part (grep { $_ ne "" } split m{/}, $path) {
+    $made .= "/$part";
+    mkdir $made, 0755;
+  }
+  -d $path or die "the working directory $path is not a folder in the image\n";
+}
+
+# "name", "uid", "name:group", "uid:gid" and so on, as image-spec v1.1 has it. Only the name must be in the image.
+sub find_user {
+  my ($text) = @_;
+  $code = "USER_UNKNOWN";
+  my ($user, $group) = split /:/, $text, 2;
+  $user = "0" if !defined $user || $user eq "";
+  my ($entry) = grep { $user =~ /^\d+$/ ? $_->[2] eq $user : $_->[0] eq $user } records("/etc/passwd", 7);
+  die "the image's /etc/passwd has no user $user\n" if !defined $entry && $user !~ /^\d+$/;
+  my $uid = defined $entry ? $entry->[2] : $user;
+  my $gid = defined $entry ? $entry->[3] : 0;
+  if (defined $group && $group ne "") {
+    my ($found) = grep { $_->[0] eq $group } records("/etc/group", 4);
+    die "the image's /etc/group has no group $group\n" if !defined $found && $group !~ /^\d+$/;
+    $gid = defined $found ? $found->[2] : $group;
+  }
+  for ($uid, $gid) {
+    die "$_ is not an id below $one{'id-size'}\n" if !/^\d{1,9}$/ || $_ >= $one{'id-size'};
+  }
+  my $home = defined $entry ? $entry->[5] : "/";
+  return ($uid + 0, $gid + 0, $home =~ m{^/[\x21-\x7e]{0,4095}$} ? $home : "/");
+}
+
+# Never waits for a fifo, never reads more than the limit.
+sub records {
+  my ($path, $fields) = @_;
+  sysopen(my $file, $path, POSIX::O_RDONLY() | POSIX::O_NONBLOCK()) or return ();
+  return () if !-f $file;
+  my $text = "";
+  while (length $text < PASSWD_BYTES_MAX) { sysread($file, $text, 65536, length $text) or last; }
+  return grep { @$_ == $fields } map { [split /:/, $_, -1] } split /\n/, $text;
+}
+
+# The container writes into a pipe: it gets no handle on a file of the host, and may open /dev/stdout again because the
+# pipe belongs to its user. The shell copies the pipe to the log and, when the last writer is gone, notes how it ended.
+sub become_shell {
+  $code = "START_FAILED";
+  my ($host_uid, $host_gid) = ($one{'id-base'} + $uid, $one{'id-base'} + $gid);
+  pipe(my $log_out, my $log_in) or die "pipe: $!\n";
+  chown $host_uid, $host_gid, $log_out, $log_in;
+  my @command = split /\0/, read_file("$folder/argv"), -1;
+  pop @command;
+  my @home = $one{'set-home'} ? ("-s", "lxc.environment=HOME=$home") : ();
+  my @lxc = (
+    "/usr/bin/lxc-execute", "-n", $one{name}, "-P", $one{'lxc-path'}, "-f", "$folder/config",
+    "-o", "$folder/lxc.log", "-l", "ERROR", "-s", "lxc.init.uid=$uid", "-s", "lxc.init.gid=$gid", @home, "--", @command,
+  );
+  my $write_end = POSIX::dup2(fileno $log_in, 8);
+  my $read_end = POSIX::dup2(fileno $log_out, 9);
+  opendir(my $handles, "/proc/self/fd") or die "/proc/self/fd: $!\n";
+  for my $handle (grep { /^\d+$/ && $_ > 2 && $_ != 8 && $_ != 9 } readdir $handles) { POSIX::close($handle); }
+  exec "/bin/sh", "-c", $one{shell}, "strata", $one{log}, $one{exit}, @lxc;
+  die "/bin/sh: $!\n";
+}
+`;
+
+/** One line of shell. $1: log file. $2: file for the exit code. The rest: lxc-execute and its arguments, which finds no
+ * newuidmap in its PATH and so writes the id map itself, 10 ms faster. cat fails when the disk is full: then the
+ * container waits until there is room again. */
+export const supervisorShell = [
+  `log=$1 exit=$2; shift 2`,
+  `PATH=/nonexistent "$@" >&8 2>&8 8>&- 9<&- & child=$!`,
+  `exec 8>&-`,
+  `until cat <&9 >>"$log"; do sleep 1; done`,
+  `wait $child; code=$?`,
+  `until echo $code >"$exit"; do sleep 1; done`,
+].join("; ");
