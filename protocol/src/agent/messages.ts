@@ -158,6 +158,8 @@ export type StreamRequest = z.infer<typeof StreamRequest>;
 export const Assignments = z.object({
   /** Changed by a restore of the controller. Destructive wishes of an unknown epoch are not carried out. */
   epoch: z.string(),
+  /** Earlier epochs that an operator has confirmed this one to follow: a node of one of them takes this one over. */
+  follows: z.array(z.string()).max(64).optional(),
   revision: z.int().nonnegative(),
   /** All of this node's assignments, not a difference: what is missing here must not run. */
   assignments: z.array(Assignment),
