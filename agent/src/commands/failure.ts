@@ -7,6 +7,7 @@ export function reportFailure(error: unknown): number {
   const code = error instanceof CodedError ? ` [${error.code}]` : "";
   const message = error instanceof Error ? error.message : String(error);
   process.stderr.write(`strata-agent: ${message}${code}\n`);
-  if (error instanceof CodedError && error.hint !== undefined) process.stderr.write(`hint: ${error.hint}\n`);
+  if (error instanceof CodedError && error.hint !== undefined)
+    process.stderr.write(`hint: ${error.hint}\n`);
   return 1;
 }

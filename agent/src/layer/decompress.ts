@@ -17,14 +17,18 @@ const oneFrameOnly = "Deno" in globalThis;
 /** Yields the archive's bytes; chunks are only valid until the next one is asked for. Compression is found out from the
  * first bytes, as Go's tools do it, because media types are often wrong. Bounds what a bomb can make of its input.
  * @throws LayerError LAYER_MALFORMED, LAYER_LIMIT; and what `input` throws */
-export async function* decompress(input: AsyncIterable<Buffer>, limits: Limits): AsyncGenerator<Buffer, void> {
+export async function* decompress(
+  input: AsyncIterable<Buffer>,
+  limits: Limits,
+): AsyncGenerator<Buffer, void> {
   const source = new CountedInput(input);
   const start = await source.peek();
   const archive = decode(source, start);
   let unpacked = 0;
   for await (const chunk of archive) {
     unpacked += chunk.length;
-    if (unpacked > limits.unpackedBytesMax) throw overLimit(`the archive is longer than ${limits.unpackedBytesMax} bytes`);
+    if (unpacked > limits.unpackedBytesMax)
+      throw overLimit(`the archive is longer than ${limits.unpackedBytesMax} bytes`);
     if (unpacked > limits.ratioGraceBytes && unpacked > limits.ratioMax * source.bytes) {
       throw overLimit(`the layer grows to more than ${limits.ratioMax} times its compressed size`);
     }
@@ -46,7 +50,8 @@ async function* gunzip(source: CountedInput): AsyncGenerator<Buffer, void> {
   const decoder = createGunzip({ ...decoderOptions });
   yield* runDecoder(decoder, source.chunks());
   // Zeros behind the last member are left unread by zlib; Go refuses them.
-  if (decoder.bytesWritten !== source.bytes) throw malformed("data follows the end of the gzip stream");
+  if (decoder.bytesWritten !== source.bytes)
+    throw malformed("data follows the end of the gzip stream");
 }
 
 async function* unzstd(source: CountedInput): AsyncGenerator<Buffer, void> {
@@ -56,7 +61,10 @@ async function* unzstd(source: CountedInput): AsyncGenerator<Buffer, void> {
   frames.end();
 }
 
-async function* watchFrames(chunks: AsyncIterable<Buffer>, frames: ZstdFrames): AsyncGenerator<Buffer, void> {
+async function* watchFrames(
+  chunks: AsyncIterable<Buffer>,
+  frames: ZstdFrames,
+): AsyncGenerator<Buffer, void> {
   for await (const chunk of chunks) {
     frames.write(chunk);
     if (oneFrameOnly && frames.frames > 1) {
@@ -101,7 +109,9 @@ async function feed(decoder: Gunzip | ZstdDecompress, input: AsyncIterable<Buffe
 }
 
 function isDecoderError(error: unknown): boolean {
-  return error instanceof Error && "code" in error && /^(?:Z_|ZSTD_|ERR_.*Z)/.test(String(error.code));
+  return (
+    error instanceof Error && "code" in error && /^(?:Z_|ZSTD_|ERR_.*Z)/.test(String(error.code))
+  );
 }
 
 /** Counts bytes as they are taken, and lets the first ones be looked at. */

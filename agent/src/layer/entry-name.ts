@@ -13,19 +13,25 @@ export function splitName(name: string, limits: NameLimits): readonly string[] {
   if (name === "") throw refused(name, "the name is empty");
   if (name.includes("\0")) throw refused(name, "the name contains NUL");
   if (name.length > limits.pathBytesMax) {
-    throw overLimit(`entry ${showName(name)}: the name has ${name.length} bytes, over ${limits.pathBytesMax}`);
+    throw overLimit(
+      `entry ${showName(name)}: the name has ${name.length} bytes, over ${limits.pathBytesMax}`,
+    );
   }
   const components: string[] = [];
   for (const component of name.split("/")) {
     if (component === "" || component === ".") continue;
     if (component === "..") throw refused(name, "the name contains `..`");
     if (component.length > COMPONENT_BYTES_MAX) {
-      throw overLimit(`entry ${showName(name)}: a component has ${component.length} bytes, over ${COMPONENT_BYTES_MAX}`);
+      throw overLimit(
+        `entry ${showName(name)}: a component has ${component.length} bytes, over ${COMPONENT_BYTES_MAX}`,
+      );
     }
     components.push(component);
   }
   if (components.length > limits.depthMax) {
-    throw overLimit(`entry ${showName(name)}: ${components.length} components, over ${limits.depthMax}`);
+    throw overLimit(
+      `entry ${showName(name)}: ${components.length} components, over ${limits.depthMax}`,
+    );
   }
   return components;
 }
@@ -54,6 +60,7 @@ export function whiteoutMeaning(components: readonly string[], name: string): Wh
   if (component.startsWith(META_PREFIX)) return { kind: "ignored" };
   if (first < last) throw refused(name, "names that begin with `.wh.` are reserved for whiteouts");
   const hidden = component.slice(PREFIX.length);
-  if (hidden === "" || hidden === "." || hidden === "..") throw refused(name, "a whiteout of nothing");
+  if (hidden === "" || hidden === "." || hidden === "..")
+    throw refused(name, "a whiteout of nothing");
   return { kind: "whiteout", name: hidden };
 }

@@ -79,6 +79,7 @@ function setDirectory(
   }
   for (const { name, value } of xattrs) calls.xattr(path, name, value);
   // overlayfs takes no notice of the mark on a layer's root: the agent leaves the layers below out instead.
-  if (directory.opaque && directory.parent !== undefined) calls.xattr(path, "trusted.overlay.opaque", "y");
+  if (directory.opaque && directory.parent !== undefined)
+    calls.xattr(path, "trusted.overlay.opaque", "y");
   if (callsInside || mtimeNanoseconds !== 0) calls.times(path, mtimeSeconds, mtimeNanoseconds);
 }

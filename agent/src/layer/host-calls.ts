@@ -1,10 +1,10 @@
+import { Buffer } from "node:buffer";
 /** Calls on the host's file system, by paths that `pathOf` built, relative to the working directory: the folder that
  * is being unpacked into. That keeps each path as short as in the archive, so PATH_MAX is the archive's alone.
  *
  * `mknod`, `lsetxattr` and `utimensat` with nanoseconds are not in `node:fs`. They are gathered and made by one perl
  * at the end (perl-base is essential on Debian and Ubuntu); a layer without any of them starts no perl. */
 import { spawnSync } from "node:child_process";
-import { Buffer } from "node:buffer";
 import process from "node:process";
 
 import { LayerError, refused, showName } from "./errors.ts";
@@ -23,7 +23,11 @@ export function hostPath(path: string): string | Buffer {
   return bytes;
 }
 
-type LateCall = { readonly kind: "whiteout" | "fifo" | "xattr" | "times"; readonly path: string; readonly fields: readonly Buffer[] };
+type LateCall = {
+  readonly kind: "whiteout" | "fifo" | "xattr" | "times";
+  readonly path: string;
+  readonly fields: readonly Buffer[];
+};
 
 export type FifoAttributes = { readonly mode: number; readonly uid: number; readonly gid: number };
 
@@ -37,12 +41,20 @@ export class LateCalls {
   }
 
   fifo(path: string, { mode, uid, gid }: FifoAttributes): void {
-    this.#calls.push({ kind: "fifo", path, fields: [mode, uid, gid].map((value) => Buffer.from(String(value))) });
+    this.#calls.push({
+      kind: "fifo",
+      path,
+      fields: [mode, uid, gid].map((value) => Buffer.from(String(value))),
+    });
   }
 
   /** Does not follow a link at `path`. */
   xattr(path: string, name: string, value: string): void {
-    this.#calls.push({ kind: "xattr", path, fields: [Buffer.from(name, "latin1"), Buffer.from(value, "latin1")] });
+    this.#calls.push({
+      kind: "xattr",
+      path,
+      fields: [Buffer.from(name, "latin1"), Buffer.from(value, "latin1")],
+    });
   }
 
   /** Does not follow a link at `path`. Access and modification time are the same. */
@@ -58,9 +70,14 @@ export class LateCalls {
   /** @throws LayerError LAYER_WRITE_FAILED, LAYER_NO_SPACE or LAYER_REFUSED, naming the entry */
   run(): void {
     if (this.#calls.length === 0) return;
-    const numbers = Object.hasOwn(systemCalls, process.arch) ? systemCalls[process.arch] : undefined;
+    const numbers = Object.hasOwn(systemCalls, process.arch)
+      ? systemCalls[process.arch]
+      : undefined;
     if (numbers === undefined) {
-      throw new LayerError("LAYER_WRITE_FAILED", `no system call numbers are known for ${process.arch}`);
+      throw new LayerError(
+        "LAYER_WRITE_FAILED",
+        `no system call numbers are known for ${process.arch}`,
+      );
     }
     const result = spawnSync("perl", ["-e", script, ...numbers.map(String)], {
       cwd: process.cwd(),
@@ -77,30 +94,52 @@ export class LateCalls {
     const [index, errno] = output.trim().split(" ").map(Number);
     const call = this.#calls[index ?? Number.NaN];
     if (call === undefined) {
-      return new LayerError("LAYER_WRITE_FAILED", "perl, which makes device nodes and attributes, did not run", {
-        cause,
-        hint: "install the package perl-base",
-      });
+      return new LayerError(
+        "LAYER_WRITE_FAILED",
+        "perl, which makes device nodes and attributes, did not run",
+        {
+          cause,
+          hint: "install the package perl-base",
+        },
+      );
     }
-    if (call.kind === "xattr" && errno === EINVAL) return refused(call.path, "an extended attribute is not valid");
+    if (call.kind === "xattr" && errno === EINVAL)
+      return refused(call.path, "an extended attribute is not valid");
     return hostFailure(call.path, errnoName(errno ?? 0), { cause });
   }
 }
 
 const EINVAL = 22;
-const errnoNames: Readonly<Record<number, string>> = { 1: "EPERM", 5: "EIO", 13: "EACCES", 17: "EEXIST", 28: "ENOSPC", 36: "ENAMETOOLONG", 95: "EOPNOTSUPP", 122: "EDQUOT" };
+const errnoNames: Readonly<Record<number, string>> = {
+  1: "EPERM",
+  5: "EIO",
+  13: "EACCES",
+  17: "EEXIST",
+  28: "ENOSPC",
+  36: "ENAMETOOLONG",
+  95: "EOPNOTSUPP",
+  122: "EDQUOT",
+};
 
 function errnoName(errno: number): string {
   return errnoNames[errno] ?? `errno ${errno}`;
 }
 
 /** What to throw when the host refused a call for `path`. */
-export function hostFailure(path: string, code: string, options: { readonly cause?: unknown }): LayerError {
+export function hostFailure(
+  path: string,
+  code: string,
+  options: { readonly cause?: unknown },
+): LayerError {
   const noSpace = code === "ENOSPC" || code === "EDQUOT";
   return new LayerError(
     noSpace ? "LAYER_NO_SPACE" : "LAYER_WRITE_FAILED",
     `entry ${showName(path)}: the host answers ${code}`,
-    { ...options, hint: hints[code] ?? "see the agent's log and the state of its data folder", retryable: noSpace },
+    {
+      ...options,
+      hint: hints[code] ?? "see the agent's log and the state of its data folder",
+      retryable: noSpace,
+    },
   );
 }
 
@@ -108,7 +147,8 @@ const hints: Readonly<Record<string, string>> = {
   ENOSPC: "free space in the agent's data folder, or move it with STRATA_DATA",
   EDQUOT: "free space in the agent's data folder, or move it with STRATA_DATA",
   EPERM: "run as root: images set owners and attributes",
-  EOPNOTSUPP: "the data folder must be on a file system with extended attributes, such as ext4 or xfs",
+  EOPNOTSUPP:
+    "the data folder must be on a file system with extended attributes, such as ext4 or xfs",
 };
 
 /** mknodat, lsetxattr, utimensat. */

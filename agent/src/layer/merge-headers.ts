@@ -32,7 +32,8 @@ export function mergeHeaders(
   // An empty PAX value keeps what the header says; GNU long names win over PAX; a sparse name wins over both.
   const name = pending.longName || records.get("path") || raw.name;
   const linkName = pending.longLink || records.get("linkpath") || raw.linkName;
-  const integer = (key: string, fallback: number): number => paxNumber(records, key, name) ?? fallback;
+  const integer = (key: string, fallback: number): number =>
+    paxNumber(records, key, name) ?? fallback;
   const time = paxTime(records, name);
   const type = entryType(raw.typeFlag, name);
   const size = integer("size", raw.size);
@@ -62,7 +63,8 @@ function entryType(typeFlag: string, name: string): EntryType {
   // Version 7 had no directories: a trailing slash said so.
   if (typeFlag === "\0") return name.endsWith("/") ? "directory" : "file";
   const type = Object.hasOwn(types, typeFlag) ? types[typeFlag] : undefined;
-  if (type === undefined) throw refused(name, `the type ${JSON.stringify(typeFlag)} is not one of a layer`);
+  if (type === undefined)
+    throw refused(name, `the type ${JSON.stringify(typeFlag)} is not one of a layer`);
   return type;
 }
 
@@ -77,7 +79,8 @@ function paxNumber(records: PaxRecords, key: string, name: string): number | und
 function paxTime(records: PaxRecords, name: string): ReturnType<typeof parsePaxTime> {
   for (const key of ["atime", "ctime"]) {
     const text = records.get(key) ?? "";
-    if (text !== "" && parsePaxTime(text) === undefined) throw malformed(`the PAX ${key} is not a time`);
+    if (text !== "" && parsePaxTime(text) === undefined)
+      throw malformed(`the PAX ${key} is not a time`);
   }
   const text = records.get("mtime") ?? "";
   if (text === "") return undefined;
@@ -89,14 +92,16 @@ function paxTime(records: PaxRecords, name: string): ReturnType<typeof parsePaxT
 function paxXattrs(records: PaxRecords): readonly Xattr[] {
   const xattrs: Xattr[] = [];
   for (const [key, value] of records) {
-    if (key.startsWith(XATTR_PREFIX) && value !== "") xattrs.push({ name: key.slice(XATTR_PREFIX.length), value });
+    if (key.startsWith(XATTR_PREFIX) && value !== "")
+      xattrs.push({ name: key.slice(XATTR_PREFIX.length), value });
   }
   return xattrs;
 }
 
 /** 2^32 - 1 means "no change" to chown, and larger ids would become small ones. */
 function checkedId(id: number, name: string): number {
-  if (id < 0 || id >= 0xffff_ffff) throw refused(name, `the owner ${id} is not an id that Linux has`);
+  if (id < 0 || id >= 0xffff_ffff)
+    throw refused(name, `the owner ${id} is not an id that Linux has`);
   return id;
 }
 

@@ -19,7 +19,8 @@ export function parsePaxRecords(body: Buffer): PaxRecords {
     if (record.key === "GNU.sparse.offset" || record.key === "GNU.sparse.numbytes") {
       // Format 0.0 repeats these two keys in turn; Go joins them to the map of format 0.1.
       const expected = sparseMap.length % 2 === 0 ? "GNU.sparse.offset" : "GNU.sparse.numbytes";
-      if (record.key !== expected || record.value.includes(",")) throw malformed("a sparse map is out of order");
+      if (record.key !== expected || record.value.includes(","))
+        throw malformed("a sparse map is out of order");
       sparseMap.push(record.value);
     } else {
       records.set(record.key, record.value);
@@ -30,17 +31,23 @@ export function parsePaxRecords(body: Buffer): PaxRecords {
 }
 
 /** `"%d %s=%s\n"`: the length counts the whole record. */
-function parseRecord(text: string, at: number): { readonly key: string; readonly value: string; readonly next: number } {
+function parseRecord(
+  text: string,
+  at: number,
+): { readonly key: string; readonly value: string; readonly next: number } {
   const space = text.indexOf(" ", at);
   const length = space < 0 ? undefined : parsePaxInteger(text.slice(at, space));
-  if (length === undefined || length < 5 || at + length > text.length) throw malformed("a PAX record has a wrong length");
+  if (length === undefined || length < 5 || at + length > text.length)
+    throw malformed("a PAX record has a wrong length");
   const next = at + length;
-  if (next - 1 <= space || text[next - 1] !== "\n") throw malformed("a PAX record does not end in a line break");
+  if (next - 1 <= space || text[next - 1] !== "\n")
+    throw malformed("a PAX record does not end in a line break");
   const equals = text.indexOf("=", space);
   if (equals <= space + 1 || equals >= next - 1) throw malformed("a PAX record has no key");
   const key = text.slice(space + 1, equals);
   const value = text.slice(equals + 1, next - 1);
-  if ((NAME_KEYS.has(key) ? value : key).includes("\0")) throw malformed("a PAX record contains NUL");
+  if ((NAME_KEYS.has(key) ? value : key).includes("\0"))
+    throw malformed("a PAX record contains NUL");
   return { key, value, next };
 }
 

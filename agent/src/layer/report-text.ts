@@ -4,8 +4,14 @@ import type { LayerReport, Tally } from "./unpacker.ts";
 /** What an operator should know of a layer that was unpacked; nothing when there is nothing to say. */
 export function describeReport({ skippedDevices, droppedXattrs }: LayerReport): readonly string[] {
   return [
-    ...describe(skippedDevices, "device nodes were not created; containers get their /dev from the agent"),
-    ...describe(droppedXattrs, "extended attributes were left out; images may set `user.*` and `security.capability`"),
+    ...describe(
+      skippedDevices,
+      "device nodes were not created; containers get their /dev from the agent",
+    ),
+    ...describe(
+      droppedXattrs,
+      "extended attributes were left out; images may set `user.*` and `security.capability`",
+    ),
   ];
 }
 

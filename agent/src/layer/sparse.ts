@@ -30,7 +30,9 @@ export function readOldGnuRealSize(block: Buffer): number {
   return size;
 }
 
-export type PaxSparse = { readonly kind: "map"; readonly fragments: readonly Fragment[] } | { readonly kind: "body" };
+export type PaxSparse =
+  | { readonly kind: "map"; readonly fragments: readonly Fragment[] }
+  | { readonly kind: "body" };
 
 /** Formats 0.0 and 0.1 carry the map in the PAX header, 1.0 in front of the data. */
 export function readPaxSparse(records: PaxRecords): PaxSparse | undefined {
@@ -42,7 +44,8 @@ export function readPaxSparse(records: PaxRecords): PaxSparse | undefined {
     const map = records.get(SPARSE_MAP_KEY) ?? "";
     const numbers = map === "" ? [] : map.split(",");
     const count = parsePaxInteger(records.get("GNU.sparse.numblocks") ?? "");
-    if (count === undefined || numbers.length !== 2 * count) throw malformed("a sparse map has a wrong length");
+    if (count === undefined || numbers.length !== 2 * count)
+      throw malformed("a sparse map has a wrong length");
     return { kind: "map", fragments: pairs(numbers) };
   }
   return undefined;
@@ -51,7 +54,8 @@ export function readPaxSparse(records: PaxRecords): PaxSparse | undefined {
 /** Lines that the map of format 1.0 has in all: it begins with the number of its fragments. */
 export function countSparseLines(text: string): number {
   const count = parsePaxInteger(text.slice(0, text.indexOf("\n")));
-  if (count === undefined || count < 0) throw malformed("a sparse map does not begin with a number");
+  if (count === undefined || count < 0)
+    throw malformed("a sparse map does not begin with a number");
   return 1 + 2 * count;
 }
 
@@ -62,12 +66,16 @@ export function parseSparseLines(text: string, lines: number): readonly Fragment
 
 function pairs(numbers: readonly string[]): readonly Fragment[] {
   return Array.from({ length: numbers.length / 2 }, (_, index) =>
-    fragment(parsePaxInteger(numbers[2 * index] ?? ""), parsePaxInteger(numbers[2 * index + 1] ?? "")),
+    fragment(
+      parsePaxInteger(numbers[2 * index] ?? ""),
+      parsePaxInteger(numbers[2 * index + 1] ?? ""),
+    ),
   );
 }
 
 function fragment(offset: number | undefined, length: number | undefined): Fragment {
-  if (offset === undefined || length === undefined) throw malformed("a sparse map holds what is not a number");
+  if (offset === undefined || length === undefined)
+    throw malformed("a sparse map holds what is not a number");
   return { offset, length };
 }
 
@@ -79,11 +87,13 @@ export function checkFragments(
   let end = 0;
   let stored = 0;
   for (const { offset, length } of fragments) {
-    if (offset < end || length < 0 || offset + length > sizes.logical) throw malformed("a sparse map is out of order");
+    if (offset < end || length < 0 || offset + length > sizes.logical)
+      throw malformed("a sparse map is out of order");
     end = offset + length;
     stored += length;
   }
-  if (sizes.logical < 0 || stored !== sizes.stored) throw malformed("a sparse map does not match the data");
+  if (sizes.logical < 0 || stored !== sizes.stored)
+    throw malformed("a sparse map does not match the data");
 }
 
 /** Bytes of a body in whole blocks. */

@@ -1,5 +1,4 @@
 /** A folder that appears as a whole or not at all. */
-import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import process from "node:process";
@@ -14,9 +13,10 @@ import { LayerError } from "./errors.ts";
  * @throws LayerError LAYER_WRITE_FAILED, and what `fill` throws */
 export async function fillDirectory<T>(directory: string, fill: () => Promise<T>): Promise<T> {
   const target = requireEmpty(directory);
-  const staging = join(dirname(target), `.${basename(target).slice(0, 200)}.${randomBytes(6).toString("hex")}`);
   const before = process.cwd();
-  makePrivateDirectory(staging);
+  const staging = makePrivateDirectory(
+    join(dirname(target), `.${basename(target).slice(0, 200)}.`),
+  );
   try {
     process.chdir(staging);
     const result = await fill();
@@ -30,11 +30,13 @@ export async function fillDirectory<T>(directory: string, fill: () => Promise<T>
   }
 }
 
-/** Empty, of root's own group even below a setgid folder, and closed to everybody else while it is filled. */
-export function makePrivateDirectory(path: string): void {
-  fs.mkdirSync(path, 0o700);
+/** A new folder whose path begins with `prefix`: closed to everybody else while it is filled, and of root's own
+ * group even below a setgid folder, which would pass its group on. */
+export function makePrivateDirectory(prefix: string): string {
+  const path = fs.mkdtempSync(prefix);
   fs.chownSync(path, process.getuid?.() ?? 0, process.getgid?.() ?? 0);
   fs.chmodSync(path, 0o700);
+  return path;
 }
 
 function requireEmpty(directory: string): string {
@@ -45,18 +47,28 @@ function requireEmpty(directory: string): string {
   } catch (error) {
     const code = getErrorCode(error);
     if (code === "ENOENT") return wanted;
-    throw new LayerError("LAYER_WRITE_FAILED", `${directory} cannot be used: ${code ?? "an error"}`, { cause: error });
+    throw new LayerError(
+      "LAYER_WRITE_FAILED",
+      `${directory} cannot be used: ${code ?? "an error"}`,
+      { cause: error },
+    );
   }
-  throw new LayerError("LAYER_WRITE_FAILED", `${directory} is not empty`, { hint: "name a new or an empty folder" });
+  throw new LayerError("LAYER_WRITE_FAILED", `${directory} is not empty`, {
+    hint: "name a new or an empty folder",
+  });
 }
 
 function replace(staging: string, target: string): void {
   try {
     fs.renameSync(staging, target);
   } catch (cause) {
-    throw new LayerError("LAYER_WRITE_FAILED", `${target} cannot be replaced: ${getErrorCode(cause) ?? "an error"}`, {
-      cause,
-      hint: "name a folder that is neither a mount point nor in use",
-    });
+    throw new LayerError(
+      "LAYER_WRITE_FAILED",
+      `${target} cannot be replaced: ${getErrorCode(cause) ?? "an error"}`,
+      {
+        cause,
+        hint: "name a folder that is neither a mount point nor in use",
+      },
+    );
   }
 }

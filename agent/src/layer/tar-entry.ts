@@ -1,5 +1,12 @@
 /** What an entry of a layer is, once its headers are put together. Names are bytes in latin1. */
-export type EntryType = "file" | "directory" | "symlink" | "hardlink" | "character" | "block" | "fifo";
+export type EntryType =
+  | "file"
+  | "directory"
+  | "symlink"
+  | "hardlink"
+  | "character"
+  | "block"
+  | "fifo";
 
 export type Xattr = { readonly name: string; readonly value: string };
 

@@ -132,14 +132,19 @@ export class TarReader {
         return;
       default:
     }
-    const merged = mergeHeaders(raw, { pax: this.#pax, longName: this.#longName, longLink: this.#longLink });
+    const merged = mergeHeaders(raw, {
+      pax: this.#pax,
+      longName: this.#longName,
+      longLink: this.#longLink,
+    });
     const records = this.#pax;
     this.#forgetPending();
     this.#entry = merged.entry;
     this.#remaining = merged.stored;
     this.#padding = paddingOf(merged.stored);
     if (raw.typeFlag === "S") {
-      if (raw.format !== "gnu") throw refused(merged.entry.name, "a sparse file of another format than GNU's");
+      if (raw.format !== "gnu")
+        throw refused(merged.entry.name, "a sparse file of another format than GNU's");
       this.#beginOldSparse(block);
     } else if (records === undefined || !this.#beginPaxSparse(records)) {
       this.#beginEntry();
@@ -155,7 +160,9 @@ export class TarReader {
   #beginSpecial(typeFlag: string, size: number): void {
     if (size < 0) throw malformed("the size of an extended header is negative");
     if (size > this.#limits.extendedHeaderBytesMax) {
-      throw overLimit(`an extended header of ${size} bytes is over ${this.#limits.extendedHeaderBytesMax}`);
+      throw overLimit(
+        `an extended header of ${size} bytes is over ${this.#limits.extendedHeaderBytesMax}`,
+      );
     }
     this.#special = { typeFlag, body: Buffer.allocUnsafe(size) };
     this.#remaining = size;
@@ -199,7 +206,8 @@ export class TarReader {
   #onSparseExtension(block: Buffer): void {
     const { fragments, extended } = readOldGnuEntries(block, "extension");
     for (const fragment of fragments) this.#fragments.push(fragment);
-    if (this.#fragments.length * 24 > this.#limits.extendedHeaderBytesMax) throw overLimit("a sparse map is too long");
+    if (this.#fragments.length * 24 > this.#limits.extendedHeaderBytesMax)
+      throw overLimit("a sparse map is too long");
     if (!extended) this.#beginSparseEntry();
   }
 
@@ -211,7 +219,8 @@ export class TarReader {
     const name = records.get("GNU.sparse.name") || entry.name;
     const sizeText = records.get("GNU.sparse.size") || records.get("GNU.sparse.realsize");
     const size = sizeText ? parsePaxInteger(sizeText) : entry.size;
-    if (size === undefined || size < 0) throw refused(name, "the size of a sparse file is not a number that fits");
+    if (size === undefined || size < 0)
+      throw refused(name, "the size of a sparse file is not a number that fits");
     if (entry.type !== "file") throw refused(name, "only a file can be sparse");
     this.#entry = { ...entry, name };
     this.#setSparse(size);
@@ -231,9 +240,11 @@ export class TarReader {
     if (this.#remaining < BLOCK_BYTES) throw malformed("a sparse map is longer than its file");
     this.#remaining -= BLOCK_BYTES;
     this.#mapText += block.toString("latin1", 0, BLOCK_BYTES);
-    if (this.#mapText.length > this.#limits.extendedHeaderBytesMax) throw overLimit("a sparse map is too long");
+    if (this.#mapText.length > this.#limits.extendedHeaderBytesMax)
+      throw overLimit("a sparse map is too long");
     for (const byte of block) if (byte === 10) this.#mapLines += 1;
-    if (this.#mapLines > 0 && this.#mapLinesWanted === 1) this.#mapLinesWanted = countSparseLines(this.#mapText);
+    if (this.#mapLines > 0 && this.#mapLinesWanted === 1)
+      this.#mapLinesWanted = countSparseLines(this.#mapText);
     if (this.#mapLines === 0 || this.#mapLines < this.#mapLinesWanted) return;
     this.#fragments = [...parseSparseLines(this.#mapText, this.#mapLinesWanted)];
     this.#mapText = "";
@@ -245,7 +256,10 @@ export class TarReader {
   }
 
   #beginSparseEntry(): void {
-    checkFragments(this.#fragments, { logical: this.#requireEntry().size, stored: this.#remaining });
+    checkFragments(this.#fragments, {
+      logical: this.#requireEntry().size,
+      stored: this.#remaining,
+    });
     this.#beginEntry();
   }
 

@@ -95,14 +95,19 @@ export type WalkOptions = {
 /** Finds the directory that `components` name, following the archive's own links inside the tree; undefined when
  * `missing` gave up.
  * @throws LayerError for a way that leads out, through something else than a directory, or round in circles */
-export function walkTo(root: DirectoryNode, components: readonly string[], options: WalkOptions): DirectoryNode | undefined {
+export function walkTo(
+  root: DirectoryNode,
+  components: readonly string[],
+  options: WalkOptions,
+): DirectoryNode | undefined {
   let node = root;
   // Reversed, so that a link's target is put in front by pushing.
   const pending = components.toReversed();
   let follows = 0;
   for (let component = pending.pop(); component !== undefined; component = pending.pop()) {
     if (component === "..") {
-      if (node.parent === undefined) throw refused(options.name, "a symbolic link in the name leads out of the layer");
+      if (node.parent === undefined)
+        throw refused(options.name, "a symbolic link in the name leads out of the layer");
       node = node.parent;
       continue;
     }
@@ -114,10 +119,13 @@ export function walkTo(root: DirectoryNode, components: readonly string[], optio
       node = next;
       continue;
     }
-    if (child.kind !== "symlink") throw refused(options.name, `${showName(component)} in the name is not a directory`);
-    if (!options.followLinks) throw refused(options.name, "a whiteout reaches through a symbolic link");
+    if (child.kind !== "symlink")
+      throw refused(options.name, `${showName(component)} in the name is not a directory`);
+    if (!options.followLinks)
+      throw refused(options.name, "a whiteout reaches through a symbolic link");
     follows += 1;
-    if (follows > options.linkFollowsMax) throw refused(options.name, "too many symbolic links in the name");
+    if (follows > options.linkFollowsMax)
+      throw refused(options.name, "too many symbolic links in the name");
     if (child.target.startsWith("/")) node = root;
     for (const part of child.target.split("/").toReversed()) {
       if (part !== "" && part !== ".") pending.push(part);
@@ -128,5 +136,6 @@ export function walkTo(root: DirectoryNode, components: readonly string[], optio
 
 /** A link near the root can make a name longer than what was checked when it was split. */
 function checkLength(node: DirectoryNode, options: WalkOptions): void {
-  if (node.path.length > options.pathBytesMax) throw overLimit(`entry ${showName(options.name)}: the path is too long`);
+  if (node.path.length > options.pathBytesMax)
+    throw overLimit(`entry ${showName(options.name)}: the path is too long`);
 }

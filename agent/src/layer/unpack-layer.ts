@@ -1,6 +1,6 @@
+import { Buffer } from "node:buffer";
 /** One layer, from its blob to files in the working directory. */
 import { createHash } from "node:crypto";
-import { Buffer } from "node:buffer";
 
 import { type Digest, type DigestAlgorithm, parseDigest } from "@strata/protocol/oci/digest";
 
@@ -28,7 +28,10 @@ export type UnpackedLayer = LayerReport & {
 /** Unpacks `blob` into the working directory while it arrives. The caller compares the digests before it uses
  * anything, and deletes the folder after an error.
  * @throws LayerError */
-export async function unpackLayer(blob: AsyncIterable<Buffer>, options: UnpackOptions): Promise<UnpackedLayer> {
+export async function unpackLayer(
+  blob: AsyncIterable<Buffer>,
+  options: UnpackOptions,
+): Promise<UnpackedLayer> {
   const { limits, algorithm } = options;
   const unpacker = new Unpacker(options);
   const reader = new TarReader(unpacker, limits);
@@ -44,5 +47,9 @@ export async function unpackLayer(blob: AsyncIterable<Buffer>, options: UnpackOp
   } finally {
     unpacker.close();
   }
-  return { ...unpacker.report(), diffId: parseDigest(`${algorithm}:${hash.digest("hex")}`), archiveBytes };
+  return {
+    ...unpacker.report(),
+    diffId: parseDigest(`${algorithm}:${hash.digest("hex")}`),
+    archiveBytes,
+  };
 }

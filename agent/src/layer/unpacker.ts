@@ -82,7 +82,13 @@ export class Unpacker implements EntrySink {
     this.#onHost(() => {
       let done = 0;
       while (done < chunk.length) {
-        done += fs.writeSync(file.fd, chunk, done, chunk.length - done, file.entry.sparse ? position + done : null);
+        done += fs.writeSync(
+          file.fd,
+          chunk,
+          done,
+          chunk.length - done,
+          file.entry.sparse ? position + done : null,
+        );
       }
     });
   }
@@ -112,7 +118,8 @@ export class Unpacker implements EntrySink {
   #count(entry: TarEntry): void {
     this.#entries += 1;
     this.#fileBytes += entry.size;
-    if (this.#entries > this.#limits.entriesMax) throw overLimit(`more than ${this.#limits.entriesMax} entries`);
+    if (this.#entries > this.#limits.entriesMax)
+      throw overLimit(`more than ${this.#limits.entriesMax} entries`);
     if (this.#fileBytes > this.#limits.unpackedBytesMax) {
       throw overLimit(`the files hold more than ${this.#limits.unpackedBytesMax} bytes`);
     }
@@ -132,7 +139,8 @@ export class Unpacker implements EntrySink {
     const components = splitName(entry.name, this.#limits);
     const name = components.at(-1);
     if (name === undefined) {
-      if (entry.type !== "directory") throw refused(entry.name, "the root of a layer must be a directory");
+      if (entry.type !== "directory")
+        throw refused(entry.name, "the root of a layer must be a directory");
       this.#describe(this.#root, entry);
       return;
     }
@@ -155,13 +163,15 @@ export class Unpacker implements EntrySink {
   #create(entry: TarEntry, parent: DirectoryNode, name: string): void {
     const existing = parent.children.get(name);
     if (entry.type === "directory") {
-      const node = existing?.kind === "directory" ? existing : this.#makeDirectory(parent, name, existing);
+      const node =
+        existing?.kind === "directory" ? existing : this.#makeDirectory(parent, name, existing);
       this.#describe(node, entry);
       return;
     }
     if (existing !== undefined) this.#remove(parent, name, existing);
     const path = pathOf(parent, name);
-    if (path.length > this.#limits.pathBytesMax) throw overLimit(`more than ${this.#limits.pathBytesMax} bytes of path`);
+    if (path.length > this.#limits.pathBytesMax)
+      throw overLimit(`more than ${this.#limits.pathBytesMax} bytes of path`);
     parent.children.set(name, this.#createLeaf(entry, path));
   }
 
@@ -193,7 +203,8 @@ export class Unpacker implements EntrySink {
   #createSymlink(entry: TarEntry, path: string): LeafNode {
     const target = entry.linkName;
     if (target === "") throw refused(entry.name, "a symbolic link to nothing");
-    if (target.length > this.#limits.pathBytesMax) throw overLimit(`a symbolic link of ${target.length} bytes`);
+    if (target.length > this.#limits.pathBytesMax)
+      throw overLimit(`a symbolic link of ${target.length} bytes`);
     const late = this.#lateAttributes(entry);
     const place = hostPath(path);
     fs.symlinkSync(hostPath(target), place);
@@ -260,11 +271,15 @@ export class Unpacker implements EntrySink {
     });
     if (parent === undefined) throw refused(this.#name, "a directory of the name is not there");
     // Marks the way as part of this layer, so that a whiteout that comes later spares it.
-    for (let node: DirectoryNode | undefined = parent; node !== undefined; node = node.parent) node.layer = this.#layer;
+    for (let node: DirectoryNode | undefined = parent; node !== undefined; node = node.parent)
+      node.layer = this.#layer;
     return parent;
   }
 
-  #findParent(components: readonly string[], { followLinks }: { readonly followLinks: boolean }): DirectoryNode | undefined {
+  #findParent(
+    components: readonly string[],
+    { followLinks }: { readonly followLinks: boolean },
+  ): DirectoryNode | undefined {
     return walkTo(this.#root, components.slice(0, -1), {
       name: this.#name,
       ...this.#limits,
@@ -276,7 +291,8 @@ export class Unpacker implements EntrySink {
   /** `hidden` undefined means all that the layers below have there. */
   #whiteOut(entry: TarEntry, components: readonly string[], hidden: string | undefined): void {
     // Builders on AUFS wrote whiteouts as hard links to one file.
-    if (entry.type !== "file" && entry.type !== "hardlink") throw refused(entry.name, "a whiteout that is not a file");
+    if (entry.type !== "file" && entry.type !== "hardlink")
+      throw refused(entry.name, "a whiteout that is not a file");
     const found = this.#findParent(components, { followLinks: false });
     if (this.#policy === "apply") {
       if (found !== undefined) this.#hideBelow(found, hidden);

@@ -11,7 +11,10 @@ const NAME_BYTES_MAX = 255;
 /** Keeps `security.capability` of files and `user.*`. Everything else means something to this host's kernel
  * (`trusted.overlay.*`, access control lists, labels of other machines) and is left out.
  * @throws LayerError */
-export function keepXattrs(entry: TarEntry, limits: { readonly xattrBytesMax: number }): KeptXattrs {
+export function keepXattrs(
+  entry: TarEntry,
+  limits: { readonly xattrBytesMax: number },
+): KeptXattrs {
   if (entry.xattrs.length === 0) return nothing;
   const kept: Xattr[] = [];
   const dropped: string[] = [];
@@ -19,7 +22,9 @@ export function keepXattrs(entry: TarEntry, limits: { readonly xattrBytesMax: nu
   for (const xattr of entry.xattrs) {
     bytes += xattr.name.length + xattr.value.length;
     if (xattr.name.length > NAME_BYTES_MAX || bytes > limits.xattrBytesMax) {
-      throw overLimit(`entry ${showName(entry.name)}: its extended attributes are over ${limits.xattrBytesMax} bytes`);
+      throw overLimit(
+        `entry ${showName(entry.name)}: its extended attributes are over ${limits.xattrBytesMax} bytes`,
+      );
     }
     if (isKept(xattr.name, entry)) kept.push(xattr);
     else dropped.push(xattr.name);
@@ -29,7 +34,8 @@ export function keepXattrs(entry: TarEntry, limits: { readonly xattrBytesMax: nu
 
 function isKept(name: string, entry: TarEntry): boolean {
   if (name === "security.capability") return entry.type === "file";
-  if (!name.startsWith("user.") || name === "user." || name.startsWith("user.overlay.")) return false;
+  if (!name.startsWith("user.") || name === "user." || name.startsWith("user.overlay."))
+    return false;
   if (entry.type === "file" || entry.type === "directory") return true;
   throw refused(entry.name, "Linux has `user.` attributes on files and directories only");
 }

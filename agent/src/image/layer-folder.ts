@@ -1,0 +1,176 @@
+/** Layers on disk, each unpacked once: `layers/<algorithm>/<hex>/fs` with what is worth knowing in `layer.json`
+ * beside it. A layer is filled in `incoming/`, checked, synced, and only then gets its name; so whatever has a name
+ * is whole, and whatever is in `incoming/` at start was given up. */
+import { createHash, type Hash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { getErrorCode } from "@strata/protocol/errors";
+import { type Digest, digestAlgorithm, parseDigest } from "@strata/protocol/oci/digest";
+import { ZodError } from "zod";
+
+import type { LayerLimits } from "../layer/limits.ts";
+import { makePrivateDirectory } from "../layer/staged-directory.ts";
+import { LayerRecord } from "../layer/worker-protocol.ts";
+import { removeTree } from "../rootfs/remove-tree.ts";
+import type { SelfCommand } from "../self-exec.ts";
+import { digestPath, moveDurably } from "./content.ts";
+import { PullError } from "./errors.ts";
+import type { ImageLayer } from "./manifest.ts";
+import type { RegistryClient } from "./registry-client.ts";
+import { startUnpackProcess, type UnpackProcess } from "./unpack-process.ts";
+
+export type LayerFolderOptions = {
+  readonly directory: string;
+  /** On the same file system. */
+  readonly incoming: string;
+  readonly client: RegistryClient;
+  readonly runner: SelfCommand;
+  readonly limits: LayerLimits;
+  readonly sync: () => Promise<void>;
+};
+
+export type StoredLayer = LayerRecord & { readonly directory: string };
+
+export type LayerRequest = {
+  readonly repository: string;
+  readonly layer: ImageLayer;
+  readonly signal: AbortSignal;
+  /** Called with the bytes of each chunk that arrived. */
+  readonly onBytes: (bytes: number) => void;
+};
+
+/** The layer if it is here, whole. A record that does not parse makes it as good as missing. */
+export function getLayer(
+  { directory }: Pick<LayerFolderOptions, "directory">,
+  diffId: Digest,
+): StoredLayer | undefined {
+  const path = digestPath(directory, diffId);
+  try {
+    const record = LayerRecord.parse(JSON.parse(readFileSync(join(path, "layer.json"), "utf8")));
+    return { ...record, directory: join(path, "fs") };
+  } catch (error) {
+    if (
+      getErrorCode(error) === "ENOENT" ||
+      error instanceof SyntaxError ||
+      error instanceof ZodError
+    )
+      return undefined;
+    throw error;
+  }
+}
+
+/** Takes a layer out of the folder. It must not be in use by a container. */
+export async function removeLayer(
+  { directory, incoming }: Pick<LayerFolderOptions, "directory" | "incoming">,
+  diffId: Digest,
+): Promise<void> {
+  const trash = makePrivateDirectory(join(incoming, "trash-"));
+  // First the name, so that a kill half-way leaves no part of a layer under it.
+  moveAside(digestPath(directory, diffId), join(trash, "layer"));
+  await removeTree(trash);
+}
+
+function moveAside(from: string, to: string): void {
+  try {
+    renameSync(from, to);
+  } catch (error) {
+    if (getErrorCode(error) !== "ENOENT") throw error;
+  }
+}
+
+/** Downloads, checks and unpacks a layer at the same time. When it fails, nothing is left.
+ * @throws PullError */
+export async function pullLayer(
+  options: LayerFolderOptions,
+  request: LayerRequest,
+): Promise<StoredLayer> {
+  const { diffId } = request.layer;
+  const staging = makePrivateDirectory(join(options.incoming, "layer-"));
+  try {
+    const record = await fillLayer(options, request, staging);
+    await options.sync();
+    const path = digestPath(options.directory, diffId);
+    // A damaged one may be in the way; two processes never share a store.
+    if (existsSync(path)) await removeLayer(options, diffId);
+    await moveDurably(staging, path);
+    return { ...record, directory: join(path, "fs") };
+  } catch (error) {
+    await removeTree(staging);
+    throw error;
+  }
+}
+
+async function fillLayer(
+  options: LayerFolderOptions,
+  request: LayerRequest,
+  staging: string,
+): Promise<LayerRecord> {
+  const { diffId } = request.layer;
+  const tree = join(staging, "fs");
+  mkdirSync(tree, 0o700);
+  const unpacking = startUnpackProcess(options.runner, {
+    directory: tree,
+    algorithm: digestAlgorithm(diffId),
+    limits: options.limits,
+  });
+  try {
+    await transfer(options.client, request, unpacking);
+    const record = await unpacking.layer;
+    if (record.diffId !== diffId) {
+      throw new PullError(
+        "LAYER_DIGEST_MISMATCH",
+        `the layer's archive is ${record.diffId}, the config says ${diffId}`,
+        {
+          hint: "the image was put together wrongly: build and push it again",
+        },
+      );
+    }
+    writeFileSync(join(staging, "layer.json"), JSON.stringify(record));
+    return record;
+  } finally {
+    await unpacking.stop();
+  }
+}
+
+/** Gives the blob to the process as it arrives, and checks it against its descriptor. */
+async function transfer(
+  client: RegistryClient,
+  request: LayerRequest,
+  unpacking: UnpackProcess,
+): Promise<void> {
+  const { repository, layer, signal, onBytes } = request;
+  const { digest, size } = layer.descriptor;
+  const hash = createHash(digestAlgorithm(digest));
+  let refusal: unknown;
+  unpacking.layer.catch((error: unknown) => {
+    refusal = error;
+  });
+  for await (const chunk of client.streamBlob({ repository, digest, size, signal })) {
+    hash.update(chunk);
+    onBytes(chunk.length);
+    // Damaged bytes may look like a bad archive: only the whole blob's digest tells which it is.
+    if (refusal !== undefined && !mayBeDamage(refusal)) throw refusal;
+    await unpacking.write(chunk);
+  }
+  requireLayerDigest(hash, digest);
+  unpacking.end();
+}
+
+function mayBeDamage(error: unknown): boolean {
+  const code = getErrorCode(error);
+  return code === "LAYER_MALFORMED" || code === "LAYER_REFUSED";
+}
+
+function requireLayerDigest(hash: Hash, digest: Digest): void {
+  const actual = parseDigest(`${digestAlgorithm(digest)}:${hash.digest("hex")}`);
+  if (actual === digest) return;
+  throw new PullError(
+    "LAYER_DIGEST_MISMATCH",
+    `asked for the layer ${digest}, the registry sends ${actual}`,
+    {
+      retryable: true,
+      hint: "let the store check its blobs, or push the image again",
+    },
+  );
+}

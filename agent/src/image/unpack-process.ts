@@ -1,0 +1,100 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import type { Readable } from "node:stream";
+
+import { isLayerErrorCode } from "../layer/errors.ts";
+import { type LayerRecord, UnpackJob, UnpackOutcome } from "../layer/worker-protocol.ts";
+import type { SelfCommand } from "../self-exec.ts";
+import { PullError } from "./errors.ts";
+
+/** A running `strata-agent unpack-worker`. */
+export type UnpackProcess = {
+  /** Resolves when there is room for more. Bytes that come after the process ended are thrown away. */
+  readonly write: (chunk: Buffer) => Promise<void>;
+  /** Closes its input. */
+  readonly end: () => void;
+  /** What came of it. Rejects with a PullError, perhaps before `end`. */
+  readonly layer: Promise<LayerRecord>;
+  /** Ends the process, and resolves when it has let go of its files. */
+  readonly stop: () => Promise<void>;
+};
+
+const OUTCOME_BYTES_MAX = 1024 * 1024;
+const ERRORS_BYTES_MAX = 4096;
+
+/** The caller must call `stop` in the end, also after a success. */
+export function startUnpackProcess(self: SelfCommand, job: UnpackJob): UnpackProcess {
+  const child = spawn(self.file, [...self.args, "unpack-worker", JSON.stringify(job)], {
+    stdio: ["pipe", "pipe", "pipe"],
+  });
+  const closed = once(child, "close").catch((error: unknown) => [error]);
+  // It closes its input when it refuses the layer: the outcome says why.
+  child.stdin.on("error", () => undefined);
+  let wake = (): void => undefined;
+  const onReady = (): void => wake();
+  child.stdin.on("drain", onReady).on("close", onReady);
+  const layer = readOutcome({ stdout: child.stdout, stderr: child.stderr, closed });
+  layer.catch(() => undefined);
+  return {
+    layer,
+    write: async (chunk) => {
+      if (child.stdin.destroyed || child.stdin.write(chunk)) return;
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    },
+    end: () => child.stdin.end(),
+    stop: async () => {
+      child.kill("SIGKILL");
+      await closed;
+    },
+  };
+}
+
+async function readOutcome(child: {
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  readonly closed: Promise<unknown[]>;
+}): Promise<LayerRecord> {
+  const [text, errors, [status]] = await Promise.all([
+    collect(child.stdout, OUTCOME_BYTES_MAX),
+    collect(child.stderr, ERRORS_BYTES_MAX),
+    child.closed,
+  ]);
+  const outcome = parseOutcome(text);
+  if (outcome === undefined) {
+    throw new PullError(
+      "UNPACK_FAILED",
+      `the process that unpacks ended with ${String(status)}: ${errors.trim()}`,
+      {
+        retryable: true,
+        hint: "see whether the node has enough memory",
+      },
+    );
+  }
+  if (outcome.ok) return outcome.layer;
+  const { code, message, hint, retryable } = outcome;
+  throw new PullError(isLayerErrorCode(code) ? code : "UNPACK_FAILED", message, {
+    retryable,
+    ...(hint === undefined ? {} : { hint }),
+  });
+}
+
+function parseOutcome(text: string): UnpackOutcome | undefined {
+  try {
+    return UnpackOutcome.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Reads to the end, and keeps the first `bytesMax`. */
+async function collect(stream: Readable, bytesMax: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    if (size < bytesMax) chunks.push(chunk.subarray(0, bytesMax - size));
+    size += chunk.length;
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
