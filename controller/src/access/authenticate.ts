@@ -1,0 +1,42 @@
+import type { Scope } from "@strata/protocol/access";
+
+import type { Clock } from "../domain/clock.ts";
+import type { Sql } from "../store/database.ts";
+import { getNode } from "../store/nodes.ts";
+import { getToken, setTokenLastUsed } from "../store/tokens.ts";
+import { readCredential, secretMatches } from "./secret.ts";
+
+/** Who asks. */
+export type Principal = {
+  readonly id: string;
+  readonly scope: Scope;
+  readonly tenant: string;
+  /** Set for an agent: the one node that it speaks for. */
+  readonly nodeId: string | undefined;
+};
+
+export type Authenticate = (credential: string) => Principal | undefined;
+
+/** Times of last use are written at most this often for each token. */
+const LAST_USED_EVERY_MS = 60_000;
+
+/** Knows API tokens and the credentials of nodes. Unknown, expired and revoked are the same to the caller. */
+export function createAuthenticate(sql: Sql, clock: Clock): Authenticate {
+  return (text) => {
+    const credential = readCredential(text);
+    if (credential === undefined) return undefined;
+    const { id, secret } = credential;
+    if (id.startsWith("node-")) {
+      const node = getNode(sql, id);
+      if (node === undefined || !secretMatches(secret, node.credentialHash)) return undefined;
+      return { id, scope: "agent", tenant: "default", nodeId: id };
+    }
+    const token = getToken(sql, id);
+    if (token === undefined || !secretMatches(secret, token.secretHash)) return undefined;
+    const nowMs = clock.nowMs();
+    if (token.expiresAt !== null && Date.parse(token.expiresAt) <= nowMs) return undefined;
+    if (nowMs - Date.parse(token.lastUsedAt ?? token.createdAt) >= LAST_USED_EVERY_MS)
+      setTokenLastUsed(sql, id, new Date(nowMs).toISOString());
+    return { id, scope: token.scope, tenant: token.tenant, nodeId: undefined };
+  };
+}

@@ -1,0 +1,144 @@
+import { isIP } from "node:net";
+import { join } from "node:path";
+
+import { parseDurationMs } from "@strata/protocol/units";
+
+import { ControllerError } from "./errors.ts";
+
+/** Every setting, from the environment. Times in milliseconds. */
+export type Config = {
+  /** STRATA_DATA [/var/lib/strata]: everything that lasts. */
+  readonly dataDirectory: string;
+  /** STRATA_PORT [7070]: TLS on all addresses. 0 takes a free one. */
+  readonly port: number;
+  /** STRATA_TLS [on]: `off` serves plain HTTP alone, on `port`, for a proxy in front that does TLS. */
+  readonly tls: boolean;
+  /** STRATA_LISTEN [:: , all addresses]: where the main listener listens. */
+  readonly listenAddress: string | undefined;
+  /** STRATA_PLAIN_PORT [port + 1]: plain HTTP on 127.0.0.1, for the people and programs of this machine. */
+  readonly plainPort: number;
+  /** STRATA_ADVERTISE: host, or host:port, that nodes and people dial; left out, an address of this machine. */
+  readonly advertise: string | undefined;
+  /** STRATA_AGENT_DIR [<data>/controller/agent]: holds strata-agent-<os>-<arch>. */
+  readonly agentDirectory: string;
+  /** STRATA_LOG_LEVEL [info]: trace, debug, info, warn, error, silent. */
+  readonly logLevel: string;
+  /** STRATA_CPU_OVERCOMMIT [8]: how many times over the processors of a node are promised. */
+  readonly cpuOvercommit: number;
+  /** STRATA_START_DEADLINE [10m]: from placement to the moment when a process must have begun to start. */
+  readonly startDeadlineMs: number;
+  /** STRATA_REPORTS_PER_SECOND [100]: reports of all nodes together; sets how often each beats. */
+  readonly reportsPerSecond: number;
+  /** STRATA_EVENTS_MAX [100000]: events kept. */
+  readonly eventsMax: number;
+};
+
+/** Limits that are no settings. */
+export const limits = {
+  longPollMsMax: 60_000,
+  /** Long polls held for one node: one is normal, two happen while an agent restarts. */
+  pollsPerNodeMax: 4,
+  streamOpenMsMax: 10_000,
+  streamsPendingPerNodeMax: 32,
+  reconcileEveryMs: 3000,
+  expireEveryMs: 1000,
+  actionsPerTickMax: 1000,
+  reportBytesMax: 32 * 1024 * 1024,
+  pageMax: 1000,
+  connectionsMax: 20_000,
+  stopGraceMs: 5000,
+} as const;
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** @throws ControllerError SETTING_INVALID, naming the setting and what it may be. */
+export function readConfig(environment: Environment): Config {
+  const dataDirectory = environment["STRATA_DATA"] ?? "/var/lib/strata";
+  const port = integer(environment, { name: "STRATA_PORT", initial: 7070, min: 0, max: 65_534 });
+  return {
+    dataDirectory,
+    port,
+    tls: oneOf(environment, { name: "STRATA_TLS", initial: "on", values: ["on", "off"] }) === "on",
+    listenAddress: environment["STRATA_LISTEN"],
+    plainPort: integer(environment, {
+      name: "STRATA_PLAIN_PORT",
+      initial: port === 0 ? 0 : port + 1,
+      min: 0,
+      max: 65_535,
+    }),
+    advertise: advertised(environment["STRATA_ADVERTISE"]),
+    agentDirectory: environment["STRATA_AGENT_DIR"] ?? join(dataDirectory, "controller", "agent"),
+    logLevel: oneOf(environment, {
+      name: "STRATA_LOG_LEVEL",
+      initial: "info",
+      values: ["trace", "debug", "info", "warn", "error", "silent"],
+    }),
+    cpuOvercommit: integer(environment, {
+      name: "STRATA_CPU_OVERCOMMIT",
+      initial: 8,
+      min: 1,
+      max: 1000,
+    }),
+    startDeadlineMs: duration(environment, { name: "STRATA_START_DEADLINE", initial: "10m" }),
+    reportsPerSecond: integer(environment, {
+      name: "STRATA_REPORTS_PER_SECOND",
+      initial: 100,
+      min: 1,
+      max: 100_000,
+    }),
+    eventsMax: integer(environment, {
+      name: "STRATA_EVENTS_MAX",
+      initial: 100_000,
+      min: 1000,
+      max: 100_000_000,
+    }),
+  };
+}
+
+function integer(
+  environment: Environment,
+  { name, initial, min, max }: { name: string; initial: number; min: number; max: number },
+): number {
+  const text = environment[name];
+  if (text === undefined || text === "") return initial;
+  const value = Number(text);
+  if (/^\d{1,12}$/.test(text) && value >= min && value <= max) return value;
+  throw invalid(name, `a whole number from ${min} to ${max}`);
+}
+
+function oneOf(
+  environment: Environment,
+  { name, initial, values }: { name: string; initial: string; values: readonly string[] },
+): string {
+  const text = environment[name] ?? "";
+  if (text === "") return initial;
+  if (values.includes(text)) return text;
+  throw invalid(name, `one of ${values.join(", ")}`);
+}
+
+function duration(
+  environment: Environment,
+  { name, initial }: { name: string; initial: string },
+): number {
+  try {
+    return parseDurationMs(environment[name] ?? initial);
+  } catch (cause) {
+    throw invalid(name, "a duration such as 30s or 10m", cause);
+  }
+}
+
+function advertised(text: string | undefined): string | undefined {
+  if (text === undefined || text === "") return undefined;
+  const host = text.replace(/:\d{1,5}$/, "");
+  const plain = host.replace(/^\[|\]$/g, "");
+  if (isIP(plain) !== 0 || /^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/.test(plain))
+    return text;
+  throw invalid("STRATA_ADVERTISE", "a host name or address, with :port if it is another one");
+}
+
+function invalid(name: string, wanted: string, cause?: unknown): ControllerError {
+  return new ControllerError("SETTING_INVALID", `${name} is not ${wanted}`, {
+    ...(cause === undefined ? {} : { cause }),
+    hint: `set ${name} to ${wanted}, or leave it out`,
+  });
+}

@@ -1,0 +1,198 @@
+/** The controller as it runs: core, store of images, TLS, listeners and loops. */
+import { mkdirSync } from "node:fs";
+import { hostname } from "node:os";
+import { join } from "node:path";
+
+import { CONTROLLER_SERVER_NAME } from "@strata/protocol/agent/join-token";
+import { createRegistry, type Registry } from "@strata/registry/create-registry";
+import { createFsBlobStore } from "@strata/registry/drivers/fs-blob-store";
+import { createSqliteMetadataStore } from "@strata/registry/drivers/sqlite-metadata-store";
+
+import { ensureAdminToken } from "./access/admin-token.ts";
+import { createRegistryAuthorize } from "./access/registry-authorize.ts";
+import { type Config, limits } from "./config.ts";
+import { createServices, createTicks, openState, type State, type World } from "./core.ts";
+import { createApp } from "./http/app.ts";
+import { type Listener, listen } from "./http/listen.ts";
+import { globalAddresses } from "./http/own-address.ts";
+import type { Services } from "./http/services.ts";
+import { createUpgradeHandler } from "./http/upgrade.ts";
+import { type Loop, startLoop } from "./loops/loop.ts";
+import { type Authority, ensureAuthority } from "./pki/authority.ts";
+import { ensureServerCertificate, type ServerCertificate } from "./pki/server-certificate.ts";
+import { openDatabase } from "./store/database.ts";
+
+export type Controller = {
+  /** Of the main listener. */
+  readonly port: number;
+  /** Of the plain one on loopback; undefined where TLS is off. */
+  readonly plainPort: number | undefined;
+  /** Ends streams and polls, lets requests end, stops the loops, closes the databases. */
+  readonly stop: () => Promise<void>;
+};
+
+const RENEWAL_CHECK_MS = 3_600_000;
+const SWEEP_UPLOADS_MS = 5 * 60_000;
+
+/** @throws ControllerError DATABASE_NEWER, SETTING_INVALID; the system's EADDRINUSE. */
+export async function startController(world: World): Promise<Controller> {
+  const { config, logger } = world;
+  await using undo = new AsyncDisposableStack();
+  // Others of this machine may pass through, to the agent's folders; ours below are closed.
+  mkdirSync(config.dataDirectory, { recursive: true, mode: 0o755 });
+  const database = openDatabase(join(config.dataDirectory, "controller", "strata.db"));
+  undo.defer(database.close);
+  const state = openState(world, database);
+  ensureAdminToken(state.store, join(config.dataDirectory, "admin-token"), world.random.newSecret);
+  const authority = await ensureAuthority(caDirectory(config), world.clock.nowMs());
+  const certificate = config.tls ? await currentCertificate(world, authority) : undefined;
+  const registry = await openRegistry(world, state);
+  undo.defer(registry.close);
+
+  let stopping = false;
+  let port = config.port;
+  const services = createServices(world, state, {
+    images: registry,
+    pki: {
+      caPem: authority.certificatePem,
+      caFingerprint: authority.fingerprint,
+      publicKeyPin: certificate?.publicKeyPin,
+    },
+    publicPort: () => port,
+    isStopping: () => stopping,
+  });
+  const loops = startLoops(services, registry);
+  undo.defer(async () => {
+    await Promise.all(loops.map((loop) => loop.stop()));
+  });
+  const [reconcile] = loops;
+  if (reconcile !== undefined) state.setReconcileSoon(reconcile.wake);
+
+  const listeners = await openListeners(services, { registry, certificate });
+  const [main, plain] = listeners;
+  port = main.port;
+  for (const listener of listeners) undo.defer(listener.close);
+  undo.defer(() => {
+    stopping = true;
+    services.rendezvous.close();
+    state.nodeWakeups.close();
+    state.eventWakeups.close();
+  });
+  if (certificate !== undefined) {
+    const renewal = startRenewal(world, authority, main);
+    undo.defer(renewal.stop);
+  }
+  logger.info({ port, plainPort: plain?.port, tls: config.tls }, "the controller listens");
+  const parts = undo.move();
+  return { port, plainPort: plain?.port, stop: () => parts.disposeAsync() };
+}
+
+function caDirectory({ dataDirectory }: Config): string {
+  return join(dataDirectory, "controller", "ca");
+}
+
+async function currentCertificate(world: World, authority: Authority): Promise<ServerCertificate> {
+  const { config, clock } = world;
+  const host = config.advertise?.replace(/:\d{1,5}$/, "").replace(/^\[|\]$/g, "");
+  const names = new Set([
+    CONTROLLER_SERVER_NAME,
+    "localhost",
+    "127.0.0.1",
+    "::1",
+    hostname().toLowerCase(),
+    ...globalAddresses(),
+    ...(host === undefined ? [] : [host]),
+  ]);
+  return ensureServerCertificate({
+    directory: caDirectory(config),
+    authority,
+    names: [...names],
+    nowMs: clock.nowMs(),
+  });
+}
+
+async function openRegistry(
+  { config, clock, random, logger }: World,
+  state: State,
+): Promise<Registry> {
+  const directory = join(config.dataDirectory, "store");
+  const registry = createRegistry({
+    blobs: await createFsBlobStore(directory),
+    metadata: createSqliteMetadataStore(join(directory, "store.db")),
+    authorize: createRegistryAuthorize(state.authenticate),
+    clock: clock.nowMs,
+    newId: () => random.newSecret().replaceAll("_", "-"),
+    logger,
+  });
+  await registry.sweepBlobs();
+  return registry;
+}
+
+/** The first is the reconcile loop. */
+function startLoops(services: Services, registry: Registry): readonly Loop[] {
+  const { logger } = services;
+  const ticks = createTicks(services);
+  return [
+    startLoop({
+      name: "reconcile",
+      tick: ticks.reconcile,
+      intervalMs: limits.reconcileEveryMs,
+      logger,
+    }),
+    startLoop({
+      name: "expire-nodes",
+      tick: () => {
+        ticks.expireNodes();
+        return false;
+      },
+      intervalMs: limits.expireEveryMs,
+      logger,
+    }),
+    startLoop({
+      name: "sweep-uploads",
+      tick: async () => {
+        await registry.sweepUploads();
+        return false;
+      },
+      intervalMs: SWEEP_UPLOADS_MS,
+      logger,
+    }),
+  ];
+}
+
+type Doors = { readonly registry: Registry; readonly certificate: ServerCertificate | undefined };
+
+async function openListeners(
+  services: Services,
+  { registry, certificate }: Doors,
+): Promise<readonly [Listener, ...Listener[]]> {
+  const { config } = services;
+  const { app } = createApp(services, registry.app);
+  const door = { fetch: app.fetch, onUpgrade: createUpgradeHandler(services) };
+  const main = await listen({
+    ...door,
+    certificate,
+    port: config.port,
+    host: config.listenAddress,
+  });
+  if (!config.tls) return [main];
+  try {
+    return [main, await listen({ ...door, port: config.plainPort, host: "127.0.0.1" })];
+  } catch (error) {
+    await main.close();
+    throw error;
+  }
+}
+
+/** The certificate is renewed in time, and when the machine gets another address. */
+function startRenewal(world: World, authority: Authority, main: Listener): Loop {
+  return startLoop({
+    name: "renew-certificate",
+    tick: async () => {
+      main.setCertificate(await currentCertificate(world, authority));
+      return false;
+    },
+    intervalMs: RENEWAL_CHECK_MS,
+    logger: world.logger,
+  });
+}

@@ -1,0 +1,31 @@
+/** JSON with sorted keys and without undefined fields: equal text means equal value. */
+export function canonicalJson(value: unknown): string {
+  return JSON.stringify(value, (_key, nested: unknown) =>
+    isRecord(nested) ? Object.fromEntries(Object.entries(nested).sort(byKey)) : nested,
+  );
+}
+
+export function isSame(left: unknown, right: unknown): boolean {
+  return canonicalJson(left) === canonicalJson(right);
+}
+
+/** One line for each field that differs: `processes: 1 -> 3`. */
+export function describeChanges(before: object, after: object): readonly string[] {
+  const old = new Map(Object.entries(before));
+  const now = new Map(Object.entries(after));
+  return [...new Set([...old.keys(), ...now.keys()])]
+    .filter((key) => !isSame(old.get(key) ?? null, now.get(key) ?? null))
+    .map((key) => `${key}: ${show(old.get(key))} -> ${show(now.get(key))}`);
+}
+
+function show(value: unknown): string {
+  return typeof value === "string" ? value : canonicalJson(value ?? null);
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function byKey([left]: readonly [string, unknown], [right]: readonly [string, unknown]): number {
+  return left < right ? -1 : 1;
+}

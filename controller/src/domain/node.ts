@@ -1,0 +1,34 @@
+/** What an operator lets a node do. `cordoned` takes no new process; `draining` also gives away those that it has. */
+export type Admission = "open" | "cordoned" | "draining";
+
+/** What is heard from a node. `away` after three missed beats. */
+export type Presence = "present" | "away";
+
+export const MISSED_BEATS_UNTIL_AWAY = 3;
+
+/** How often a node reports: rarely enough that all of them together stay below `reportsPerSecond`. */
+export function beatIntervalMs(nodeCount: number, reportsPerSecond: number): number {
+  return Math.max(5000, Math.ceil((nodeCount * 1000) / reportsPerSecond));
+}
+
+export function nodeState(node: {
+  readonly presence: Presence;
+  readonly admission: Admission;
+}): "ready" | "cordoned" | "draining" | "away" {
+  if (node.presence === "away") return "away";
+  return node.admission === "open" ? "ready" : node.admission;
+}
+
+/** Whether so many nodes went silent at about the same time that the fault is more likely on the controller's side:
+ * more than 45 % of all, and more than three (agent-protocol.md, rule 7). Nodes lost longer ago than `windowMs` before
+ * the last loss are old news and count neither way. */
+export function isMassLoss(
+  nodes: readonly { readonly silentMs: number; readonly away: boolean }[],
+): boolean {
+  const windowMs = 5 * 60_000;
+  const away = nodes.filter((node) => node.away).map((node) => node.silentMs);
+  const latest = Math.min(...away);
+  const wave = away.filter((silentMs) => silentMs <= latest + windowMs).length;
+  const present = nodes.length - away.length;
+  return wave > 3 && wave / (wave + present) > 0.45;
+}

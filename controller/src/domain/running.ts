@@ -1,0 +1,73 @@
+/** How to run a cartridge: its own defaults, and what a subscription says instead. */
+import type { HealthProbe, Limits, Port, ProcessSpec } from "@strata/protocol/agent/messages";
+import type { Digest } from "@strata/protocol/oci/digest";
+
+/** A port that the image itself exposes. */
+export type ImagePort = { readonly containerPort: number; readonly protocol: "tcp" | "udp" };
+
+/** Null leaves a field to the cartridge, and in a cartridge to the image. Times in milliseconds, sizes in bytes. */
+export type Running = {
+  readonly command: readonly string[] | null;
+  readonly args: readonly string[] | null;
+  readonly env: Readonly<Record<string, string>>;
+  readonly user: string | null;
+  readonly workingDir: string | null;
+  readonly ports: readonly Port[] | null;
+  readonly health: Readonly<HealthProbe> | null;
+  readonly limits: Readonly<Limits> | null;
+  readonly stopGraceMs: number | null;
+};
+
+export const defaultLimits: Limits = {
+  memoryMaxBytes: 256 * 1024 * 1024,
+  cpuMaxMillis: 1000,
+  pidsMax: 512,
+};
+export const DEFAULT_STOP_GRACE_MS = 10_000;
+
+export type SpecSources = {
+  readonly subscription: {
+    readonly tenant: string;
+    readonly alias: string;
+    readonly running: Running;
+  };
+  readonly cartridge: {
+    readonly name: string;
+    readonly repository: string;
+    readonly digest: Digest;
+    readonly imagePorts: readonly ImagePort[];
+    readonly running: Running;
+  };
+};
+
+/** What a process of the subscription runs. The subscription wins over its cartridge field by field, in `env` name by
+ * name; the agent fills what is still open from the image. */
+export function resolveSpec({ subscription, cartridge }: SpecSources): ProcessSpec {
+  const own = subscription.running;
+  const base = cartridge.running;
+  // A command replaces the whole command line, so arguments meant for another command must not stay behind.
+  const args = own.args ?? (own.command === null ? base.args : null);
+  const command = own.command ?? base.command;
+  const user = own.user ?? base.user;
+  const workingDir = own.workingDir ?? base.workingDir;
+  const health = own.health ?? base.health;
+  return {
+    tenant: subscription.tenant,
+    subscription: subscription.alias,
+    cartridge: cartridge.name,
+    image: { repository: cartridge.repository, digest: cartridge.digest },
+    ...(command === null ? {} : { command: [...command] }),
+    ...(args === null ? {} : { args: [...args] }),
+    env: { ...base.env, ...own.env },
+    ...(user === null ? {} : { user }),
+    ...(workingDir === null ? {} : { workingDir }),
+    ports: [...(own.ports ?? base.ports ?? cartridge.imagePorts.map(namePort))],
+    ...(health === null ? {} : { health: { ...health } }),
+    limits: { ...(own.limits ?? base.limits ?? defaultLimits) },
+    stopGraceMs: own.stopGraceMs ?? base.stopGraceMs ?? DEFAULT_STOP_GRACE_MS,
+  };
+}
+
+function namePort({ containerPort, protocol }: ImagePort): Port {
+  return { name: `${protocol}-${containerPort}`, containerPort, protocol };
+}

@@ -1,0 +1,34 @@
+import { CodedError } from "@strata/protocol/errors";
+
+/** Why the controller says no. Each has one HTTP status in `http/problem.ts` and a remedy in docs/reference/errors.md. */
+export type ControllerErrorCode =
+  | "UNAUTHENTICATED" // No token, or one that is unknown, expired or revoked.
+  | "FORBIDDEN" // The token's scope or tenant does not reach that far.
+  | "JOIN_TOKEN_INVALID"
+  | "NOT_FOUND"
+  | "METHOD_NOT_ALLOWED"
+  | "JSON_INVALID" // Not JSON or YAML, or ambiguous (a key twice).
+  | "INVALID" // Understood, but a field is not what it must be; `errors[]` names each.
+  | "BODY_TOO_LARGE"
+  | "BODY_TIMEOUT"
+  | "REVISION_STALE" // If-Match names another revision than the present one.
+  | "IN_USE" // Others depend on what was to be deleted.
+  | "REFERENCE_UNKNOWN" // A field names a partition, policy or cartridge that does not exist.
+  | "IMAGE_NOT_FOUND"
+  | "IMAGE_NOT_RUNNABLE"
+  | "LIMITS_UNSATISFIABLE" // No node of the partition could ever hold one process.
+  | "PROCESSES_OUT_OF_BOUNDS" // More or fewer than the scaling policy allows.
+  | "NAME_TAKEN"
+  | "PROCESS_NOT_RUNNING"
+  | "NODE_AWAY"
+  | "STREAM_TIMEOUT" // The node did not open the connection in time.
+  | "STREAM_FAILED" // The node opened it and then said no, or broke off.
+  | "EXEC_TIMEOUT" // The command ran longer than it may.
+  | "TOO_MANY" // A bounded queue is full.
+  | "AGENT_NOT_BUILT"
+  | "PROTOCOL_UNSUPPORTED"
+  | "DATABASE_NEWER" // Written by a later version of this program.
+  | "SETTING_INVALID"
+  | "STOPPING";
+
+export class ControllerError extends CodedError<ControllerErrorCode> {}

@@ -1,0 +1,89 @@
+import { OpenAPIHono } from "@hono/zod-openapi";
+import type { RegistryEnv } from "@strata/registry/http/env";
+import type { Hono } from "hono";
+import { routePath } from "hono/route";
+
+import { ControllerError } from "../errors.ts";
+import { toProblem } from "./problem.ts";
+import { createRouter, type RouteEntry } from "./route.ts";
+import { addAgentBinaryRoute } from "./routes/agent-binary.ts";
+import { addAgentRoutes } from "./routes/agent.ts";
+import { addApplyRoute } from "./routes/apply.ts";
+import { addCartridgeRoutes } from "./routes/cartridges.ts";
+import { addEventRoutes } from "./routes/events.ts";
+import { addGeneralRoutes } from "./routes/general.ts";
+import { addNodeRoutes } from "./routes/nodes.ts";
+import { addPartitionRoutes } from "./routes/partitions.ts";
+import { addProcessRoutes } from "./routes/processes.ts";
+import { addSubscriptionRoutes } from "./routes/subscriptions.ts";
+import { addTokenRoutes } from "./routes/tokens.ts";
+import type { Services } from "./services.ts";
+
+export type App = {
+  readonly app: OpenAPIHono;
+  /** Every route with its access rule; the registry's under /v2/ are its own. */
+  readonly routes: readonly RouteEntry[];
+};
+
+/** The whole HTTP face of the controller. `registry` serves /v2/. */
+export function createApp(services: Services, registry: Hono<RegistryEnv> | undefined): App {
+  const app = new OpenAPIHono();
+  app.use("*", async (c, next) => {
+    const startedMs = services.clock.monotonicMs();
+    await next();
+    services.telemetry.requestDone(
+      { method: c.req.method, route: routePath(c, -1), status: String(c.res.status) },
+      (services.clock.monotonicMs() - startedMs) / 1000,
+    );
+  });
+  const router = createRouter(app, services.authenticate);
+  addGeneralRoutes(router, services);
+  addAgentBinaryRoute(router, services);
+  addPartitionRoutes(router, services);
+  addCartridgeRoutes(router, services);
+  addSubscriptionRoutes(router, services);
+  addProcessRoutes(router, services);
+  // Before the routes with {id}, where "join" would be one.
+  addAgentRoutes(router, services);
+  addNodeRoutes(router, services);
+  addTokenRoutes(router, services);
+  addApplyRoute(router, services);
+  addEventRoutes(router, services);
+  addOpenApi(app);
+  if (registry !== undefined) app.route("/", registry);
+  addErrors(app, services);
+  return { app, routes: router.entries };
+}
+
+function addOpenApi(app: OpenAPIHono): void {
+  app.openAPIRegistry.registerComponent("securitySchemes", "bearer", {
+    type: "http",
+    scheme: "bearer",
+    description: "A token of POST /v1/tokens, or the one in the controller's file admin-token.",
+  });
+  app.doc31("/openapi.json", {
+    openapi: "3.1.0",
+    info: {
+      title: "Strata",
+      version: "1",
+      description: "Runs OCI images as unprivileged LXC containers on any Linux machine.",
+    },
+  });
+}
+
+function addErrors(app: OpenAPIHono, { logger }: Services): void {
+  app.notFound((c) => {
+    const { status, headers, body } = toProblem(
+      new ControllerError("NOT_FOUND", `there is nothing at ${c.req.method} ${c.req.path}`, {
+        hint: "GET / shows what there is, GET /openapi.json all of it",
+      }),
+    );
+    return c.body(JSON.stringify(body), status, headers);
+  });
+  app.onError((error, c) => {
+    const { status, headers, body } = toProblem(error);
+    if (status >= 500)
+      logger.error({ err: error, method: c.req.method, path: c.req.path }, "failed");
+    return c.body(JSON.stringify(body), status, headers);
+  });
+}

@@ -1,0 +1,126 @@
+/** From an error to the answer: RFC 9457, one table from code to status. */
+import { CodedError, type Problem } from "@strata/protocol/errors";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import type { ZodError } from "zod";
+
+import { ControllerError, type ControllerErrorCode } from "../errors.ts";
+
+const statusOf: Readonly<Record<ControllerErrorCode, ContentfulStatusCode>> = {
+  UNAUTHENTICATED: 401,
+  FORBIDDEN: 403,
+  JOIN_TOKEN_INVALID: 401,
+  NOT_FOUND: 404,
+  METHOD_NOT_ALLOWED: 405,
+  JSON_INVALID: 400,
+  INVALID: 422,
+  BODY_TOO_LARGE: 413,
+  BODY_TIMEOUT: 408,
+  REVISION_STALE: 412,
+  IN_USE: 409,
+  REFERENCE_UNKNOWN: 422,
+  IMAGE_NOT_FOUND: 422,
+  IMAGE_NOT_RUNNABLE: 422,
+  LIMITS_UNSATISFIABLE: 422,
+  PROCESSES_OUT_OF_BOUNDS: 422,
+  NAME_TAKEN: 409,
+  PROCESS_NOT_RUNNING: 409,
+  NODE_AWAY: 503,
+  STREAM_TIMEOUT: 504,
+  STREAM_FAILED: 502,
+  EXEC_TIMEOUT: 504,
+  TOO_MANY: 429,
+  AGENT_NOT_BUILT: 404,
+  PROTOCOL_UNSUPPORTED: 400,
+  DATABASE_NEWER: 500,
+  SETTING_INVALID: 500,
+  STOPPING: 503,
+};
+
+const titles: Readonly<Record<number, string>> = {
+  400: "Bad Request",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  408: "Request Timeout",
+  409: "Conflict",
+  412: "Precondition Failed",
+  413: "Content Too Large",
+  422: "Unprocessable Content",
+  429: "Too Many Requests",
+  500: "Internal Server Error",
+  502: "Bad Gateway",
+  503: "Service Unavailable",
+  504: "Gateway Timeout",
+};
+
+export type ProblemAnswer = {
+  readonly status: ContentfulStatusCode;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Problem;
+};
+
+/** An unknown error is answered without a word about its inside: the log has it. */
+export function toProblem(error: unknown): ProblemAnswer {
+  if (error instanceof ControllerError) {
+    const { hint } = error;
+    return answer(statusOf[error.code], {
+      code: error.code,
+      detail: error.message,
+      ...(hint === undefined ? {} : { hint }),
+      ...(error instanceof FieldsError ? { errors: error.errors } : {}),
+    });
+  }
+  if (error instanceof CodedError && error.code === "INVALID") {
+    const { hint } = error;
+    return answer(422, {
+      code: "INVALID",
+      detail: error.message,
+      ...(hint === undefined ? {} : { hint }),
+    });
+  }
+  return answer(500, {
+    code: "INTERNAL",
+    detail: "the controller failed; its log says why",
+    hint: "look for this time in the controller's log, and tell the maintainers",
+  });
+}
+
+/** Several fields are wrong; `errors` names each. */
+export class FieldsError extends ControllerError {
+  readonly errors: { path: string; message: string }[];
+
+  constructor(what: string, error: ZodError) {
+    const errors = error.issues.slice(0, 50).map(({ path, message }) => ({
+      path: path.map(String).join("."),
+      message,
+    }));
+    const [first] = errors;
+    const detail = first === undefined ? "it is not valid" : `${first.path}: ${first.message}`;
+    super("INVALID", `${what}: ${detail.replace(/^: /, "")}`, {
+      hint: "GET /openapi.json describes every field",
+    });
+    this.errors = errors;
+  }
+}
+
+function answer(
+  status: ContentfulStatusCode,
+  problem: Pick<Problem, "code" | "detail"> & Partial<Problem>,
+): ProblemAnswer {
+  return {
+    status,
+    headers: {
+      "content-type": "application/problem+json",
+      ...(status === 401 ? { "www-authenticate": 'Bearer realm="strata"' } : {}),
+      ...(status === 429 || status === 503 ? { "retry-after": "5" } : {}),
+    },
+    body: {
+      // RFC 9457: a relative reference would do, but the type of a problem that has only a code is "about:blank".
+      type: "about:blank",
+      title: titles[status] ?? "Error",
+      status,
+      ...problem,
+    },
+  };
+}

@@ -1,0 +1,85 @@
+/** What several routes read from the store to show it. */
+import type { Process, Subscription } from "@strata/protocol/api/resources";
+import { z } from "zod";
+
+import type { Principal } from "../access/authenticate.ts";
+import { limits } from "../config.ts";
+import { clampProcesses } from "../domain/scaling.ts";
+import { ControllerError } from "../errors.ts";
+import { getNode } from "../store/nodes.ts";
+import {
+  getProcessView,
+  listProcessesOfSubscription,
+  type ProcessView,
+} from "../store/processes.ts";
+import { getScalingPolicy } from "../store/scaling-policies.ts";
+import type { SubscriptionRow } from "../store/subscriptions.ts";
+import type { Services } from "./services.ts";
+import { showProcess, showSubscription } from "./views.ts";
+
+/** `?after=&limit=` of every list. */
+export const PageQuery = z.strictObject({
+  after: z.string().max(256).default(""),
+  limit: z.coerce.number().int().min(1).max(limits.pageMax).default(100),
+});
+
+/** Only an admin reaches into another tenant. */
+export const TenantQuery = z.strictObject({ tenant: z.string().max(63).optional() });
+
+/** @throws ControllerError FORBIDDEN */
+export function tenantOf(caller: Principal, asked: string | undefined): string {
+  if (asked === undefined || asked === caller.tenant) return caller.tenant;
+  if (caller.scope === "admin") return asked;
+  throw new ControllerError("FORBIDDEN", `the token is of tenant ${caller.tenant}`, {
+    hint: "leave ?tenant= out, or ask an admin for a token of that tenant",
+  });
+}
+
+/** As `tenantOf`; `*` means every tenant and gives undefined. */
+export function tenantFilterOf(caller: Principal, asked: string | undefined): string | undefined {
+  const tenant = tenantOf(caller, asked);
+  return tenant === "*" ? undefined : tenant;
+}
+
+/** One page of rows that were read with one more than asked for. */
+export function toPage<Row, Item>(
+  rows: readonly Row[],
+  options: {
+    readonly limit: number;
+    readonly keyOf: (row: Row) => string;
+    readonly show: (row: Row) => Item;
+  },
+): { items: Item[]; next: string | null } {
+  const shown = rows.slice(0, options.limit);
+  const last = shown.at(-1);
+  const next = rows.length > options.limit && last !== undefined ? options.keyOf(last) : null;
+  return { items: shown.map(options.show), next };
+}
+
+export function readSubscription(services: Services, row: SubscriptionRow): Subscription {
+  const { sql } = services.store;
+  const policy = row.scalingPolicy === null ? undefined : getScalingPolicy(sql, row.scalingPolicy);
+  return showSubscription(row, {
+    processes: listProcessesOfSubscription(sql, row.id),
+    count: row.deletedAt === null ? clampProcesses(row.processes, policy) : 0,
+    held: services.isHeld(),
+  });
+}
+
+export function readProcess(services: Services, view: ProcessView): Process {
+  const { nodeId, id } = view.process;
+  return showProcess(view, {
+    node: nodeId === null ? undefined : getNode(services.store.sql, nodeId),
+    metrics: services.samples.get(nodeId ?? "")?.get(id),
+  });
+}
+
+/** One that the caller may see. @throws ControllerError NOT_FOUND */
+export function requireProcess(services: Services, id: string, caller: Principal): ProcessView {
+  const view = getProcessView(services.store.sql, id);
+  if (view !== undefined && (caller.scope === "admin" || view.spec.tenant === caller.tenant))
+    return view;
+  throw new ControllerError("NOT_FOUND", `there is no process ${id}`, {
+    hint: "see GET /v1/processes",
+  });
+}

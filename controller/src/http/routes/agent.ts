@@ -1,0 +1,140 @@
+/** What agents call. See protocol/agent/messages.ts for the whole exchange; streams are in http/upgrade.ts. */
+import {
+  Assignments,
+  JoinRequest,
+  JoinResponse,
+  type ProcessMetrics,
+  Report,
+  ReportResponse,
+} from "@strata/protocol/agent/messages";
+import { parseDurationMs } from "@strata/protocol/units";
+import { z } from "zod";
+
+import { bearerOf } from "../../access/bearer.ts";
+import { limits } from "../../config.ts";
+import { beatIntervalMs } from "../../domain/node.ts";
+import { ControllerError } from "../../errors.ts";
+import { listAssignments } from "../../operations/assignments.ts";
+import { joinNode } from "../../operations/join.ts";
+import { takeReport } from "../../operations/report.ts";
+import { countNodes, getNode } from "../../store/nodes.ts";
+import type { Router } from "../route.ts";
+import type { Services } from "../services.ts";
+
+const Params = z.object({ id: z.string().max(100) });
+
+export function addAgentRoutes(router: Router, services: Services): void {
+  const { store, clock, random, epoch } = services;
+  router.add({
+    method: "post",
+    path: "/v1/nodes/join",
+    // It has no credential yet; the join token is checked by the operation.
+    access: "public",
+    summary: "Makes a node of the machine that asks. Bearer: the secret of a join token.",
+    body: JoinRequest,
+    answers: { 201: { description: "The node's identity.", schema: JoinResponse } },
+    handle: ({ body: request, c }) => {
+      const bearer = bearerOf(c.req.header("authorization"));
+      if (bearer === undefined) {
+        throw new ControllerError("JOIN_TOKEN_INVALID", "no join token", {
+          hint: "send Authorization: Bearer <secret of the join token>",
+        });
+      }
+      const { node, credential } = store.write((unit) =>
+        joinNode(unit, { bearer, request, newSecret: random.newSecret }),
+      );
+      services.presence.heard(node.id, clock.monotonicMs());
+      services.reconcileSoon();
+      const { id: nodeId, name, partition } = node;
+      const answer: JoinResponse = {
+        nodeId,
+        name,
+        partition,
+        credential,
+        epoch,
+        beatIntervalMs: nextBeatMs(services),
+      };
+      return c.json(answer, 201);
+    },
+  });
+  router.add({
+    method: "post",
+    path: "/v1/nodes/{id}/reports",
+    access: "node",
+    summary: "Takes in what a node says about its processes.",
+    params: Params,
+    body: Report,
+    bodyBytesMax: limits.reportBytesMax,
+    answers: { 200: { description: "When to beat again.", schema: ReportResponse } },
+    handle: ({ params: { id: nodeId }, body: report, c }) => {
+      services.presence.heard(nodeId, clock.monotonicMs());
+      if (services.reportOrder.isNew(nodeId, report)) {
+        services.samples.set(nodeId, samplesOf(report));
+        if (takeReport(store, { nodeId, report, nowMs: clock.nowMs() })) services.reconcileSoon();
+      }
+      return c.json({ epoch, beatIntervalMs: nextBeatMs(services) });
+    },
+  });
+  addAssignmentRoute(router, services);
+}
+
+const WaitQuery = z.strictObject({
+  revision: z.coerce.number().int().min(0).default(0),
+  wait: z
+    .string()
+    .max(20)
+    .regex(/^\d+(\.\d+)?(ms|s|m)?$/, "write a duration such as 30s")
+    .default("0s"),
+});
+
+function addAssignmentRoute(router: Router, services: Services): void {
+  const { store, clock, nodeWakeups, rendezvous, epoch } = services;
+  router.add({
+    method: "get",
+    path: "/v1/nodes/{id}/assignments",
+    access: "node",
+    summary: "All that the node shall run, when it differs from the revision that it has.",
+    params: Params,
+    query: WaitQuery,
+    answers: {
+      200: { description: "The assignments.", schema: Assignments },
+      204: { description: "Nothing new in the time of the wait." },
+    },
+    handle: async ({ params: { id: nodeId }, query, c }) => {
+      const { signal } = c.req.raw;
+      const waitMs = Math.min(limits.longPollMsMax, parseDurationMs(query.wait));
+      const endsAt = clock.monotonicMs() + waitMs;
+      for (;;) {
+        // Not only newer ones: after a restore ours may be behind what the node has.
+        const revision = getNode(store.sql, nodeId)?.assignmentRevision ?? 0;
+        if (revision !== query.revision) {
+          const answer: Assignments = {
+            epoch,
+            revision,
+            assignments: listAssignments(store.sql, nodeId),
+            streams: rendezvous.pendingFor(nodeId),
+          };
+          return c.json(answer);
+        }
+        const timeoutMs = endsAt - clock.monotonicMs();
+        if (timeoutMs <= 0 || signal.aborted) return c.body(null, 204);
+        const woken = await nodeWakeups.wait(nodeId, { timeoutMs, signal });
+        if (woken === "let-go") return c.body(null, 204);
+      }
+    },
+  });
+}
+
+function samplesOf({ processes }: Report): ReadonlyMap<string, ProcessMetrics> {
+  return new Map(
+    processes.flatMap(({ processId, metrics }) =>
+      metrics === undefined ? [] : [[processId, metrics] as const],
+    ),
+  );
+}
+
+/** With up to a tenth more, so that nodes that started together spread. */
+function nextBeatMs({ store, config, random }: Services): number {
+  const interval = beatIntervalMs(countNodes(store.sql), config.reportsPerSecond);
+  return Math.round(interval * (1 + 0.1 * random.fraction()));
+}

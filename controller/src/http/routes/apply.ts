@@ -1,0 +1,43 @@
+import { ApplyResult } from "@strata/protocol/api/resources";
+import { z } from "zod";
+
+import { applyDocuments } from "../../operations/apply.ts";
+import { parseDocuments, readDocument } from "../apply-documents.ts";
+import { readBody } from "../body.ts";
+import { TenantQuery, tenantOf } from "../read.ts";
+import { authorizeCaller, type Router } from "../route.ts";
+import type { Services } from "../services.ts";
+
+const Query = z.strictObject({
+  ...TenantQuery.shape,
+  dryRun: z.enum(["true", "false"]).default("false"),
+});
+
+/** Kinds that only an operator may write; the others are a deployer's. */
+const operatorKinds: readonly string[] = ["PartitionPolicy", "ScalingPolicy", "Partition"];
+
+export function addApplyRoute(router: Router, services: Services): void {
+  const { store, images } = services;
+  router.add({
+    method: "post",
+    path: "/v1/apply",
+    access: "deployer",
+    summary: "Creates or changes several resources: all of them, or none. ?dryRun=true only tells.",
+    query: Query,
+    rawBody: "application/yaml",
+    answers: { 200: { description: "What was done to each.", schema: ApplyResult } },
+    handle: async ({ query, caller, c }) => {
+      const tenant = tenantOf(caller, query.tenant);
+      const values = parseDocuments(await readBody(c));
+      const documents = await Promise.all(
+        values.map((value, index) => readDocument(value, { index, images })),
+      );
+      if (documents.some(({ kind }) => operatorKinds.includes(kind)))
+        authorizeCaller(caller, { access: "operator", nodeId: undefined });
+      const run = query.dryRun === "true" ? store.rehearse : store.write;
+      const result = run((unit) => applyDocuments(unit, { documents, tenant }));
+      services.reconcileSoon();
+      return c.json(result);
+    },
+  });
+}

@@ -1,0 +1,87 @@
+import { readFileSync } from "node:fs";
+
+import { nodeState } from "../../domain/node.ts";
+import { listNodes } from "../../store/nodes.ts";
+import { countProcessesByState } from "../../store/processes.ts";
+import { reachedUrl } from "../own-address.ts";
+import type { Answer, Router } from "../route.ts";
+import type { Services } from "../services.ts";
+
+const asset = (name: string): string =>
+  readFileSync(new URL(`../../../assets/${name}`, import.meta.url), "utf8");
+
+const text = (description: string, contentType = "text/plain"): Record<number, Answer> => ({
+  200: { description, contentType },
+});
+
+/** Health, metrics, help, the CA and the install script: none of it is a secret. */
+export function addGeneralRoutes(router: Router, services: Services): void {
+  const help = asset("help.txt");
+  const installScript = asset("install.sh");
+  router.add({
+    method: "get",
+    path: "/",
+    access: "public",
+    summary: "One screen of help.",
+    answers: text("Help."),
+    handle: ({ c }) => c.text(help.replaceAll("@URL@", reachedUrl(c, services))),
+  });
+  router.add({
+    method: "get",
+    path: "/healthz",
+    access: "public",
+    summary: "Whether the program runs.",
+    answers: text("It does."),
+    handle: ({ c }) => c.text("ok\n"),
+  });
+  router.add({
+    method: "get",
+    path: "/readyz",
+    access: "public",
+    summary: "Whether it can do its work: the database answers and it is not stopping.",
+    answers: { ...text("It can."), 503: { description: "Not now." } },
+    handle: ({ c }) => {
+      if (services.isStopping()) return c.text("stopping\n", 503);
+      listNodes(services.store.sql);
+      return c.text("ready\n");
+    },
+  });
+  router.add({
+    method: "get",
+    path: "/metrics",
+    access: "public",
+    summary: "Counts and times for Prometheus. Without names of tenants, processes or images.",
+    answers: text("Text exposition format."),
+    handle: async ({ c }) => {
+      const { sql } = services.store;
+      const nodes = Map.groupBy(listNodes(sql), nodeState);
+      services.telemetry.setCounts({
+        processes: countProcessesByState(sql),
+        nodes: new Map([...nodes].map(([state, rows]) => [state, rows.length])),
+      });
+      const body = await services.telemetry.text();
+      return c.body(body, 200, { "content-type": services.telemetry.contentType });
+    },
+  });
+  router.add({
+    method: "get",
+    path: "/ca.pem",
+    access: "public",
+    summary: "The certificate of the installation's CA. Check its fingerprint.",
+    answers: text("PEM.", "application/x-pem-file"),
+    handle: ({ c }) =>
+      c.body(services.pki.caPem, 200, { "content-type": "application/x-pem-file" }),
+  });
+  router.add({
+    method: "get",
+    path: "/install.sh",
+    access: "public",
+    summary: "Makes a node of the Debian or Ubuntu machine that runs it. Holds no secret.",
+    answers: text("A POSIX shell script.", "text/x-shellscript"),
+    handle: ({ c }) =>
+      c.body(installScript.replaceAll("@URL@", reachedUrl(c, services)), 200, {
+        "content-type": "text/x-shellscript; charset=utf-8",
+        "cache-control": "no-store",
+      }),
+  });
+}

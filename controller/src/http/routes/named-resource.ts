@@ -1,0 +1,113 @@
+/** PUT, GET, list and DELETE of a resource that all tenants share and that its name alone tells apart. */
+import type { Scope } from "@strata/protocol/access";
+import { listOf } from "@strata/protocol/api/resources";
+import { Name } from "@strata/protocol/names";
+import { z } from "zod";
+
+import type { Delete, Put } from "../../operations/partitions.ts";
+import { type Outcome, requireFound } from "../../operations/upsert.ts";
+import type { Sql } from "../../store/database.ts";
+import type { Page } from "../../store/page.ts";
+import type { Unit } from "../../store/unit.ts";
+import { answerNothing, answerResource } from "../answer.ts";
+import { PageQuery, toPage } from "../read.ts";
+import type { Router } from "../route.ts";
+import type { Services } from "../services.ts";
+
+type Row = { readonly name: string; readonly revision: number };
+
+export type NamedResource<
+  R extends Row,
+  Input extends z.ZodType,
+  Shown extends { revision: number },
+> = {
+  readonly path: string;
+  readonly kind: string;
+  /** Who may change it; every viewer may read it. */
+  readonly writer: Scope;
+  readonly input: Input;
+  readonly resource: z.ZodType<Shown>;
+  readonly put: (unit: Unit, put: Put<z.output<Input>>) => Outcome<R>;
+  readonly get: (sql: Sql, name: string) => R | undefined;
+  readonly list: (sql: Sql, page: Page) => readonly R[];
+  readonly remove: (unit: Unit, deletion: Delete) => void;
+  readonly show: (row: R) => Shown;
+};
+
+const Params = z.object({ name: Name });
+
+export function addNamedResource<
+  R extends Row,
+  Input extends z.ZodType,
+  Shown extends { revision: number },
+>(router: Router, services: Services, resource: NamedResource<R, Input, Shown>): void {
+  const { path, kind } = resource;
+  router.add({
+    method: "put",
+    path: `${path}/{name}`,
+    access: resource.writer,
+    summary: `Creates or changes a ${kind}.`,
+    params: Params,
+    body: resource.input,
+    answers: {
+      200: { description: "Changed, or as it was.", schema: resource.resource },
+      201: { description: "Created.", schema: resource.resource },
+    },
+    handle: ({ params, body, precondition, c }) => {
+      const { row, action } = services.store.write((unit) =>
+        resource.put(unit, { name: params.name, input: body, precondition }),
+      );
+      services.reconcileSoon();
+      return answerResource(c, resource.show(row), action);
+    },
+  });
+  addReaders(router, services, resource);
+  router.add({
+    method: "delete",
+    path: `${path}/{name}`,
+    access: resource.writer,
+    summary: `Deletes a ${kind} that nothing uses.`,
+    params: Params,
+    answers: { 204: { description: "Gone." } },
+    handle: ({ params, precondition, c }) => {
+      services.store.write((unit) => resource.remove(unit, { name: params.name, precondition }));
+      return answerNothing(c);
+    },
+  });
+}
+
+/** GET of one and of the list. */
+export function addReaders<R extends Row, Shown extends { revision: number }>(
+  router: Router,
+  services: Services,
+  resource: Pick<
+    NamedResource<R, z.ZodType, Shown>,
+    "path" | "kind" | "resource" | "get" | "list" | "show"
+  >,
+): void {
+  const { path, kind } = resource;
+  router.add({
+    method: "get",
+    path: `${path}/{name}`,
+    access: "viewer",
+    summary: `Shows a ${kind}.`,
+    params: Params,
+    answers: { 200: { description: "The present state.", schema: resource.resource } },
+    handle: ({ params: { name }, c }) => {
+      const row = requireFound(resource.get(services.store.sql, name), { kind, name });
+      return answerResource(c, resource.show(row));
+    },
+  });
+  router.add({
+    method: "get",
+    path,
+    access: "viewer",
+    summary: `Lists by name.`,
+    query: PageQuery,
+    answers: { 200: { description: "One page.", schema: listOf(resource.resource) } },
+    handle: ({ query: { after, limit }, c }) => {
+      const rows = resource.list(services.store.sql, { after, limit: limit + 1 });
+      return c.json(toPage(rows, { limit, keyOf: ({ name }) => name, show: resource.show }));
+    },
+  });
+}

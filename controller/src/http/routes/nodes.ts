@@ -1,0 +1,84 @@
+import { listOf, Node } from "@strata/protocol/api/resources";
+import { Name } from "@strata/protocol/names";
+import { z } from "zod";
+
+import type { Admission } from "../../domain/node.ts";
+import { admitNode, removeNode, requireNode } from "../../operations/nodes.ts";
+import { listNodesPage, type NodeRow } from "../../store/nodes.ts";
+import { listAssigned } from "../../store/processes.ts";
+import { answerNothing, answerResource } from "../answer.ts";
+import { PageQuery, toPage } from "../read.ts";
+import type { Router } from "../route.ts";
+import type { Services } from "../services.ts";
+import { showNode } from "../views.ts";
+
+const Params = z.object({ id: z.string().max(100) });
+const one = { description: "The node.", schema: Node };
+
+export function addNodeRoutes(router: Router, services: Services): void {
+  const { store } = services;
+  const show = (row: NodeRow): z.infer<typeof Node> =>
+    showNode(row, listAssigned(store.sql, row.id));
+  router.add({
+    method: "get",
+    path: "/v1/nodes",
+    access: "viewer",
+    summary: "Lists nodes by name.",
+    query: z.strictObject({ ...PageQuery.shape, partition: Name.optional() }),
+    answers: { 200: { description: "One page.", schema: listOf(Node) } },
+    handle: ({ query: { after, limit, partition }, c }) => {
+      const rows = listNodesPage(store.sql, { after, limit: limit + 1, partition });
+      return c.json(toPage(rows, { limit, keyOf: ({ name }) => name, show }));
+    },
+  });
+  router.add({
+    method: "get",
+    path: "/v1/nodes/{id}",
+    access: "viewer",
+    summary: "Shows a node, by id or name.",
+    params: Params,
+    answers: { 200: one },
+    handle: ({ params: { id }, c }) => answerResource(c, show(requireNode(store, id))),
+  });
+  router.add({
+    method: "delete",
+    path: "/v1/nodes/{id}",
+    access: "operator",
+    summary: "Forgets a node that is away or holds nothing; its credential ends.",
+    params: Params,
+    answers: { 204: { description: "Gone." } },
+    handle: ({ params: { id: idOrName }, precondition, c }) => {
+      const row = store.write((unit) => removeNode(unit, { idOrName, precondition }));
+      services.presence.forget(row.id);
+      services.samples.delete(row.id);
+      services.reconcileSoon();
+      return answerNothing(c);
+    },
+  });
+  const admissions: Readonly<Record<string, { admission: Admission; summary: string }>> = {
+    cordon: {
+      admission: "cordoned",
+      summary: "The node takes no new processes; those it has stay.",
+    },
+    uncordon: {
+      admission: "open",
+      summary: "The node takes processes again; a drain is called off.",
+    },
+    drain: { admission: "draining", summary: "The processes of the node are moved away." },
+  };
+  for (const [verb, { admission, summary }] of Object.entries(admissions)) {
+    router.add({
+      method: "post",
+      path: `/v1/nodes/{id}/${verb}`,
+      access: "operator",
+      summary,
+      params: Params,
+      answers: { 200: one },
+      handle: ({ params: { id }, c }) => {
+        const row = store.write((unit) => admitNode(unit, id, admission));
+        services.reconcileSoon();
+        return answerResource(c, show(row));
+      },
+    });
+  }
+}

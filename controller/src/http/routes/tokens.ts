@@ -1,0 +1,129 @@
+import {
+  JoinTokenCreated,
+  JoinTokenInput,
+  JoinTokenResource,
+  listOf,
+  TokenCreated,
+  TokenInput,
+  TokenResource,
+} from "@strata/protocol/api/resources";
+import { z } from "zod";
+
+import {
+  createJoinToken,
+  createToken,
+  revokeJoinToken,
+  revokeToken,
+} from "../../operations/tokens.ts";
+import {
+  type JoinTokenRow,
+  listJoinTokens,
+  listTokens,
+  type TokenRow,
+} from "../../store/tokens.ts";
+import { answerNothing } from "../answer.ts";
+import { joinCommand } from "../own-address.ts";
+import { PageQuery, toPage } from "../read.ts";
+import type { Router } from "../route.ts";
+import type { Services } from "../services.ts";
+
+const Params = z.object({ id: z.string().max(100) });
+
+export function addTokenRoutes(router: Router, services: Services): void {
+  const { store, random } = services;
+  router.add({
+    method: "post",
+    path: "/v1/tokens",
+    access: "admin",
+    summary: "Makes an API token. This answer is the only one that shows it.",
+    body: TokenInput,
+    answers: { 201: { description: "Made.", schema: TokenCreated } },
+    handle: ({ body: input, c }) => {
+      const { row, token } = store.write((unit) =>
+        createToken(unit, { input, secret: random.newSecret() }),
+      );
+      return c.json({ ...showToken(row), token }, 201);
+    },
+  });
+  router.add({
+    method: "get",
+    path: "/v1/tokens",
+    access: "admin",
+    summary: "Lists tokens, without their secrets.",
+    query: PageQuery,
+    answers: { 200: { description: "One page.", schema: listOf(TokenResource) } },
+    handle: ({ query: { after, limit }, c }) => {
+      const rows = listTokens(store.sql, { after, limit: limit + 1 });
+      return c.json(toPage(rows, { limit, keyOf: ({ id }) => id, show: showToken }));
+    },
+  });
+  router.add({
+    method: "delete",
+    path: "/v1/tokens/{id}",
+    access: "admin",
+    summary: "Revokes a token at once.",
+    params: Params,
+    answers: { 204: { description: "Gone." } },
+    handle: ({ params: { id }, c }) => {
+      store.write((unit) => revokeToken(unit, id));
+      return answerNothing(c);
+    },
+  });
+  addJoinTokenRoutes(router, services);
+}
+
+function addJoinTokenRoutes(router: Router, services: Services): void {
+  const { store, random, pki } = services;
+  router.add({
+    method: "post",
+    path: "/v1/join-tokens",
+    access: "operator",
+    summary:
+      "Makes a token with which machines become nodes. This answer is the only one that shows it.",
+    body: JoinTokenInput,
+    answers: { 201: { description: "Made.", schema: JoinTokenCreated } },
+    handle: ({ body: input, c }) => {
+      const { row, token } = store.write((unit) =>
+        createJoinToken(unit, {
+          input,
+          secret: random.newSecret(),
+          caFingerprint: pki.caFingerprint,
+        }),
+      );
+      const command = joinCommand(services, token);
+      return c.json({ ...showJoinToken(row), token, command }, 201);
+    },
+  });
+  router.add({
+    method: "get",
+    path: "/v1/join-tokens",
+    access: "operator",
+    summary: "Lists join tokens, without their secrets.",
+    query: PageQuery,
+    answers: { 200: { description: "One page.", schema: listOf(JoinTokenResource) } },
+    handle: ({ query: { after, limit }, c }) => {
+      const rows = listJoinTokens(store.sql, { after, limit: limit + 1 });
+      return c.json(toPage(rows, { limit, keyOf: ({ id }) => id, show: showJoinToken }));
+    },
+  });
+  router.add({
+    method: "delete",
+    path: "/v1/join-tokens/{id}",
+    access: "operator",
+    summary: "Revokes a join token. Nodes that joined with it stay.",
+    params: Params,
+    answers: { 204: { description: "Gone." } },
+    handle: ({ params: { id }, c }) => {
+      store.write((unit) => revokeJoinToken(unit, id));
+      return answerNothing(c);
+    },
+  });
+}
+
+function showToken({ secretHash: _, ...row }: TokenRow): z.infer<typeof TokenResource> {
+  return row;
+}
+
+function showJoinToken({ secretHash: _, ...row }: JoinTokenRow): z.infer<typeof JoinTokenResource> {
+  return row;
+}

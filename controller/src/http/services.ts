@@ -1,0 +1,50 @@
+import type { ProcessMetrics } from "@strata/protocol/agent/messages";
+import type { Logger } from "pino";
+
+import type { Authenticate } from "../access/authenticate.ts";
+import type { Config } from "../config.ts";
+import type { Clock, Randomness } from "../domain/clock.ts";
+import type { PresenceBook } from "../domain/presence.ts";
+import type { ReportOrder } from "../domain/report.ts";
+import type { ImageSource } from "../images/inspect-image.ts";
+import type { Wakeups } from "../loops/wakeups.ts";
+import type { Store } from "../store/unit.ts";
+import type { Rendezvous } from "../streams/rendezvous.ts";
+import type { Telemetry } from "./telemetry.ts";
+
+/** What routes work with: made once, in main.ts or a test. */
+export type Services = {
+  readonly config: Config;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Randomness;
+  readonly logger: Logger;
+  readonly authenticate: Authenticate;
+  readonly images: ImageSource;
+  /** Changed by a restore; agents take destructive wishes only from the one that they know. */
+  readonly epoch: string;
+  readonly presence: PresenceBook;
+  readonly reportOrder: ReportOrder;
+  /** By node, the newest sample of each of its processes; lost with the controller. */
+  readonly samples: Map<string, ReadonlyMap<string, ProcessMetrics>>;
+  /** Woken by node id when the node's assignments or streams change. */
+  readonly nodeWakeups: Wakeups;
+  /** Woken under `events` when there is a new one. */
+  readonly eventWakeups: Wakeups;
+  readonly rendezvous: Rendezvous;
+  readonly telemetry: Telemetry;
+  /** Of the main listener, known once it listens. */
+  readonly publicPort: () => number;
+  /** Asks the reconcile loop to look. */
+  readonly reconcileSoon: () => void;
+  /** Whether the mass-loss breaker holds replacements back. */
+  readonly isHeld: () => boolean;
+  /** Whether streams shall end and come back later. */
+  readonly isStopping: () => boolean;
+  readonly pki: {
+    readonly caPem: string;
+    readonly caFingerprint: string;
+    /** For curl's --pinnedpubkey; undefined where TLS is off. */
+    readonly publicKeyPin: string | undefined;
+  };
+};

@@ -1,0 +1,203 @@
+/** From rows to what the API shows. */
+import type { ProcessMetrics } from "@strata/protocol/agent/messages";
+import { isTerminal } from "@strata/protocol/agent/process-state";
+import type {
+  Cartridge,
+  Event,
+  Node,
+  Partition,
+  PartitionPolicy,
+  Process,
+  Running as RunningResource,
+  ScalingPolicy,
+  Subscription,
+} from "@strata/protocol/api/resources";
+import { isDigest } from "@strata/protocol/oci/digest";
+import { formatReference } from "@strata/protocol/oci/reference";
+import type { z } from "zod";
+
+import { nodeState } from "../domain/node.ts";
+import { statusMessage } from "../domain/process.ts";
+import type { Running } from "../domain/running.ts";
+import type { CartridgeRow } from "../store/cartridges.ts";
+import type { EventRow } from "../store/events.ts";
+import type { NodeRow } from "../store/nodes.ts";
+import type { PartitionPolicyRow, PartitionRow } from "../store/partitions.ts";
+import type { ProcessRow, ProcessView } from "../store/processes.ts";
+import type { ScalingPolicyRow } from "../store/scaling-policies.ts";
+import type { SubscriptionRow } from "../store/subscriptions.ts";
+
+export function showPartition(
+  row: PartitionRow,
+  status: { readonly nodes: readonly NodeRow[]; readonly processes: number },
+): Partition {
+  return {
+    ...row,
+    labels: { ...row.labels },
+    status: {
+      nodes: status.nodes.length,
+      nodesReady: status.nodes.filter((node) => nodeState(node) === "ready").length,
+      processes: status.processes,
+    },
+  };
+}
+
+export function showPartitionPolicy(row: PartitionPolicyRow): PartitionPolicy {
+  return { ...row };
+}
+
+export function showScalingPolicy(row: ScalingPolicyRow): ScalingPolicy {
+  return { ...row };
+}
+
+export function showCartridge(row: CartridgeRow): Cartridge {
+  const { name, description, image, digest, partition, running } = row;
+  if (!isDigest(digest)) throw new Error(`cartridge ${name} has no digest`);
+  return { name, description, image, digest, partition, ...showRunning(running), ...stored(row) };
+}
+
+export function showSubscription(
+  row: SubscriptionRow,
+  status: {
+    readonly processes: readonly ProcessRow[];
+    readonly count: number;
+    readonly held: boolean;
+  },
+): Subscription {
+  const { alias, tenant, cartridge, partition, scalingPolicy, generation, running } = row;
+  const live = status.processes.filter(({ desired }) => desired === "running");
+  const ready = live.filter((process) => process.ready && process.state === "running").length;
+  const message = statusMessage(
+    { desired: status.count, deleting: row.deletedAt !== null, held: status.held },
+    {
+      total: status.processes.length,
+      ready,
+      running: live.filter(({ state }) => state === "running").length,
+      leaving: status.processes.length - live.length,
+      problem: live.find(({ problem }) => problem !== null)?.problem ?? undefined,
+    },
+  );
+  return {
+    alias,
+    tenant,
+    cartridge,
+    partition,
+    processes: row.processes,
+    scalingPolicy,
+    lostAfter: row.lostAfterMs / 1000,
+    ...showRunning(running),
+    generation,
+    ...stored(row),
+    status: {
+      desired: status.count,
+      running: live.filter(({ state }) => state === "running").length,
+      ready,
+      message,
+    },
+  };
+}
+
+export function showProcess(
+  { process, spec }: ProcessView,
+  context: { readonly node: NodeRow | undefined; readonly metrics: ProcessMetrics | undefined },
+): Process {
+  const { node, metrics } = context;
+  return {
+    id: process.id,
+    tenant: spec.tenant,
+    subscription: spec.subscription,
+    cartridge: spec.cartridge,
+    image: formatReference(spec.image),
+    generation: process.generation,
+    state: process.state,
+    ready: process.ready,
+    node: node?.name ?? null,
+    pid: process.pid,
+    restarts: process.restarts,
+    address: process.address,
+    endpoints:
+      node === undefined || isTerminal(process.state) ? [] : endpoints(process, node.address),
+    lastExit: process.lastExit,
+    reason: process.problem,
+    metrics: metrics ?? null,
+    createdAt: process.createdAt,
+    startedAt: process.startedAt,
+  };
+}
+
+export function showNode(row: NodeRow, held: readonly ProcessView[]): Node {
+  const alive = held.filter(({ process }) => !isTerminal(process.state));
+  const sum = (of: (view: ProcessView) => number): number =>
+    alive.reduce((total, view) => total + of(view), 0);
+  return {
+    id: row.id,
+    name: row.name,
+    partition: row.partition,
+    state: nodeState(row),
+    address: row.address,
+    architecture: row.architecture,
+    kernel: row.kernel,
+    agentVersion: row.agentVersion,
+    labels: { ...row.labels },
+    capacity: row.capacity,
+    allocated: {
+      cpuMillis: sum(({ spec }) => spec.limits.cpuMaxMillis),
+      memoryBytes: sum(({ spec }) => spec.limits.memoryMaxBytes),
+      pids: sum(({ spec }) => spec.limits.pidsMax),
+    },
+    processes: alive.length,
+    lastSeenAt: row.lastSeenAt,
+    ...stored(row),
+  };
+}
+
+export function showEvent(row: EventRow): Event {
+  return { ...row, data: { ...row.data } };
+}
+
+function showRunning(running: Running): z.infer<typeof RunningResource> {
+  const { health, limits, stopGraceMs } = running;
+  return {
+    command: running.command === null ? null : [...running.command],
+    args: running.args === null ? null : [...running.args],
+    env: { ...running.env },
+    user: running.user,
+    workingDir: running.workingDir,
+    ports: running.ports === null ? null : [...running.ports],
+    health:
+      health === null
+        ? null
+        : {
+            kind: health.kind,
+            port: health.port,
+            path: health.path,
+            interval: health.intervalMs / 1000,
+            timeout: health.timeoutMs / 1000,
+            failureThreshold: health.failureThreshold,
+          },
+    resources:
+      limits === null
+        ? null
+        : { memory: limits.memoryMaxBytes, cpu: limits.cpuMaxMillis / 1000, pids: limits.pidsMax },
+    stopGrace: stopGraceMs === null ? null : stopGraceMs / 1000,
+  };
+}
+
+function stored(row: { revision: number; createdAt: string; updatedAt: string }): {
+  revision: number;
+  createdAt: string;
+  updatedAt: string;
+} {
+  const { revision, createdAt, updatedAt } = row;
+  return { revision, createdAt, updatedAt };
+}
+
+function endpoints({ ports }: ProcessRow, address: string): Process["endpoints"] {
+  const host = address.includes(":") ? `[${address}]` : address;
+  return ports.flatMap(({ name, protocol, hostPort }) => {
+    if (hostPort === undefined) return [];
+    // A guess that is right for most: what speaks HTTP is reached by a click.
+    const scheme = protocol === "tcp" ? "http" : "udp";
+    return [{ name, protocol, url: `${scheme}://${host}:${hostPort}` }];
+  });
+}

@@ -1,0 +1,60 @@
+/** Starts the controller. The only file that reads the environment, the clock and randomness. */
+import { randomBytes, randomInt } from "node:crypto";
+import process from "node:process";
+
+import { getErrorCode } from "@strata/protocol/errors";
+import { pino } from "pino";
+
+import { readConfig } from "./config.ts";
+import { startController } from "./controller.ts";
+import type { World } from "./core.ts";
+
+const ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567";
+const ID_LENGTH = 8;
+
+await main().catch((error: unknown) => {
+  const hint = error instanceof Error && "hint" in error ? String(error.hint ?? "") : "";
+  const message = error instanceof Error ? error.message : String(error);
+  const code = getErrorCode(error) ?? "INTERNAL";
+  process.stderr.write(
+    `strata-controller: ${message} (${code})\n${hint === "" ? "" : `  ${hint}\n`}`,
+  );
+  // A coded error speaks for itself; anything else needs its stack.
+  if (code === "INTERNAL" && error instanceof Error) process.stderr.write(`${error.stack ?? ""}\n`);
+  process.exitCode = 1;
+});
+
+async function main(): Promise<void> {
+  const config = readConfig(process.env);
+  const logger = pino({
+    level: config.logLevel,
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    redact: ["*.authorization", "*.token", "*.secret", "*.credential"],
+  });
+  const world: World = {
+    config,
+    logger,
+    clock: { nowMs: () => Date.now(), monotonicMs: () => performance.now() },
+    random: {
+      newId: () =>
+        Array.from({ length: ID_LENGTH }, () => ID_ALPHABET[randomInt(ID_ALPHABET.length)]).join(
+          "",
+        ),
+      newSecret: () => randomBytes(32).toString("base64url"),
+      fraction: () => randomInt(2 ** 32) / 2 ** 32,
+    },
+  };
+  const controller = await startController(world);
+  let stopped: Promise<void> | undefined;
+  const stop = (signal: string): void => {
+    logger.info({ signal }, "stopping");
+    stopped ??= controller.stop();
+    stopped.catch((error: unknown) => {
+      logger.error({ err: error }, "could not stop in order");
+      process.exitCode = 1;
+    });
+  };
+  process.on("SIGTERM", stop);
+  process.on("SIGINT", stop);
+}

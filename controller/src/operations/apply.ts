@@ -1,0 +1,80 @@
+/** Several resources in one transaction: all of them, or none. */
+import {
+  type ApplyKind,
+  type ApplyResult,
+  CartridgeInput,
+  PartitionInput,
+  PartitionPolicyInput,
+  ScalingPolicyInput,
+  SubscriptionInput,
+} from "@strata/protocol/api/resources";
+import type { z } from "zod";
+
+import type { RunnableImage } from "../images/inspect-image.ts";
+import type { Unit } from "../store/unit.ts";
+import { putCartridge } from "./cartridges.ts";
+import { putPartition, putPartitionPolicy } from "./partitions.ts";
+import { putScalingPolicy } from "./scaling-policies.ts";
+import { putSubscription } from "./subscriptions.ts";
+import type { Outcome } from "./upsert.ts";
+
+/** What each kind's fields are. */
+export const inputOfKind = {
+  PartitionPolicy: PartitionPolicyInput,
+  ScalingPolicy: ScalingPolicyInput,
+  Partition: PartitionInput,
+  Cartridge: CartridgeInput,
+  Subscription: SubscriptionInput,
+} as const satisfies Record<ApplyKind, z.ZodType>;
+
+type Of<Kind extends ApplyKind> = {
+  readonly kind: Kind;
+  readonly name: string;
+  readonly input: z.output<(typeof inputOfKind)[Kind]>;
+};
+
+export type ApplyDocument =
+  | Of<"PartitionPolicy">
+  | Of<"ScalingPolicy">
+  | Of<"Partition">
+  | (Of<"Cartridge"> & { readonly image: RunnableImage })
+  | Of<"Subscription">;
+
+/** What others refer to comes first, whatever the order of the documents. */
+const order: readonly ApplyKind[] = [
+  "PartitionPolicy",
+  "ScalingPolicy",
+  "Partition",
+  "Cartridge",
+  "Subscription",
+];
+
+export function applyDocuments(
+  unit: Unit,
+  { documents, tenant }: { readonly documents: readonly ApplyDocument[]; readonly tenant: string },
+): ApplyResult {
+  const sorted = documents.toSorted((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind));
+  return {
+    results: sorted.map((document) => {
+      const { action, changes } = applyOne(unit, document, tenant);
+      return { kind: document.kind, name: document.name, action, changes: [...changes] };
+    }),
+  };
+}
+
+function applyOne(unit: Unit, document: ApplyDocument, tenant: string): Outcome<unknown> {
+  switch (document.kind) {
+    case "PartitionPolicy":
+      return putPartitionPolicy(unit, document);
+    case "ScalingPolicy":
+      return putScalingPolicy(unit, document);
+    case "Partition":
+      return putPartition(unit, document);
+    case "Cartridge":
+      return putCartridge(unit, document);
+    case "Subscription":
+      return putSubscription(unit, { tenant, alias: document.name, input: document.input });
+    default:
+      return document satisfies never;
+  }
+}

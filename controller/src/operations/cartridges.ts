@@ -1,0 +1,71 @@
+import type { CartridgeInput } from "@strata/protocol/api/resources";
+import type { z } from "zod";
+
+import type { RunnableImage } from "../images/inspect-image.ts";
+import {
+  type CartridgeRow,
+  deleteCartridge,
+  getCartridge,
+  saveCartridge,
+} from "../store/cartridges.ts";
+import { getPartition } from "../store/partitions.ts";
+import { listSubscriptionsWhere } from "../store/subscriptions.ts";
+import type { Unit } from "../store/unit.ts";
+import type { Delete, Put } from "./partitions.ts";
+import { toRunning } from "./running-input.ts";
+import { rollOutCartridge } from "./subscription-spec.ts";
+import {
+  type Outcome,
+  refuseInUse,
+  requireFound,
+  requirePrecondition,
+  requireReference,
+  upsert,
+} from "./upsert.ts";
+
+export type PutCartridge = Put<z.output<typeof CartridgeInput>> & {
+  /** What the image reference names in the store now. */
+  readonly image: RunnableImage;
+};
+
+/** @throws ControllerError REFERENCE_UNKNOWN for an unknown partition, LIMITS_UNSATISFIABLE. */
+export function putCartridge(unit: Unit, put: PutCartridge): Outcome<CartridgeRow> {
+  const { name, input, image } = put;
+  const partition = input.partition ?? null;
+  if (partition !== null) {
+    const exists = getPartition(unit.sql, partition) !== undefined;
+    requireReference(exists, { kind: "partition", name: partition });
+  }
+  const outcome = upsert(unit, {
+    kind: "cartridge",
+    name,
+    current: getCartridge(unit.sql, name),
+    fields: {
+      description: input.description,
+      image: input.image,
+      repository: image.repository,
+      digest: image.digest,
+      imagePorts: image.ports,
+      partition,
+      running: toRunning(input),
+    },
+    precondition: put.precondition,
+    toRow: (fields, stored): CartridgeRow => ({ name, ...fields, ...stored }),
+    save: (row) => saveCartridge(unit.sql, row),
+  });
+  if (outcome.action === "updated") rollOutCartridge(unit, outcome.row);
+  return outcome;
+}
+
+/** @throws ControllerError IN_USE */
+export function removeCartridge(unit: Unit, { name, precondition }: Delete): void {
+  const row = requireFound(getCartridge(unit.sql, name), { kind: "cartridge", name });
+  requirePrecondition(precondition, row, `cartridge ${name}`);
+  const users = listSubscriptionsWhere(unit.sql, { cartridge: name });
+  refuseInUse(
+    `cartridge ${name}`,
+    users.map(({ tenant, alias }) => `subscription ${tenant}/${alias}`),
+  );
+  deleteCartridge(unit.sql, name);
+  unit.emit({ type: "cartridge.deleted", subject: name, message: `cartridge ${name} was deleted` });
+}

@@ -1,0 +1,112 @@
+import type { Report } from "@strata/protocol/agent/messages";
+
+import { isSame } from "../domain/canonical.ts";
+import { planReport, type ReportedFields, type ReportEffect } from "../domain/report.ts";
+import type { Sql } from "../store/database.ts";
+import { getNode, type NodeRow, updateNode } from "../store/nodes.ts";
+import {
+  deleteProcess,
+  getProcessView,
+  listProcessesOfNode,
+  type ProcessRow,
+  updateProcess,
+} from "../store/processes.ts";
+import type { Store, Unit } from "../store/unit.ts";
+
+/** The time of the last report is written this often; who is silent is decided from memory. */
+const LAST_SEEN_EVERY_MS = 30_000;
+
+/** Takes in what a node says about itself. Nothing is written when it says nothing new.
+ * Returns whether the picture of its processes changed. */
+export function takeReport(
+  store: Store,
+  input: { readonly nodeId: string; readonly report: Report; readonly nowMs: number },
+): boolean {
+  const { nodeId, report, nowMs } = input;
+  const node = getNode(store.sql, nodeId);
+  if (node === undefined) return false;
+  const known = new Map(listProcessesOfNode(store.sql, nodeId).map((row) => [row.id, row]));
+  const effects = planReport([...known.values()], report);
+  const facts = nodeChanges(node, report);
+  const stale = nowMs - Date.parse(node.lastSeenAt ?? node.createdAt) >= LAST_SEEN_EVERY_MS;
+  if (effects.length === 0 && facts === undefined && !stale) return false;
+  store.write((unit) => {
+    updateNode(unit.sql, nodeId, { ...facts, lastSeenAt: unit.now });
+    if (node.presence === "away") {
+      unit.emit({
+        type: "node.returned",
+        subject: node.name,
+        message: `node ${node.name} answers again`,
+        data: { nodeId },
+      });
+    }
+    for (const effect of effects) applyEffect(unit, { effect, row: known.get(effect.processId) });
+  });
+  return effects.length > 0 || facts !== undefined;
+}
+
+function nodeChanges(node: NodeRow, report: Report): Partial<NodeRow> | undefined {
+  const { agentVersion, capacity } = report;
+  const same =
+    node.presence === "present" &&
+    node.agentVersion === agentVersion &&
+    isSame(node.capacity, capacity);
+  return same ? undefined : { presence: "present", agentVersion, capacity };
+}
+
+function applyEffect(
+  unit: Unit,
+  { effect, row }: { readonly effect: ReportEffect; readonly row: ProcessRow | undefined },
+): void {
+  if (row === undefined || row.nodeId === null) return;
+  switch (effect.kind) {
+    case "update":
+      updateProcess(unit.sql, row.id, {
+        ...effect.fields,
+        ...(effect.fields.state === row.state ? {} : { stateAt: unit.now }),
+      });
+      announce(unit, { row, fields: effect.fields });
+      return;
+    case "overtake":
+      updateProcess(unit.sql, row.id, {
+        fence: effect.fence,
+        decidedRevision: unit.touchNode(row.nodeId),
+      });
+      return;
+    case "gone":
+      deleteProcess(unit.sql, row.id);
+      unit.touchNode(row.nodeId);
+      return;
+    default:
+      effect satisfies never;
+  }
+}
+
+/** One event for each change of state, and one when a running process becomes ready or stops being it. */
+function announce(
+  unit: Unit,
+  { row, fields }: { readonly row: ProcessRow; readonly fields: ReportedFields },
+): void {
+  const { state, ready, lastExit, problem } = fields;
+  const turned = state === "running" && ready !== row.ready;
+  if (state === row.state && !turned) return;
+  const tenant = tenantOf(unit.sql, row.id);
+  const what = turned && ready ? "ready" : turned && row.state === state ? "unready" : state;
+  const why = problem === null ? "" : `: ${problem.message}`;
+  unit.emit({
+    type: `process.${what}`,
+    ...(tenant === undefined ? {} : { tenant }),
+    subject: row.id,
+    message: `process ${row.id} is ${what}${why}`,
+    data: {
+      nodeId: row.nodeId,
+      generation: row.generation,
+      ...(lastExit === null || isSame(lastExit, row.lastExit) ? {} : { exit: lastExit }),
+      ...(problem === null ? {} : { code: problem.code }),
+    },
+  });
+}
+
+function tenantOf(sql: Sql, processId: string): string | undefined {
+  return getProcessView(sql, processId)?.spec.tenant;
+}

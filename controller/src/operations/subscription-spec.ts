@@ -1,0 +1,97 @@
+import type { Limits, ProcessSpec } from "@strata/protocol/agent/messages";
+import { parseDigest } from "@strata/protocol/oci/digest";
+/** From a subscription and its cartridge to the generation that its processes run. */
+import { formatBytes } from "@strata/protocol/units";
+
+import { isSame } from "../domain/canonical.ts";
+import { resolveSpec } from "../domain/running.ts";
+import { neverFits } from "../domain/schedule.ts";
+import { ControllerError } from "../errors.ts";
+import type { CartridgeRow } from "../store/cartridges.ts";
+import { listNodesOfPartition } from "../store/nodes.ts";
+import {
+  getGeneration,
+  insertGeneration,
+  listSubscriptionsWhere,
+  saveSubscription,
+  type SubscriptionRow,
+  trimGenerations,
+} from "../store/subscriptions.ts";
+import type { Unit } from "../store/unit.ts";
+
+/** Old generations kept beside those that still run, to look at and to return to. */
+const GENERATIONS_KEPT = 10;
+
+/** What the subscription would run now. @throws ControllerError LIMITS_UNSATISFIABLE */
+export function computeSpec(
+  unit: Unit,
+  { subscription, cartridge }: { subscription: SubscriptionRow; cartridge: CartridgeRow },
+): ProcessSpec {
+  const spec = resolveSpec({
+    subscription,
+    cartridge: { ...cartridge, digest: parseDigest(cartridge.digest) },
+  });
+  requireSatisfiable(unit, { subscription, limits: spec.limits });
+  return spec;
+}
+
+/** Writes down the spec under the row's present generation. The row must be stored already. */
+export function recordGeneration(unit: Unit, row: SubscriptionRow, spec: ProcessSpec): void {
+  insertGeneration(unit.sql, {
+    subscriptionId: row.id,
+    generation: row.generation,
+    spec,
+    createdAt: unit.now,
+  });
+  trimGenerations(unit.sql, row.id, row.generation - GENERATIONS_KEPT);
+}
+
+export function specOf(unit: Unit, row: SubscriptionRow): ProcessSpec | undefined {
+  return getGeneration(unit.sql, { subscriptionId: row.id, generation: row.generation })?.spec;
+}
+
+/** A changed cartridge is a new generation of every subscription that runs it: update once, everywhere.
+ * @throws ControllerError LIMITS_UNSATISFIABLE, naming the subscription that it would break. */
+export function rollOutCartridge(unit: Unit, cartridge: CartridgeRow): void {
+  for (const row of listSubscriptionsWhere(unit.sql, { cartridge: cartridge.name })) {
+    if (row.deletedAt !== null) continue;
+    const partition = row.ownPartition ?? cartridge.partition ?? row.partition;
+    const moved = { ...row, partition };
+    const spec = computeSpec(unit, { subscription: moved, cartridge });
+    if (partition === row.partition && isSame(spec, specOf(unit, row))) continue;
+    const next = { ...moved, generation: row.generation + 1 };
+    saveSubscription(unit.sql, next);
+    recordGeneration(unit, next, spec);
+    unit.emit({
+      type: "subscription.generation",
+      tenant: row.tenant,
+      subject: row.alias,
+      message: `subscription ${row.alias} goes to generation ${next.generation} with cartridge ${cartridge.name}`,
+      data: { generation: next.generation, digest: cartridge.digest },
+    });
+  }
+}
+
+/** A limit that no node could ever hold is a mistake to be told at once, not a process that waits for ever. Where
+ * there is no node yet, nobody can know. */
+function requireSatisfiable(
+  unit: Unit,
+  { subscription, limits }: { subscription: SubscriptionRow; limits: Limits },
+): void {
+  const nodes = listNodesOfPartition(unit.sql, subscription.partition);
+  if (nodes.length === 0 || nodes.some((node) => neverFits(node.capacity, limits) === undefined))
+    return;
+  const [largest] = nodes.toSorted((a, b) => b.capacity.memoryBytes - a.capacity.memoryBytes);
+  if (largest === undefined) return;
+  const { memoryBytes, cpuMillis, pids } = largest.capacity;
+  throw new ControllerError(
+    "LIMITS_UNSATISFIABLE",
+    `no node of partition ${subscription.partition} could hold one process of ${subscription.alias}: ` +
+      `${neverFits(largest.capacity, limits) ?? ""}`,
+    {
+      hint:
+        `the largest, ${largest.name}, has memory ${formatBytes(memoryBytes)}, cpu ${cpuMillis / 1000} and ` +
+        `pids ${pids}: lower the resources, or let a larger node join`,
+    },
+  );
+}

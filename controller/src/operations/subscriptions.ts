@@ -1,0 +1,206 @@
+import type { SubscriptionInput } from "@strata/protocol/api/resources";
+import type { z } from "zod";
+
+import { isSame } from "../domain/canonical.ts";
+import { clampProcesses } from "../domain/scaling.ts";
+import { ControllerError } from "../errors.ts";
+import { type CartridgeRow, getCartridge } from "../store/cartridges.ts";
+import { getPartition } from "../store/partitions.ts";
+import { getScalingPolicy, type ScalingPolicyRow } from "../store/scaling-policies.ts";
+import { getSubscription, saveSubscription, type SubscriptionRow } from "../store/subscriptions.ts";
+import type { Unit } from "../store/unit.ts";
+import { toRunning } from "./running-input.ts";
+import { computeSpec, recordGeneration, specOf } from "./subscription-spec.ts";
+import {
+  type Outcome,
+  type Precondition,
+  requireFound,
+  requirePrecondition,
+  requireReference,
+  upsert,
+} from "./upsert.ts";
+
+type Input = z.output<typeof SubscriptionInput>;
+export type SubscriptionKey = { readonly tenant: string; readonly alias: string };
+export type PutSubscription = SubscriptionKey & {
+  readonly input: Input;
+  readonly precondition?: Precondition;
+};
+
+/** @throws ControllerError REFERENCE_UNKNOWN, PROCESSES_OUT_OF_BOUNDS, LIMITS_UNSATISFIABLE */
+export function putSubscription(unit: Unit, put: PutSubscription): Outcome<SubscriptionRow> {
+  const { tenant, alias, input } = put;
+  const stored = getSubscription(unit.sql, put);
+  // One that is still being deleted comes back under its id: its last processes then stop as outdated ones.
+  const current = stored?.deletedAt === null ? stored : undefined;
+  const { cartridge, partition, policy } = requireReferences(unit, input);
+  const id = stored?.id ?? unit.newId();
+  const outcome = upsert(unit, {
+    kind: "subscription",
+    name: alias,
+    tenant,
+    current,
+    fields: {
+      cartridge: input.cartridge,
+      partition,
+      ownPartition: input.partition ?? null,
+      processes: wantedProcesses(input.processes, { before: current?.processes, policy }),
+      scalingPolicy: input.scalingPolicy ?? null,
+      lostAfterMs: input.lostAfter,
+      running: toRunning(input),
+    },
+    precondition: put.precondition,
+    toRow: (fields, times): SubscriptionRow => ({
+      id,
+      tenant,
+      alias,
+      ...fields,
+      ...times,
+      revision: (stored?.revision ?? 0) + 1,
+      generation: stored?.generation ?? 0,
+      deletedAt: null,
+    }),
+    save: (row) => saveSubscription(unit.sql, row),
+  });
+  if (outcome.action === "unchanged") return outcome;
+  return { ...outcome, row: advance(unit, { row: outcome.row, before: current, cartridge }) };
+}
+
+/** @throws ControllerError PROCESSES_OUT_OF_BOUNDS */
+export function scaleSubscription(
+  unit: Unit,
+  {
+    processes,
+    precondition,
+    ...key
+  }: SubscriptionKey & { processes: number; precondition?: Precondition },
+): SubscriptionRow {
+  const row = requireLive(unit, key);
+  requirePrecondition(precondition, row, `subscription ${key.alias}`);
+  const policy =
+    row.scalingPolicy === null ? undefined : getScalingPolicy(unit.sql, row.scalingPolicy);
+  const wanted = wantedProcesses(processes, { before: row.processes, policy });
+  if (wanted === row.processes) return row;
+  const next = touch(unit, { ...row, processes: wanted });
+  unit.emit({
+    type: "subscription.scaled",
+    tenant: key.tenant,
+    subject: key.alias,
+    message: `subscription ${key.alias} goes from ${row.processes} to ${wanted} processes`,
+    data: { from: row.processes, to: wanted },
+  });
+  return next;
+}
+
+/** Replaces every process by a new one of the same spec, by the rules of a roll-out. */
+export function restartSubscription(unit: Unit, key: SubscriptionKey): SubscriptionRow {
+  const row = requireLive(unit, key);
+  const spec = specOf(unit, row);
+  if (spec === undefined)
+    throw new Error(`subscription ${row.id} has no generation ${row.generation}`);
+  const next = touch(unit, { ...row, generation: row.generation + 1 });
+  recordGeneration(unit, next, spec);
+  unit.emit({
+    type: "subscription.restarted",
+    tenant: key.tenant,
+    subject: key.alias,
+    message: `all processes of subscription ${key.alias} are being replaced`,
+    data: { generation: next.generation },
+  });
+  return next;
+}
+
+/** Its processes are stopped by the reconcile loop, which forgets it with the last of them. Idempotent. */
+export function removeSubscription(
+  unit: Unit,
+  { precondition, ...key }: SubscriptionKey & { precondition?: Precondition },
+): SubscriptionRow {
+  const row = requireSubscription(unit, key);
+  requirePrecondition(precondition, row, `subscription ${key.alias}`);
+  if (row.deletedAt !== null) return row;
+  const next = touch(unit, { ...row, deletedAt: unit.now });
+  unit.emit({
+    type: "subscription.deleting",
+    tenant: key.tenant,
+    subject: key.alias,
+    message: `subscription ${key.alias} is being deleted`,
+  });
+  return next;
+}
+
+function requireSubscription(unit: Unit, key: SubscriptionKey): SubscriptionRow {
+  return requireFound(getSubscription(unit.sql, key), { kind: "subscription", name: key.alias });
+}
+
+function requireLive(unit: Unit, key: SubscriptionKey): SubscriptionRow {
+  const row = requireSubscription(unit, key);
+  return requireFound(row.deletedAt === null ? row : undefined, {
+    kind: "subscription",
+    name: key.alias,
+  });
+}
+
+function touch(unit: Unit, row: SubscriptionRow): SubscriptionRow {
+  const next = { ...row, revision: row.revision + 1, updatedAt: unit.now };
+  saveSubscription(unit.sql, next);
+  return next;
+}
+
+/** A new generation when what runs, or where, is not what it was. */
+function advance(
+  unit: Unit,
+  change: { row: SubscriptionRow; before: SubscriptionRow | undefined; cartridge: CartridgeRow },
+): SubscriptionRow {
+  const { row, before, cartridge } = change;
+  const spec = computeSpec(unit, { subscription: row, cartridge });
+  if (before?.partition === row.partition && isSame(spec, specOf(unit, row))) return row;
+  const next = { ...row, generation: row.generation + 1 };
+  saveSubscription(unit.sql, next);
+  recordGeneration(unit, next, spec);
+  return next;
+}
+
+type References = {
+  readonly cartridge: CartridgeRow;
+  readonly partition: string;
+  readonly policy: ScalingPolicyRow | undefined;
+};
+
+function requireReferences(unit: Unit, input: Input): References {
+  const cartridge = getCartridge(unit.sql, input.cartridge);
+  if (cartridge === undefined) {
+    throw new ControllerError("REFERENCE_UNKNOWN", `there is no cartridge ${input.cartridge}`, {
+      hint: `create it with PUT /v1/cartridges/${input.cartridge}, or choose one of GET /v1/cartridges`,
+    });
+  }
+  const partition = input.partition ?? cartridge.partition;
+  if (partition === null) {
+    throw new ControllerError(
+      "INVALID",
+      "neither the subscription nor its cartridge names a partition",
+      {
+        hint: 'add "partition" to one of them; GET /v1/partitions lists what there is',
+      },
+    );
+  }
+  const partitionExists = getPartition(unit.sql, partition) !== undefined;
+  requireReference(partitionExists, { kind: "partition", name: partition });
+  if (input.scalingPolicy === undefined) return { cartridge, partition, policy: undefined };
+  const policy = getScalingPolicy(unit.sql, input.scalingPolicy);
+  requireReference(policy !== undefined, { kind: "scaling policy", name: input.scalingPolicy });
+  return { cartridge, partition, policy };
+}
+
+/** A count that somebody asks for must lie within the policy; one that is left out is brought within it. */
+function wantedProcesses(
+  asked: number | undefined,
+  { before, policy }: { before: number | undefined; policy: ScalingPolicyRow | undefined },
+): number {
+  const wanted = clampProcesses(asked ?? before ?? 1, policy);
+  if (asked === undefined || policy === undefined || wanted === asked) return wanted;
+  throw new ControllerError(
+    "PROCESSES_OUT_OF_BOUNDS",
+    `${asked} processes, but scaling policy ${policy.name} allows ${policy.min} to ${policy.max}`,
+    { hint: `ask for a number between, or change PUT /v1/scaling-policies/${policy.name}` },
+  );
+}

@@ -1,0 +1,27 @@
+import { createPrivateKey, webcrypto } from "node:crypto";
+
+export const KEY_ALGORITHM = { name: "ECDSA", namedCurve: "P-256" } as const;
+export const SIGNATURE = { hash: "SHA-256" } as const;
+
+export async function generateKey(): Promise<webcrypto.CryptoKeyPair> {
+  return webcrypto.subtle.generateKey(KEY_ALGORITHM, true, ["sign", "verify"]);
+}
+
+export async function exportPrivateKey(key: webcrypto.CryptoKey): Promise<string> {
+  const der = Buffer.from(await webcrypto.subtle.exportKey("pkcs8", key));
+  const lines = der.toString("base64").replace(/.{64}/g, "$&\n").trimEnd();
+  return `-----BEGIN PRIVATE KEY-----\n${lines}\n-----END PRIVATE KEY-----\n`;
+}
+
+/** From the first private key in the text. */
+export async function importPrivateKey(pem: string): Promise<webcrypto.CryptoKey> {
+  const der = createPrivateKey(privateKeyPem(pem)).export({ type: "pkcs8", format: "der" });
+  return webcrypto.subtle.importKey("pkcs8", der, KEY_ALGORITHM, false, ["sign"]);
+}
+
+/** The part of a file with certificate and key that is the key. */
+export function privateKeyPem(pem: string): string {
+  const start = pem.indexOf("-----BEGIN PRIVATE KEY-----");
+  if (start < 0) throw new Error("no private key in the file");
+  return pem.slice(start);
+}

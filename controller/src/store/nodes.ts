@@ -1,0 +1,87 @@
+import { and, asc, count, eq, gt, sql as raw } from "drizzle-orm";
+
+import type { Sql } from "./database.ts";
+import { nodes } from "./schema.ts";
+
+export type NodeRow = typeof nodes.$inferSelect;
+
+export function getNode(sql: Sql, id: string): NodeRow | undefined {
+  return sql.select().from(nodes).where(eq(nodes.id, id)).get();
+}
+
+export function getNodeByName(sql: Sql, name: string): NodeRow | undefined {
+  return sql.select().from(nodes).where(eq(nodes.name, name)).get();
+}
+
+export function getNodeOfMachine(
+  sql: Sql,
+  { machineId, partition }: { readonly machineId: string; readonly partition: string },
+): readonly NodeRow[] {
+  return sql
+    .select()
+    .from(nodes)
+    .where(and(eq(nodes.machineId, machineId), eq(nodes.partition, partition)))
+    .all();
+}
+
+export function listNodes(sql: Sql): readonly NodeRow[] {
+  return sql.select().from(nodes).orderBy(asc(nodes.name)).all();
+}
+
+export function listNodesPage(
+  sql: Sql,
+  {
+    after,
+    limit,
+    partition,
+  }: { readonly after: string; readonly limit: number; readonly partition: string | undefined },
+): readonly NodeRow[] {
+  return sql
+    .select()
+    .from(nodes)
+    .where(
+      and(
+        gt(nodes.name, after),
+        partition === undefined ? undefined : eq(nodes.partition, partition),
+      ),
+    )
+    .orderBy(asc(nodes.name))
+    .limit(limit)
+    .all();
+}
+
+export function listNodesOfPartition(sql: Sql, partition: string): readonly NodeRow[] {
+  return sql
+    .select()
+    .from(nodes)
+    .where(eq(nodes.partition, partition))
+    .orderBy(asc(nodes.name))
+    .all();
+}
+
+export function countNodes(sql: Sql): number {
+  return sql.select({ n: count() }).from(nodes).get()?.n ?? 0;
+}
+
+export function insertNode(sql: Sql, row: NodeRow): void {
+  sql.insert(nodes).values(row).run();
+}
+
+export function updateNode(sql: Sql, id: string, change: Partial<NodeRow>): void {
+  sql.update(nodes).set(change).where(eq(nodes.id, id)).run();
+}
+
+export function deleteNode(sql: Sql, id: string): void {
+  sql.delete(nodes).where(eq(nodes.id, id)).run();
+}
+
+/** Returns the new revision. */
+export function bumpAssignmentRevision(sql: Sql, id: string): number {
+  const row = sql
+    .update(nodes)
+    .set({ assignmentRevision: raw`${nodes.assignmentRevision} + 1` })
+    .where(eq(nodes.id, id))
+    .returning({ revision: nodes.assignmentRevision })
+    .get();
+  return row?.revision ?? 0;
+}

@@ -1,0 +1,148 @@
+import { and, asc, count, eq, gt, isNotNull } from "drizzle-orm";
+
+import type { Sql } from "./database.ts";
+import { generations, processes, subscriptions } from "./schema.ts";
+
+export type ProcessRow = typeof processes.$inferSelect;
+export type GenerationRow = typeof generations.$inferSelect;
+
+export function getProcess(sql: Sql, id: string): ProcessRow | undefined {
+  return sql.select().from(processes).where(eq(processes.id, id)).get();
+}
+
+export function listProcesses(sql: Sql): readonly ProcessRow[] {
+  return sql.select().from(processes).orderBy(asc(processes.createdAt), asc(processes.id)).all();
+}
+
+export function listProcessesOfNode(sql: Sql, nodeId: string): readonly ProcessRow[] {
+  return sql
+    .select()
+    .from(processes)
+    .where(eq(processes.nodeId, nodeId))
+    .orderBy(asc(processes.id))
+    .all();
+}
+
+export function listProcessesOfSubscription(
+  sql: Sql,
+  subscriptionId: string,
+): readonly ProcessRow[] {
+  return sql
+    .select()
+    .from(processes)
+    .where(eq(processes.subscriptionId, subscriptionId))
+    .orderBy(asc(processes.createdAt), asc(processes.id))
+    .all();
+}
+
+export type ProcessFilter = {
+  readonly tenant: string | undefined;
+  readonly subscription?: string | undefined;
+  readonly nodeId?: string | undefined;
+};
+
+/** Processes with what they run, by id, from the one after `after`. */
+export function listProcessViews(
+  sql: Sql,
+  {
+    filter,
+    after,
+    limit,
+  }: { readonly filter: ProcessFilter; readonly after: string; readonly limit: number },
+): readonly ProcessView[] {
+  return views(sql)
+    .where(
+      and(
+        gt(processes.id, after),
+        filter.tenant === undefined ? undefined : eq(subscriptions.tenant, filter.tenant),
+        filter.subscription === undefined
+          ? undefined
+          : eq(subscriptions.alias, filter.subscription),
+        filter.nodeId === undefined ? undefined : eq(processes.nodeId, filter.nodeId),
+      ),
+    )
+    .orderBy(asc(processes.id))
+    .limit(limit)
+    .all();
+}
+
+export type ProcessView = {
+  readonly process: ProcessRow;
+  readonly spec: GenerationRow["spec"];
+};
+
+export function getProcessView(sql: Sql, id: string): ProcessView | undefined {
+  return views(sql).where(eq(processes.id, id)).get();
+}
+
+/** Every process that the node shall know of, with what it runs. */
+export function listAssigned(sql: Sql, nodeId: string): readonly ProcessView[] {
+  return views(sql)
+    .where(and(eq(processes.nodeId, nodeId), isNotNull(processes.assignmentId)))
+    .orderBy(asc(processes.id))
+    .all();
+}
+
+export function countProcessesByState(sql: Sql): ReadonlyMap<ProcessRow["state"], number> {
+  const rows = sql
+    .select({ state: processes.state, n: count() })
+    .from(processes)
+    .groupBy(processes.state)
+    .all();
+  return new Map(rows.map(({ state, n }) => [state, n]));
+}
+
+/** Specs of the generations that have processes, for the scheduler. */
+export function listGenerationsInUse(
+  sql: Sql,
+): readonly Pick<GenerationRow, "subscriptionId" | "generation" | "spec">[] {
+  return sql
+    .selectDistinct({
+      subscriptionId: generations.subscriptionId,
+      generation: generations.generation,
+      spec: generations.spec,
+    })
+    .from(generations)
+    .innerJoin(
+      processes,
+      and(
+        eq(processes.subscriptionId, generations.subscriptionId),
+        eq(processes.generation, generations.generation),
+      ),
+    )
+    .all();
+}
+
+export function insertProcess(sql: Sql, row: ProcessRow): void {
+  sql.insert(processes).values(row).run();
+}
+
+export function updateProcess(sql: Sql, id: string, change: Partial<ProcessRow>): void {
+  sql.update(processes).set(change).where(eq(processes.id, id)).run();
+}
+
+export function deleteProcess(sql: Sql, id: string): void {
+  sql.delete(processes).where(eq(processes.id, id)).run();
+}
+
+/** What may still run on a node that fell silent. Ended processes keep their state. */
+export function listRunningOn(sql: Sql, nodeId: string): readonly ProcessRow[] {
+  return listProcessesOfNode(sql, nodeId).filter(
+    ({ state }) => state !== "stopped" && state !== "failed" && state !== "suspect",
+  );
+}
+
+function views(sql: Sql) {
+  return sql
+    .select({ process: processes, spec: generations.spec })
+    .from(processes)
+    .innerJoin(subscriptions, eq(subscriptions.id, processes.subscriptionId))
+    .innerJoin(
+      generations,
+      and(
+        eq(generations.subscriptionId, processes.subscriptionId),
+        eq(generations.generation, processes.generation),
+      ),
+    )
+    .$dynamic();
+}

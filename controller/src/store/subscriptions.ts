@@ -1,0 +1,111 @@
+import { and, asc, eq, gt, lt, notExists, sql as raw } from "drizzle-orm";
+
+import type { Sql } from "./database.ts";
+import type { Page } from "./page.ts";
+import type { GenerationRow } from "./processes.ts";
+import { generations, processes, subscriptions } from "./schema.ts";
+
+export type SubscriptionRow = typeof subscriptions.$inferSelect;
+
+export function getSubscription(
+  sql: Sql,
+  { tenant, alias }: { readonly tenant: string; readonly alias: string },
+): SubscriptionRow | undefined {
+  return sql
+    .select()
+    .from(subscriptions)
+    .where(and(eq(subscriptions.tenant, tenant), eq(subscriptions.alias, alias)))
+    .get();
+}
+
+/** Every subscription, the deleted ones that still have processes included. */
+export function listSubscriptions(sql: Sql): readonly SubscriptionRow[] {
+  return sql.select().from(subscriptions).orderBy(asc(subscriptions.id)).all();
+}
+
+export function listSubscriptionsOfTenant(
+  sql: Sql,
+  tenant: string,
+  { after, limit }: Page,
+): readonly SubscriptionRow[] {
+  return sql
+    .select()
+    .from(subscriptions)
+    .where(and(eq(subscriptions.tenant, tenant), gt(subscriptions.alias, after)))
+    .orderBy(asc(subscriptions.alias))
+    .limit(limit)
+    .all();
+}
+
+export function listSubscriptionsWhere(
+  sql: Sql,
+  where:
+    | { readonly cartridge: string }
+    | { readonly partition: string }
+    | { readonly scalingPolicy: string },
+): readonly SubscriptionRow[] {
+  const condition =
+    "cartridge" in where
+      ? eq(subscriptions.cartridge, where.cartridge)
+      : "partition" in where
+        ? eq(subscriptions.partition, where.partition)
+        : eq(subscriptions.scalingPolicy, where.scalingPolicy);
+  return sql.select().from(subscriptions).where(condition).orderBy(asc(subscriptions.id)).all();
+}
+
+export function saveSubscription(sql: Sql, row: SubscriptionRow): void {
+  sql
+    .insert(subscriptions)
+    .values(row)
+    .onConflictDoUpdate({ target: subscriptions.id, set: row })
+    .run();
+}
+
+/** Its generations go with it. */
+export function deleteSubscription(sql: Sql, id: string): void {
+  sql.delete(subscriptions).where(eq(subscriptions.id, id)).run();
+}
+
+export function getGeneration(
+  sql: Sql,
+  key: { readonly subscriptionId: string; readonly generation: number },
+): GenerationRow | undefined {
+  return sql
+    .select()
+    .from(generations)
+    .where(
+      and(
+        eq(generations.subscriptionId, key.subscriptionId),
+        eq(generations.generation, key.generation),
+      ),
+    )
+    .get();
+}
+
+export function insertGeneration(sql: Sql, row: GenerationRow): void {
+  sql.insert(generations).values(row).run();
+}
+
+/** Forgets generations before `oldest` that no process runs any more. */
+export function trimGenerations(sql: Sql, subscriptionId: string, oldest: number): void {
+  sql
+    .delete(generations)
+    .where(
+      and(
+        eq(generations.subscriptionId, subscriptionId),
+        lt(generations.generation, oldest),
+        notExists(
+          sql
+            .select({ one: raw`1` })
+            .from(processes)
+            .where(
+              and(
+                eq(processes.subscriptionId, generations.subscriptionId),
+                eq(processes.generation, generations.generation),
+              ),
+            ),
+        ),
+      ),
+    )
+    .run();
+}
