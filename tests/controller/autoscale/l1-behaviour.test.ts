@@ -1,10 +1,10 @@
-import { replay } from "@strata/controller/domain/autoscale/l1/replay";
-import { admitSamples, type SampleLog } from "@strata/controller/domain/autoscale/l1/samples";
 import {
   type History,
   INITIAL_L1_STATE,
   type L1State,
-} from "@strata/controller/domain/autoscale/l1/types";
+} from "@strata/controller/domain/autoscale/l1/model";
+import { replay } from "@strata/controller/domain/autoscale/l1/replay";
+import { admitSamples, type SampleLog } from "@strata/controller/domain/autoscale/l1/samples";
 
 import { assert, suite } from "../../support/suite.ts";
 import {

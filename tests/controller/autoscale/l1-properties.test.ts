@@ -1,5 +1,5 @@
+import { INITIAL_L1_STATE, type L1State } from "@strata/controller/domain/autoscale/l1/model";
 import { replay } from "@strata/controller/domain/autoscale/l1/replay";
-import { INITIAL_L1_STATE, type L1State } from "@strata/controller/domain/autoscale/l1/types";
 import fc from "fast-check";
 
 import { assert, suite } from "../../support/suite.ts";

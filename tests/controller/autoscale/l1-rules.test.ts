@@ -1,5 +1,6 @@
 import { decide, pausePolicy } from "@strata/controller/domain/autoscale/l1/decide";
 import { processesAtHorizon } from "@strata/controller/domain/autoscale/l1/horizon";
+import { INITIAL_L1_STATE } from "@strata/controller/domain/autoscale/l1/model";
 import { cpuPercent, forgetSamples } from "@strata/controller/domain/autoscale/l1/samples";
 import {
   recordForecastError,
@@ -7,7 +8,6 @@ import {
   type SeasonalHistory,
   seasonalLoads,
 } from "@strata/controller/domain/autoscale/l1/seasonal";
-import { INITIAL_L1_STATE } from "@strata/controller/domain/autoscale/l1/types";
 import {
   type Candidate,
   chooseVictims,

@@ -1,6 +1,5 @@
 /** Builders for level 1, and a small world in which it runs against a load. */
 import { decide } from "@strata/controller/domain/autoscale/l1/decide";
-import type { RecordedStep } from "@strata/controller/domain/autoscale/l1/replay";
 import {
   type History,
   INITIAL_L1_STATE,
@@ -8,7 +7,8 @@ import {
   type L1State,
   type ProcessView,
   type ScalingPolicy,
-} from "@strata/controller/domain/autoscale/l1/types";
+} from "@strata/controller/domain/autoscale/l1/model";
+import type { RecordedStep } from "@strata/controller/domain/autoscale/l1/replay";
 import { ScalingPolicyInput } from "@strata/protocol/api/autoscale";
 
 /** A Monday, 00:00 UTC. */

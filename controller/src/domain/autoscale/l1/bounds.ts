@@ -1,7 +1,7 @@
 /** Rule 7: the bounds that hold now. */
 import { isActive } from "@strata/protocol/api/schedules";
 
-import type { ScalingPolicy } from "./types.ts";
+import type { ScalingPolicy } from "./model.ts";
 
 export type Bounds = {
   readonly min: number;

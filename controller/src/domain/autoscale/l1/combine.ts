@@ -1,6 +1,6 @@
 /** Rule 8, first half: one raw count out of the needs of all metrics, the panic window, forecast and season. */
 import { ceilCount } from "../statistics.ts";
-import type { MetricTrace, ScalingPolicy, Source } from "./types.ts";
+import type { MetricTrace, ScalingPolicy, Source } from "./model.ts";
 
 export type Raw = { readonly count: number; readonly source: Source };
 

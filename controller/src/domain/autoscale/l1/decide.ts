@@ -4,11 +4,6 @@ import { type Bounds, boundsAt } from "./bounds.ts";
 import { combine, panicRaw, panicStarts, type Raw, seasonalFloor } from "./combine.ts";
 import { limit, type Limited } from "./limit.ts";
 import { horizonMs, type Measurement, measure, type Situation } from "./measure.ts";
-import { nextPending, stillPending } from "./pending.ts";
-import { rateBounds, recordChange } from "./rates.ts";
-import { reasonOf } from "./reason.ts";
-import { recordForecastError } from "./seasonal.ts";
-import { recommend, stabilise } from "./stabilise.ts";
 import type {
   ForecastError,
   L1Decision,
@@ -16,7 +11,12 @@ import type {
   L1Trace,
   PendingAction,
   Recommendation,
-} from "./types.ts";
+} from "./model.ts";
+import { nextPending, stillPending } from "./pending.ts";
+import { rateBounds, recordChange } from "./rates.ts";
+import { reasonOf } from "./reason.ts";
+import { recordForecastError } from "./seasonal.ts";
+import { recommend, stabilise } from "./stabilise.ts";
 
 /** What is known before any limiter has its say. */
 type Assessment = {

@@ -1,6 +1,6 @@
 /** Rule 5: where the load will be when a process that is decided on now is ready. For growth only. */
 import { robustSlope } from "../statistics.ts";
-import type { Point } from "./types.ts";
+import type { Point } from "./model.ts";
 
 const POINTS_MIN = 5;
 /** More points make the quadratic slope slow and no better. */

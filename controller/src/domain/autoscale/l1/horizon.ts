@@ -4,7 +4,7 @@ import { metricKey } from "@strata/protocol/api/autoscale";
 import { ceilCount } from "../statistics.ts";
 import { boundsAt } from "./bounds.ts";
 import { forecastLoad } from "./forecast.ts";
-import type { L1State, ScalingPolicy } from "./types.ts";
+import type { L1State, ScalingPolicy } from "./model.ts";
 
 /** Processes that the subscription will want at the horizon: never less than it wishes for now. `seasonal` holds the
  * seasonal loads of that later time. */

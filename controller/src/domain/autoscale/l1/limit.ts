@@ -1,6 +1,6 @@
 /** Rules 4, 8, 9 and 11 as a chain: each limiter may change the count, and the trace says which did. */
 import type { Bounds } from "./bounds.ts";
-import type { Limit, Limiter, PendingAction } from "./types.ts";
+import type { Limit, Limiter, PendingAction } from "./model.ts";
 
 export type Limits = {
   readonly current: number;

@@ -3,9 +3,9 @@ import { type Metric, metricKey } from "@strata/protocol/api/autoscale";
 
 import { ceilCount } from "../statistics.ts";
 import { type Forecast, forecastLoad } from "./forecast.ts";
+import type { History, L1State, MetricTrace, Point, ScalingPolicy } from "./model.ts";
 import { needOf } from "./need.ts";
 import { metricInterval, type Observation, observe } from "./observe.ts";
-import type { History, L1State, MetricTrace, Point, ScalingPolicy } from "./types.ts";
 import { appendPoint, windowLoad } from "./windows.ts";
 
 export type Measurement = {

@@ -3,7 +3,7 @@
  * Additive signals need `sum / target`; utilisation signals `ready * average / target`, and `ready * average` is
  * again a sum. So one formula serves both. */
 import { ceilCount } from "../statistics.ts";
-import type { ScalingPolicy } from "./types.ts";
+import type { ScalingPolicy } from "./model.ts";
 import type { WindowLoad } from "./windows.ts";
 
 /** Grows when the load is too high although missing processes carry nothing, shrinks when it is too low although

@@ -1,7 +1,7 @@
 /** Rules 1 and 3: one point for each metric out of what is known now. */
 import { type Metric, metricKey } from "@strata/protocol/api/autoscale";
 
-import type { History, Point, ProcessView, ScalingPolicy } from "./types.ts";
+import type { History, Point, ProcessView, ScalingPolicy } from "./model.ts";
 
 /** Samples older than this many sampling intervals are missing. */
 const STALE_INTERVALS = 3;

@@ -1,5 +1,5 @@
 /** Rule 9: one action in flight. A decision may raise a pending grow, never lower it. */
-import type { History, PendingAction, ScalingPolicy } from "./types.ts";
+import type { History, PendingAction, ScalingPolicy } from "./model.ts";
 
 /** The action that is still under way; null when it is done, was overtaken by hand, or took too long. */
 export function stillPending(

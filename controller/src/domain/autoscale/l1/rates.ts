@@ -1,5 +1,5 @@
 /** Rule 9, second half: how much may change in a period. */
-import type { L1State, ScalingPolicy } from "./types.ts";
+import type { L1State, ScalingPolicy } from "./model.ts";
 
 type Changes = L1State["changes"];
 type Rate = ScalingPolicy["rates"]["grow"];

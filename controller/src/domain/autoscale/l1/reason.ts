@@ -1,5 +1,5 @@
 /** Rule 12: why the count is what it is, in one sentence. */
-import type { L1Trace, Limiter, MetricTrace, ScalingPolicy } from "./types.ts";
+import type { L1Trace, Limiter, MetricTrace, ScalingPolicy } from "./model.ts";
 
 export function reasonOf(trace: L1Trace, desired: number, policy: ScalingPolicy): string {
   const change = changeOf(trace.current, desired);

@@ -1,6 +1,6 @@
 /** Rule 12: the same decisions again, from what was stored with them. */
 import { decide } from "./decide.ts";
-import type { History, L1Decision, L1State, ScalingPolicy } from "./types.ts";
+import type { History, L1Decision, L1State, ScalingPolicy } from "./model.ts";
 
 export type RecordedStep = { readonly now: number; readonly history: History };
 

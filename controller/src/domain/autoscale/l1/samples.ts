@@ -1,6 +1,6 @@
 /** Rule 1: what may enter a decision. Agents' clocks may be wrong by any amount, and batches may come late,
  * twice or out of order; none of that may change a count. */
-import type { Sample } from "./types.ts";
+import type { Sample } from "./model.ts";
 
 export type ReportedSample = Sample & { readonly processId: string };
 

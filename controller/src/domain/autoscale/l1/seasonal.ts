@@ -1,7 +1,7 @@
 /** Rule 6: what the load was at this time of day and week. The shell keeps one `SeasonalHistory` for each
  * subscription, and asks for `seasonalLoads` once a slot; decisions only see the result. */
 import { percentile } from "../statistics.ts";
-import type { ForecastError, Point, ScalingPolicy } from "./types.ts";
+import type { ForecastError, Point, ScalingPolicy } from "./model.ts";
 
 /** Length of the slots that days are cut into. */
 export const SEASONAL_SLOT_MS = 300_000;

@@ -1,5 +1,5 @@
 /** Rule 9, first half: one low or high moment decides nothing. */
-import type { Recommendation, ScalingPolicy } from "./types.ts";
+import type { Recommendation, ScalingPolicy } from "./model.ts";
 
 /** Adds a recommendation, and drops what no window reaches any more. Equal ones in a row are one run. */
 export function recommend(

@@ -1,5 +1,5 @@
 /** Rule 4, first half: series of points and their averages over a window. */
-import type { Point } from "./types.ts";
+import type { Point } from "./model.ts";
 
 export type WindowLoad = {
   /** Missing processes counted as 0: the measure for growing. */

@@ -1,0 +1,109 @@
+/** Rule 13, second half: how many nodes of which offer hold the remainder, in one step. */
+import { type Bin, createBin, type Packing, packingOf, roomFor } from "./bins.ts";
+import type { Group, L2Action, L2Situation } from "./model.ts";
+import { usableOffers, type UsableOffer } from "./offers.ts";
+import { pack } from "./pack.ts";
+
+export type Additions = {
+  readonly actions: readonly Extract<L2Action, { readonly kind: "add" }>[];
+  readonly count: number;
+  /** What no offer can hold, or the policy's limits leave out. */
+  readonly unplaceable: readonly Group[];
+};
+
+type Opening = {
+  readonly situation: L2Situation;
+  readonly packing: Packing;
+  readonly usable: { readonly offer: UsableOffer["offer"]; left: number }[];
+  /** Already packed; they only count for how a subscription is spread over zones. */
+  readonly existing: readonly Bin[];
+  readonly opened: Bin[];
+  readonly counts: Map<string, number>;
+};
+
+/** @param bins the nodes that are there, already packed
+ * @param present nodes that there are or will be, without those on their way out */
+export function planAdditions(
+  situation: L2Situation,
+  remainder: readonly Group[],
+  { bins, present }: { readonly bins: readonly Bin[]; readonly present: number },
+): Additions {
+  const { policy } = situation;
+  const opening: Opening = {
+    situation,
+    packing: packingOf(situation),
+    usable: usableOffers(situation, remainder).map(({ offer, left }) => ({ offer, left })),
+    existing: bins,
+    opened: [],
+    counts: new Map(),
+  };
+  const most = Math.max(0, policy.maxNodes - present);
+  const unplaceable = remainder.flatMap((group) => openForGroup(group, opening, most));
+  while (opening.opened.length < Math.min(most, policy.minNodes - present)) {
+    if (!openNode(undefined, opening)) break;
+  }
+  const actions = [...opening.counts].map(
+    ([offer, count]) => ({ kind: "add", offer, count }) as const,
+  );
+  return { actions, count: opening.opened.length, unplaceable };
+}
+
+/** Opens nodes until the group is placed; gives back what is left of it when no more can be opened. */
+function openForGroup(group: Group, opening: Opening, most: number): readonly Group[] {
+  const { packing } = opening;
+  // Zones are weighed against all nodes; otherwise only the newest can have room left.
+  const whole = packing.apart.zones !== "none";
+  let { left } = pack(
+    [group],
+    whole ? [...opening.existing, ...opening.opened] : opening.opened,
+    packing,
+  );
+  while (left[0] !== undefined && opening.opened.length < most && openNode(left[0], opening)) {
+    left = pack(
+      left,
+      whole ? [...opening.existing, ...opening.opened] : opening.opened.slice(-1),
+      packing,
+    ).left;
+  }
+  return left;
+}
+
+/** Opens one node of the best offer that could hold a process of the group; says whether there is one. */
+function openNode(group: Group | undefined, opening: Opening): boolean {
+  const { usable, opened, counts, situation } = opening;
+  const fitting = usable.filter(({ offer, left }) => left > 0 && couldHold(offer, group, opening));
+  const { order } = situation.policy;
+  const entry = fitting[order === "round-robin" ? opened.length % Math.max(1, fitting.length) : 0];
+  if (entry === undefined) return false;
+  const { key, zone, capacity } = entry.offer;
+  entry.left -= 1;
+  opened.push(createBin({ id: `new-${opened.length}`, zone, capacity, held: [], ready: false }));
+  counts.set(key, (counts.get(key) ?? 0) + 1);
+  return true;
+}
+
+function couldHold(
+  offer: UsableOffer["offer"],
+  group: Group | undefined,
+  opening: Opening,
+): boolean {
+  if (group === undefined) return true;
+  const { packing } = opening;
+  const empty = createBin({
+    id: "",
+    zone: offer.zone,
+    capacity: offer.capacity,
+    held: [],
+    ready: false,
+  });
+  if (roomFor(empty, group, packing) === 0) return false;
+  if (packing.apart.zones === "none") return true;
+  // Only a node in the zone that has fewest of the subscription helps to spread it.
+  const zones = new Map<string | null, number>();
+  for (const { zone } of opening.usable.map((entry) => entry.offer)) zones.set(zone, 0);
+  for (const bin of [...opening.existing, ...opening.opened]) {
+    zones.set(bin.zone, (zones.get(bin.zone) ?? 0) + (bin.counts.get(group.subscription) ?? 0));
+  }
+  const least = Math.min(...zones.values());
+  return packing.apart.zones === "prefer" || zones.get(offer.zone) === least;
+}

@@ -1,0 +1,86 @@
+/** Rule 17: better places for some processes when a node joins. Start before stop: each move is a new process on
+ * `to`, and only when that is ready does one on `from` drain. */
+import { type Bin, createBin, type Packing, packingOf, roomFor, take } from "./bins.ts";
+import type { Held, NodeView, PartitionPolicy } from "./model.ts";
+
+export type Move = { readonly subscription: string; readonly from: string; readonly to: string };
+
+/** Moves to the joined node that put processes of one subscription further apart, at most `rebalanceMoves`. Without
+ * a wish to keep them apart nothing moves: a full node is no fault. */
+export function planRebalance(
+  nodes: readonly NodeView[],
+  joinedId: string,
+  policy: PartitionPolicy,
+): readonly Move[] {
+  const packing = packingOf({ policy, offers: [] });
+  if (packing.apart.nodes === "none" && packing.apart.zones === "none") return [];
+  const bins = nodes
+    .filter(({ status }) => status === "ready")
+    .map((node) => createBin({ ...node, ready: true }));
+  const joined = bins.find(({ id }) => id === joinedId);
+  if (joined === undefined) return [];
+  const sizes = sizesOf(nodes);
+  const moves: Move[] = [];
+  while (moves.length < packing.rebalanceMoves) {
+    const best = bestMove(bins, { joined, sizes, packing });
+    if (best === undefined) break;
+    take(joined, best.held, 1);
+    take(best.from, best.held, -1);
+    moves.push({ subscription: best.held.subscription, from: best.from.id, to: joinedId });
+  }
+  return moves;
+}
+
+type Room = {
+  readonly joined: Bin;
+  readonly sizes: ReadonlyMap<string, Held>;
+  readonly packing: Packing;
+};
+
+/** The subscription that sits closest together gains most: two on one node, or a zone that has two more. */
+function bestMove(
+  bins: readonly Bin[],
+  { joined, sizes, packing }: Room,
+): { readonly held: Held; readonly from: Bin } | undefined {
+  let best: { readonly held: Held; readonly from: Bin; readonly gain: number } | undefined;
+  for (const held of sizes.values()) {
+    if (roomFor(joined, held, packing) === 0) continue;
+    for (const from of bins) {
+      if (from === joined || (from.counts.get(held.subscription) ?? 0) === 0) continue;
+      const gain = gainOf(bins, { subscription: held.subscription, from, to: joined, packing });
+      if (gain > (best?.gain ?? 0)) best = { held, from, gain };
+    }
+  }
+  return best;
+}
+
+function gainOf(
+  bins: readonly Bin[],
+  {
+    subscription,
+    from,
+    to,
+    packing,
+  }: {
+    readonly subscription: string;
+    readonly from: Bin;
+    readonly to: Bin;
+    readonly packing: Packing;
+  },
+): number {
+  const on = (bin: Bin): number => bin.counts.get(subscription) ?? 0;
+  const inZone = (zone: string | null): number =>
+    bins.reduce((count, bin) => (bin.zone === zone ? count + on(bin) : count), 0);
+  // A move helps when the source keeps at least as many as the target then has.
+  const nodes = packing.apart.nodes === "none" ? 0 : Math.max(0, on(from) - on(to) - 1);
+  const zones =
+    packing.apart.zones === "none" || from.zone === to.zone
+      ? 0
+      : Math.max(0, inZone(from.zone) - inZone(to.zone) - 1);
+  return nodes + zones;
+}
+
+function sizesOf(nodes: readonly NodeView[]): ReadonlyMap<string, Held> {
+  const held = nodes.flatMap((node) => node.held).filter(({ count }) => count > 0);
+  return new Map(held.map((one) => [one.subscription, one]));
+}

@@ -1,0 +1,410 @@
+import { decidePartition } from "@strata/controller/domain/autoscale/l2/decide";
+import { INITIAL_L2_STATE } from "@strata/controller/domain/autoscale/l2/model";
+import { providerFailed, providerWorked } from "@strata/controller/domain/autoscale/l2/offers";
+import { planSweep } from "@strata/controller/domain/autoscale/l2/overdue";
+import { planRebalance } from "@strata/controller/domain/autoscale/l2/rebalance";
+
+import { assert, suite } from "../../support/suite.ts";
+import {
+  added,
+  aNode,
+  anOffer,
+  aPartitionPolicy,
+  aSituation,
+  aSubscription,
+  decideAt,
+  idsOf,
+  MINUTE,
+  nodeCapacity,
+  NOW,
+  quarter,
+} from "./l2-support.ts";
+
+const many = (count: number, held: number, parts = {}) =>
+  Array.from({ length: count }, (_, index) =>
+    aNode(`n${String(index).padStart(3, "0")}`, held, parts),
+  );
+
+suite("adding nodes", (test) => {
+  test("adds from zero, all in one step", () => {
+    const { actions, desired, reason } = decidePartition(
+      aSituation({ subscriptions: [aSubscription(9)] }),
+    );
+    assert.equal(actions, [{ kind: "add", offer: "lxd/small", count: 3 }]);
+    assert.is(desired, 3);
+    assert.is(reason, "add 3 of lxd/small: 9 of web had no room");
+  });
+
+  test("adds only for what finds no room on ready and booting nodes", () => {
+    const nodes = [aNode("a", 2), aNode("b", 0, { status: "booting", requestedAt: NOW })];
+    assert.equal(
+      decidePartition(aSituation({ nodes, subscriptions: [aSubscription(8)] })).actions,
+      [],
+    );
+    assert.equal(
+      added(decidePartition(aSituation({ nodes, subscriptions: [aSubscription(9)] })).actions),
+      { "lxd/small": 1 },
+    );
+  });
+
+  test("packs by whichever of processors, memory and pids is short", () => {
+    const by = (size: Partial<typeof quarter>) =>
+      added(
+        decidePartition(
+          aSituation({ subscriptions: [aSubscription(8, { size: { ...quarter, ...size } })] }),
+        ).actions,
+      )["lxd/small"];
+    assert.equal([by({}), by({ cpuMillis: 2000 }), by({ pids: 4000 })], [2, 4, 8]);
+  });
+
+  test("adds for level 1's forecast before it is wished for", () => {
+    const nodes = [aNode("a", 4)];
+    const subscriptions = [aSubscription(4, { atHorizon: 6 })];
+    assert.equal(added(decidePartition(aSituation({ nodes, subscriptions })).actions), {
+      "lxd/small": 1,
+    });
+  });
+
+  test("keeps headroom as whole nodes or as a share of the demand", () => {
+    const nodes = [aNode("a", 4), aNode("b", 4)];
+    const with_ = (headroom: object) =>
+      added(
+        decidePartition(
+          aSituation({
+            nodes,
+            subscriptions: [aSubscription(8)],
+            policy: aPartitionPolicy({ headroom }),
+          }),
+        ).actions,
+      )["lxd/small"];
+    assert.equal(
+      [with_({ nodes: 1 }), with_({ percent: 10 }), with_({ percent: 100 }), with_({ percent: 0 })],
+      [1, 1, 2, undefined],
+    );
+  });
+
+  test("keeps between minNodes and maxNodes", () => {
+    const policy = aPartitionPolicy({ minNodes: 2, maxNodes: 4 });
+    assert.equal(added(decidePartition(aSituation({ policy })).actions), { "lxd/small": 2 });
+    const full = decidePartition(aSituation({ policy, subscriptions: [aSubscription(99)] }));
+    assert.equal(added(full.actions), { "lxd/small": 4 });
+    assert.equal(
+      full.trace.unplaceable.map(({ count }) => count),
+      [99 - 16],
+    );
+  });
+
+  test("gathers needs until nothing new has come for a second, at most for ten", () => {
+    const situation = (desired: number, state = INITIAL_L2_STATE, now = NOW) =>
+      aSituation({
+        policy: aPartitionPolicy({ batch: {} }),
+        subscriptions: [aSubscription(desired)],
+        state,
+        now,
+      });
+    const first = decidePartition(situation(4));
+    assert.equal([first.actions, first.wakeAt], [[], NOW + 1000]);
+    const grown = decidePartition(situation(8, first.state, NOW + 900));
+    assert.equal([grown.actions, grown.wakeAt], [[], NOW + 1900]);
+    assert.equal(added(decidePartition(situation(8, grown.state, NOW + 1900)).actions), {
+      "lxd/small": 2,
+    });
+    let state = INITIAL_L2_STATE;
+    let asked = -1;
+    for (let step = 0; asked < 0 && step < 50; step += 1) {
+      const decision = decidePartition(situation(4 * (step + 1), state, NOW + step * 500));
+      if (decision.actions.length > 0) asked = step * 500;
+      state = decision.state;
+    }
+    assert.is(asked, 10_000);
+  });
+
+  test("says what no offer can ever hold", () => {
+    const giant = { ...quarter, memoryBytes: 8 * nodeCapacity.memoryBytes };
+    const { actions, reason } = decidePartition(
+      aSituation({ subscriptions: [aSubscription(1, { size: giant })] }),
+    );
+    assert.equal(actions, []);
+    assert.match(reason, /1 of web have no room, but no offer or limit allows more/);
+  });
+});
+
+suite("choosing a provider", (test) => {
+  const offers = [
+    anOffer({ key: "a/s", provider: "a", price: 3, maxNodes: 2 }),
+    anOffer({ key: "b/s", provider: "b", price: 2 }),
+    anOffer({
+      key: "c/xl",
+      provider: "c",
+      price: 3,
+      capacity: { cpuMillis: 8000, memoryBytes: 8 * 1024 ** 3, pids: 8000 },
+    }),
+  ];
+  const ask = (order: string, state = INITIAL_L2_STATE, desired = 16) =>
+    added(
+      decidePartition(
+        aSituation({
+          offers,
+          state,
+          policy: aPartitionPolicy({ order }),
+          subscriptions: [aSubscription(desired)],
+        }),
+      ).actions,
+    );
+
+  test("takes one after another, each up to its own limit", () => {
+    assert.equal(ask("one-after-another"), { "a/s": 2, "b/s": 2 });
+  });
+
+  test("takes turns, and goes on where it stopped", () => {
+    assert.equal(ask("round-robin", INITIAL_L2_STATE, 12), { "a/s": 1, "b/s": 1, "c/xl": 1 });
+    assert.equal(ask("round-robin", { ...INITIAL_L2_STATE, turn: 1 }, 4), { "b/s": 1 });
+  });
+
+  test("takes the cheapest for what is needed, whatever its size", () => {
+    assert.equal(ask("cheapest"), { "c/xl": 2 });
+    assert.equal(ask("cheapest", INITIAL_L2_STATE, 1), { "b/s": 1 });
+  });
+
+  test("takes the next when a provider fails, and leaves it alone twice as long each time", () => {
+    const policy = aPartitionPolicy();
+    const once = providerFailed(INITIAL_L2_STATE, "a", { policy, now: NOW });
+    assert.is(once.backOff.a?.until, NOW + 30_000);
+    assert.equal(ask("one-after-another", once), { "b/s": 4 });
+    const twice = providerFailed(once, "a", { policy, now: NOW });
+    assert.is(twice.backOff.a?.until, NOW + 60_000);
+    let state = twice;
+    for (let failure = 0; failure < 60; failure += 1)
+      state = providerFailed(state, "a", { policy, now: NOW });
+    assert.is(state.backOff.a?.until, NOW + 30 * MINUTE);
+    assert.equal(providerWorked(state, "a").backOff, {});
+  });
+
+  test("gives up a VM that never joins, once against its provider, and asks the next", () => {
+    const nodes = [
+      aNode("late", 0, { status: "booting", offer: "a/s", requestedAt: NOW - 15 * MINUTE }),
+    ];
+    const situation = aSituation({ offers, nodes, subscriptions: [aSubscription(4)] });
+    const { actions, state } = decidePartition(situation);
+    assert.equal(actions, [
+      { kind: "add", offer: "b/s", count: 1 },
+      { kind: "delete", nodeId: "late", why: "never-joined" },
+    ]);
+    const again = decidePartition({ ...situation, state, now: NOW + 1000 });
+    assert.is(again.state.backOff.a?.failures, 1);
+  });
+
+  test("gives up a launch call that is not answered in time", () => {
+    const launching = (age: number) => [
+      aNode("x", 0, { status: "launching", requestedAt: NOW - age }),
+    ];
+    assert.equal(
+      idsOf(decidePartition(aSituation({ nodes: launching(5 * MINUTE) })).actions, "delete"),
+      ["x"],
+    );
+    assert.equal(decidePartition(aSituation({ nodes: launching(5 * MINUTE - 1) })).actions, []);
+  });
+
+  test("sweeps VMs that nobody knows, but not those that are just being launched", () => {
+    const vms = [
+      { id: "known", createdAt: 0 },
+      { id: "leaked", createdAt: NOW - 10 * MINUTE },
+      { id: "new", createdAt: NOW },
+    ];
+    assert.equal(planSweep(vms, { known: new Set(["known"]), now: NOW, graceMs: 5 * MINUTE }), [
+      "leaked",
+    ]);
+  });
+});
+
+suite("removing nodes", (test) => {
+  test("deletes a node that has been empty for a minute", () => {
+    const situation = aSituation({
+      nodes: [aNode("a", 4), aNode("b", 0)],
+      subscriptions: [aSubscription(4)],
+    });
+    assert.equal(decideAt(situation, [NOW, NOW + MINUTE - 1]).actions, []);
+    const gone = decideAt(situation, [NOW, NOW + MINUTE]);
+    assert.equal(gone.actions, [{ kind: "delete", nodeId: "b", why: "empty" }]);
+    assert.is(gone.desired, 1);
+  });
+
+  test("drains a little-used node after ten minutes if its processes fit elsewhere", () => {
+    const subscriptions = [aSubscription(4)];
+    const fits = aSituation({ nodes: [aNode("a", 3), aNode("b", 1)], subscriptions });
+    assert.equal(decideAt(fits, [NOW, NOW + 10 * MINUTE - 1]).actions, []);
+    assert.equal(decideAt(fits, [NOW, NOW + 10 * MINUTE]).actions, [
+      { kind: "drain", nodeId: "b" },
+    ]);
+    const full = aSituation({
+      nodes: [aNode("a", 4), aNode("b", 1)],
+      subscriptions: [aSubscription(5)],
+    });
+    const kept = decideAt(full, [NOW, NOW + 10 * MINUTE]);
+    assert.equal(kept.actions, []);
+    assert.match(kept.reason, /have no room elsewhere/);
+  });
+
+  test("keeps the headroom and the forecast when it removes", () => {
+    const nodes = [aNode("a", 3), aNode("b", 1)];
+    const times = [NOW, NOW + 10 * MINUTE];
+    const policy = aPartitionPolicy({ headroom: { percent: 25 } });
+    assert.equal(
+      decideAt(aSituation({ nodes, policy, subscriptions: [aSubscription(4)] }), times).actions,
+      [],
+    );
+    const rising = [aSubscription(4, { atHorizon: 5 })];
+    assert.equal(decideAt(aSituation({ nodes, subscriptions: rising }), times).actions, []);
+  });
+
+  test("removes nothing within ten minutes of an add", () => {
+    const state = { ...INITIAL_L2_STATE, lastAddAt: NOW };
+    const situation = aSituation({ nodes: [aNode("a", 0)], state });
+    assert.equal(decideAt(situation, [NOW, NOW + 9 * MINUTE]).actions, []);
+    assert.equal(idsOf(decideAt(situation, [NOW, NOW + 10 * MINUTE]).actions, "delete"), ["a"]);
+  });
+
+  test("removes at most a tenth at once, and one non-empty node", () => {
+    const empty = aSituation({ nodes: many(30, 0) });
+    assert.is(decideAt(empty, [NOW, NOW + MINUTE]).actions.length, 3);
+    const little = aSituation({ nodes: many(30, 1), subscriptions: [aSubscription(30)] });
+    assert.is(decideAt(little, [NOW, NOW + 10 * MINUTE]).actions.length, 1);
+    const draining = aNode("z", 1, { status: "draining", drainedByScaler: true });
+    const busy = aSituation({
+      nodes: [...many(30, 1), draining],
+      subscriptions: [aSubscription(31)],
+    });
+    assert.equal(decideAt(busy, [NOW, NOW + 10 * MINUTE]).actions, []);
+  });
+
+  test("drains the emptiest, deletes it when it is empty, and never goes below minNodes", () => {
+    const small = { ...quarter, memoryBytes: quarter.memoryBytes / 2 };
+    const nodes = [
+      aNode("a", 1),
+      aNode("b", 0, { held: [{ subscription: "web", size: small, count: 1 }] }),
+      aNode("c", 2),
+    ];
+    const situation = aSituation({ nodes, subscriptions: [aSubscription(4)] });
+    assert.equal(idsOf(decideAt(situation, [NOW, NOW + 10 * MINUTE]).actions, "drain"), ["b"]);
+    const drained = aNode("b", 0, { status: "draining", drainedByScaler: true });
+    assert.equal(decidePartition(aSituation({ nodes: [drained] })).actions, [
+      { kind: "delete", nodeId: "b", why: "drained" },
+    ]);
+    const policy = aPartitionPolicy({ minNodes: 1 });
+    assert.equal(
+      decideAt(aSituation({ nodes: [aNode("a", 0)], policy }), [NOW, NOW + MINUTE]).actions,
+      [],
+    );
+  });
+
+  test("never removes nodes that joined by themselves or that an operator drains", () => {
+    const nodes = [
+      aNode("static", 0, { offer: null }),
+      aNode("cordoned", 0, { status: "cordoned" }),
+      aNode("by-hand", 0, { status: "draining" }),
+    ];
+    assert.equal(decideAt(aSituation({ nodes }), [NOW, NOW + 60 * MINUTE]).actions, []);
+  });
+
+  test("uses a draining node again before it rents one", () => {
+    const nodes = [aNode("a", 4), aNode("b", 1, { status: "draining", drainedByScaler: true })];
+    const situation = aSituation({ nodes, subscriptions: [aSubscription(7)] });
+    assert.equal(decidePartition(situation).actions, [{ kind: "cancel-drain", nodeId: "b" }]);
+    const more = decidePartition({ ...situation, subscriptions: [aSubscription(12)] });
+    assert.equal(more.actions, [
+      { kind: "cancel-drain", nodeId: "b" },
+      { kind: "add", offer: "lxd/small", count: 1 },
+    ]);
+  });
+});
+
+suite("breakers", (test) => {
+  const lost = (count: number, total: number, awaySince = NOW - 11 * MINUTE) =>
+    many(total, 0).map((node, index) =>
+      index < count ? { ...node, status: "away" as const, awaySince } : node,
+    );
+
+  test("freeze everything when more than 45 % and more than three nodes are away", () => {
+    const frozen = decidePartition(
+      aSituation({ nodes: lost(5, 10), subscriptions: [aSubscription(99)] }),
+    );
+    assert.equal([frozen.actions, frozen.trace.frozen], [[], true]);
+    assert.match(frozen.reason, /5 nodes are away at once/);
+    assert.not(decidePartition(aSituation({ nodes: lost(3, 4) })).trace.frozen);
+  });
+
+  test("delete lost nodes for good only while at most 20 % are unhealthy", () => {
+    const held = { policy: aPartitionPolicy({ remove: { emptyAfter: 3600 } }) };
+    assert.equal(
+      idsOf(decidePartition(aSituation({ ...held, nodes: lost(2, 10) })).actions, "delete"),
+      ["n000", "n001"],
+    );
+    assert.equal(decidePartition(aSituation({ ...held, nodes: lost(3, 10) })).actions, []);
+    assert.equal(
+      decidePartition(aSituation({ ...held, nodes: lost(2, 10, NOW - MINUTE) })).actions,
+      [],
+    );
+  });
+
+  test("rent what is needed when 30 % of the nodes are lost at once, but delete none of them", () => {
+    // The plan has given up what was on the lost three, so nothing is held there any more.
+    const nodes = many(10, 4).map((node, index) =>
+      index < 3
+        ? { ...node, status: "away" as const, awaySince: NOW - 15 * MINUTE, held: [] }
+        : node,
+    );
+    const { actions } = decidePartition(aSituation({ nodes, subscriptions: [aSubscription(40)] }));
+    assert.equal(actions, [{ kind: "add", offer: "lxd/small", count: 3 }]);
+  });
+});
+
+suite("keeping processes apart", (test) => {
+  const needed = (packing: object, desired = 4) =>
+    added(
+      decidePartition(
+        aSituation({
+          policy: aPartitionPolicy({ packing }),
+          subscriptions: [aSubscription(desired)],
+        }),
+      ).actions,
+    )["lxd/small"];
+
+  test("gives an exclusive process a node of its own", () => {
+    assert.is(needed({ exclusive: true }), 4);
+  });
+
+  test("puts at most maxPerNode on a node", () => {
+    assert.is(needed({ maxPerNode: 3 }), 2);
+  });
+
+  test("separates the processes of one subscription if that is required, and only then rents for it", () => {
+    assert.equal(
+      [needed({ apart: { nodes: "require" } }), needed({ apart: { nodes: "prefer" } })],
+      [4, 1],
+    );
+  });
+
+  test("spreads evenly over zones", () => {
+    const offers = ["x", "y"].map((zone) => anOffer({ key: `lxd/small/${zone}`, zone }));
+    const policy = aPartitionPolicy({ packing: { apart: { zones: "require" } } });
+    const situation = aSituation({ offers, policy, subscriptions: [aSubscription(8)] });
+    assert.equal(added(decidePartition(situation).actions), { "lxd/small/x": 1, "lxd/small/y": 1 });
+    const only = decidePartition({
+      ...situation,
+      nodes: [aNode("n", 1, { zone: "x" })],
+      subscriptions: [aSubscription(2)],
+    });
+    assert.equal(added(only.actions), { "lxd/small/y": 1 });
+  });
+
+  test("moves at most two processes to a node that joins, from where they are closest together", () => {
+    const nodes = [aNode("a", 4), aNode("b", 1), aNode("new", 0)];
+    const policy = aPartitionPolicy({ packing: { apart: { nodes: "prefer" } } });
+    assert.equal(planRebalance(nodes, "new", policy), [
+      { subscription: "web", from: "a", to: "new" },
+      { subscription: "web", from: "a", to: "new" },
+    ]);
+    assert.equal(planRebalance(nodes, "new", aPartitionPolicy()), []);
+    assert.equal(planRebalance([aNode("a", 1), aNode("new", 0)], "new", policy), []);
+  });
+});
