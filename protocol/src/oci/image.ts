@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import { isDigest, type Digest } from "./digest.ts";
+import { type Digest, isDigest, parseDigest } from "./digest.ts";
 
 /** threats.md's limits, OCI distribution-spec v1.1: a registry accepts manifests of at least 4 MiB. */
 export const MANIFEST_SIZE_BYTES_MAX = 4 * 1024 * 1024;
@@ -8,10 +8,10 @@ export const CONFIG_SIZE_BYTES_MAX = 8 * 1024 * 1024;
 export const LAYERS_MAX = 512;
 export const INDEX_CHILDREN_MAX = 1024;
 
-export const DigestText = z.custom<Digest>(
-  (value) => typeof value === "string" && isDigest(value),
-  "not a sha256 or sha512 digest",
-);
+export const DigestText = z
+  .string()
+  .refine(isDigest, "not a sha256 or sha512 digest")
+  .transform((text): Digest => parseDigest(text));
 
 const Annotations = z.record(z.string(), z.string());
 
