@@ -12,7 +12,9 @@ import { renderTable, replaceSection } from "./render.ts";
 const ROUNDS_MAX = 10_000;
 
 /** Loaded when asked for: a bench brings its peers' code with it. */
-const benches: Readonly<Record<string, () => Promise<{ readonly bench: Bench }>>> = {};
+const benches: Readonly<Record<string, () => Promise<{ readonly bench: Bench }>>> = {
+  start: () => import("./start.ts"),
+};
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

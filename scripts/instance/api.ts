@@ -8,7 +8,7 @@ import { type Instance, SetupError } from "./instance.ts";
 const REQUEST_TIMEOUT_MS = 10_000;
 
 export type Call = (
-  method: "GET" | "PUT" | "POST",
+  method: "GET" | "PUT" | "POST" | "DELETE",
   path: string,
   body?: unknown,
 ) => Promise<unknown>;
@@ -25,7 +25,7 @@ export function createApi({ data, url }: Instance): Call {
       signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
     });
     const text = await response.text();
-    if (response.ok) return JSON.parse(text);
+    if (response.ok) return text === "" ? undefined : JSON.parse(text);
     if (method === "GET" && response.status === 404) return undefined;
     const problem = Problem.safeParse(parseJson(text));
     throw new SetupError(
