@@ -52,7 +52,6 @@ function parseSource(source: string): {
 }
 
 async function applyLayers(layout: string, layers: readonly ImageLayer[]): Promise<void> {
-  process.umask(0);
   const root = newRoot();
   for (const [position, { descriptor, diffId }] of layers.entries()) {
     const layer = await unpackLayer(streamLayer(layout, descriptor), {

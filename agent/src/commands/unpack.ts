@@ -36,7 +36,6 @@ export async function runUnpack(argv: readonly string[]): Promise<number> {
 }
 
 async function unpackFile(path: string): Promise<UnpackedLayer> {
-  process.umask(0);
   const root = newRoot();
   const blob: AsyncIterable<Buffer> = createReadStream(path, { highWaterMark: 256 * 1024 });
   const layer = await unpackLayer(blob, {

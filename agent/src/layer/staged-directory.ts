@@ -5,11 +5,14 @@ import process from "node:process";
 
 import { getErrorCode } from "@strata/protocol/errors";
 
-import { removeTree } from "../rootfs/remove-tree.ts";
+import { runTool } from "../host/run-tool.ts";
 import { LayerError } from "./errors.ts";
 
-/** Runs `fill` with an empty sibling of `directory` as the working directory, then renames that over `directory`,
- * which must be missing or empty. After an error `directory` is as it was.
+const REMOVE_TIMEOUT_MS = 10 * 60_000;
+
+/** Runs `fill` with an empty sibling of `directory` as the working directory and no umask, then renames that over
+ * `directory`, which must be missing or empty. After an error `directory` is as it was. One at a time: a process has
+ * one working directory.
  * @throws LayerError LAYER_WRITE_FAILED, and what `fill` throws */
 export async function fillDirectory<T>(directory: string, fill: () => Promise<T>): Promise<T> {
   const target = requireEmpty(directory);
@@ -17,17 +20,27 @@ export async function fillDirectory<T>(directory: string, fill: () => Promise<T>
   const staging = makePrivateDirectory(
     join(dirname(target), `.${basename(target).slice(0, 200)}.`),
   );
+  const umask = process.umask(0);
   try {
     process.chdir(staging);
     const result = await fill();
-    process.chdir(before);
     replace(staging, target);
     return result;
   } catch (error) {
     process.chdir(before);
-    await removeTree(staging);
+    await removeStaging(staging);
     throw error;
+  } finally {
+    process.chdir(before);
+    process.umask(umask);
   }
+}
+
+/** Not `removeTree`: people may name a folder right below the root. This one was made by `mkdtemp` above. */
+async function removeStaging(staging: string): Promise<void> {
+  await runTool("rm", ["-rf", "--one-file-system", "--", staging], {
+    timeoutMs: REMOVE_TIMEOUT_MS,
+  });
 }
 
 /** A new folder whose path begins with `prefix`: closed to everybody else while it is filled, and of root's own
