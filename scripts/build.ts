@@ -86,6 +86,9 @@ async function compile(folder: string, name: string, architecture: Architecture)
       "--log-level=warning",
       // Some dependencies are CommonJS and call require for what the runtime has built in.
       `--banner:js=import{createRequire}from"node:module";const require=createRequire(import.meta.url);`,
+      // Dead code of a dependency asks for its own place; bun would write this machine's path there.
+      `--define:__dirname="/"`,
+      `--define:__filename="/agent.mjs"`,
       "--outfile=agent.mjs",
     ],
     { cwd: folder },
