@@ -1,7 +1,6 @@
 /** Unpacks archives in this process, and looks at what came of them with GNU tar. */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 
 import { finishTree } from "@strata/agent/layer/finish-tree";
@@ -105,18 +104,12 @@ export function outline(tree: readonly string[]): readonly string[] {
   });
 }
 
-/** With everything that GNU tar can keep. */
-export function archiveOf(directory: string, more: readonly string[] = []): Buffer {
-  mkdirSync(directory, { recursive: true });
-  const options = [
-    "--sort=name",
-    "--numeric-owner",
-    "--format=pax",
-    "--xattrs",
-    "--xattrs-include=*",
-    ...more,
-  ];
-  return execFileSync("tar", [...options, "-C", directory, "-cf", "-", "."], {
+const everything = ["--format=pax", "--xattrs", "--xattrs-include=*"];
+
+/** What GNU tar makes of a folder, by default with everything that it can keep. */
+export function archiveOf(directory: string, options: readonly string[] = everything): Buffer {
+  const common = ["--sort=name", "--numeric-owner", "-C", directory, "-cf", "-", "."];
+  return execFileSync("tar", [...options, ...common], {
     maxBuffer: 1024 ** 3,
     stdio: ["ignore", "pipe", "ignore"],
   });
