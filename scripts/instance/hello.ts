@@ -38,13 +38,13 @@ export async function runHello({ instance, say }: Context, api: Call): Promise<H
   return { url, isChanged: isNew || before.data?.digest !== cartridge.digest };
 }
 
-async function pushImage({ settings, url }: Context["instance"]): Promise<void> {
+async function pushImage({ settings }: Context["instance"]): Promise<void> {
   const cli = join(root, "cli/src/main.ts");
   const folder = join(root, "examples/hello");
   await runProgram([process.execPath, cli, "cartridge", "build", folder, "--push", "-t", IMAGE], {
     what: "building the hello cartridge",
     remedy: "See the lines above.",
-    environment: { ...settings, STRATA_URL: url },
+    environment: settings,
     timeoutMs: BUILD_TIMEOUT_MS,
   });
 }
