@@ -1,5 +1,56 @@
-import type { Invocation } from "../command.ts";
+import { readFile } from "node:fs/promises";
+import { text } from "node:stream/consumers";
 
-export async function run(_invocation: Invocation): Promise<void> {
-  await Promise.resolve();
+import type { ApplyResult } from "@strata/protocol/api/resources";
+import { getErrorCode } from "@strata/protocol/errors";
+
+import { parseAnswer } from "../api/resource.ts";
+import { openSession, withQuery } from "../api/session.ts";
+import type { Invocation } from "../command.ts";
+import { type Context, print } from "../context.ts";
+import { CliError } from "../errors.ts";
+import { getFlag, getList, getText } from "../options.ts";
+import { painter } from "../output/style.ts";
+
+export async function run(invocation: Invocation): Promise<void> {
+  const { context, options } = invocation;
+  const files = getList(options, "file");
+  if (files.length === 0) {
+    throw new CliError("USAGE", "apply wants a file", {
+      hint: "add -f FILE, or -f - for standard input",
+    });
+  }
+  const isDryRun = getFlag(options, "dryRun");
+  const documents = await Promise.all(files.map((file) => read(context, file)));
+  const client = await openSession(invocation);
+  const query = { dryRun: isDryRun ? "true" : undefined, tenant: getText(options, "tenant") };
+  const { body } = await client.send({
+    method: "POST",
+    path: withQuery("/v1/apply", query),
+    headers: { "content-type": "application/yaml" },
+    // Several files are one change: all of it or nothing.
+    body: documents.join("\n---\n"),
+  });
+  show(context, parseAnswer<ApplyResult>(body), isDryRun);
+}
+
+async function read(context: Context, file: string): Promise<string> {
+  if (file === "-") return text(context.stdin);
+  try {
+    return await readFile(file, "utf8");
+  } catch (cause) {
+    const code = getErrorCode(cause);
+    if (code !== "ENOENT" && code !== "EISDIR") throw cause;
+    throw new CliError("USAGE", `${file} is not a file`, { cause });
+  }
+}
+
+function show(context: Context, { results }: ApplyResult, isDryRun: boolean): void {
+  const paint = painter(context, context.stdout);
+  const colors = { created: "green", updated: "yellow", unchanged: "dim" } as const;
+  for (const { kind, name, action, changes } of results) {
+    const done = isDryRun && action !== "unchanged" ? `would be ${action}` : action;
+    print(context, `${kind}/${name} ${paint(colors[action], done)}`);
+    for (const change of changes) print(context, `  ${change}`);
+  }
 }

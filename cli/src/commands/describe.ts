@@ -1,5 +1,32 @@
-import type { Invocation } from "../command.ts";
+import type { Event } from "@strata/protocol/api/resources";
 
-export async function run(_invocation: Invocation): Promise<void> {
-  await Promise.resolve();
+import { listResources } from "../api/resource.ts";
+import { openSession, withQuery } from "../api/session.ts";
+import type { Invocation } from "../command.ts";
+import { print } from "../context.ts";
+import { getText } from "../options.ts";
+import { eventLine } from "../output/event-line.ts";
+import { printValue } from "../output/format.ts";
+import { painter } from "../output/style.ts";
+import { requireKind } from "../resources/kinds.ts";
+import { getOne } from "./get.ts";
+
+const EVENTS_SHOWN = "20";
+
+export async function run(invocation: Invocation): Promise<void> {
+  const { context, args, options } = invocation;
+  const [kindName = "", name = ""] = args;
+  const kind = requireKind(kindName);
+  const item = await getOne(invocation, kind, name);
+  await printValue(context, item, "yaml");
+  const client = await openSession(invocation);
+  const query = {
+    subject: kind.nameOf(item),
+    tenant: getText(options, "tenant"),
+    limit: EVENTS_SHOWN,
+  };
+  const events = await listResources<Event>(client, withQuery("/v1/events", query));
+  const paint = painter(context, context.stdout);
+  print(context, `\n${paint("bold", "Events")}${events.length === 0 ? ": none" : ""}`);
+  for (const event of events) print(context, eventLine(event));
 }

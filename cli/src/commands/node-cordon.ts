@@ -1,5 +1,6 @@
+import { admitNode } from "../api/admit-node.ts";
 import type { Invocation } from "../command.ts";
 
-export async function run(_invocation: Invocation): Promise<void> {
-  await Promise.resolve();
+export async function run(invocation: Invocation): Promise<void> {
+  await admitNode(invocation, "cordon");
 }

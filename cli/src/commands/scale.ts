@@ -1,5 +1,22 @@
-import type { Invocation } from "../command.ts";
+import type { Subscription } from "@strata/protocol/api/resources";
 
-export async function run(_invocation: Invocation): Promise<void> {
-  await Promise.resolve();
+import { sendResource } from "../api/resource.ts";
+import { openSession, pathSegment, withQuery } from "../api/session.ts";
+import { waitForSubscription } from "../api/wait.ts";
+import type { Invocation } from "../command.ts";
+import { print } from "../context.ts";
+import { getText, parseCount } from "../options.ts";
+
+export async function run(invocation: Invocation): Promise<void> {
+  const [alias = "", count = ""] = invocation.args;
+  const processes = parseCount(count, "the number of processes");
+  const client = await openSession(invocation);
+  const tenant = getText(invocation.options, "tenant");
+  await sendResource<Subscription>(client, {
+    method: "POST",
+    path: withQuery(`/v1/subscriptions/${pathSegment(alias)}/scale`, { tenant }),
+    body: { processes },
+  });
+  await waitForSubscription(client, alias, invocation);
+  print(invocation.context, `${alias} has ${processes} processes to run`);
 }

@@ -1,0 +1,211 @@
+/** Every kind of resource, with its columns. A new kind is one entry here. */
+import type {
+  Cartridge,
+  JoinTokenResource,
+  Node,
+  Partition,
+  PartitionPolicy,
+  Process,
+  ScalingPolicy,
+  Subscription,
+  TokenResource,
+} from "@strata/protocol/api/resources";
+import { formatBytes } from "@strata/protocol/units";
+import type { z } from "zod";
+
+import { CliError } from "../errors.ts";
+import { formatAge } from "../output/age.ts";
+import { type ColumnOf, defineKind, type Kind } from "./kind.ts";
+
+const name: ColumnOf<{ readonly name: string }> = { title: "NAME", cell: (item) => item.name };
+const age: ColumnOf<{ readonly createdAt: string }> = {
+  title: "AGE",
+  cell: (item, now) => formatAge(item.createdAt, now),
+};
+const none = "-";
+
+const subscriptions = defineKind<Subscription>({
+  kind: "Subscription",
+  names: ["subscriptions", "subscription", "subs", "sub"],
+  path: "/v1/subscriptions",
+  isTenanted: true,
+  nameOf: (item) => item.alias,
+  columns: [
+    { title: "ALIAS", cell: (item) => item.alias },
+    { title: "CARTRIDGE", cell: (item) => item.cartridge },
+    { title: "PARTITION", cell: (item) => item.partition },
+    { title: "READY", cell: ({ status }) => `${status.ready}/${status.desired}` },
+    { title: "STATUS", cell: ({ status }) => status.message ?? "as wished" },
+    { title: "TENANT", cell: (item) => item.tenant, isWide: true },
+    { title: "GENERATION", cell: (item) => String(item.generation), isWide: true },
+    age,
+  ],
+});
+
+const processes = defineKind<Process>({
+  kind: "Process",
+  names: ["processes", "process", "procs", "ps"],
+  path: "/v1/processes",
+  nameOf: (item) => item.id,
+  isTenanted: true,
+  columns: [
+    { title: "ID", cell: (item) => item.id },
+    { title: "STATE", cell: (item) => item.state },
+    { title: "READY", cell: (item) => (item.ready ? "yes" : "no") },
+    { title: "RESTARTS", cell: (item) => String(item.restarts) },
+    { title: "NODE", cell: (item) => item.node ?? none },
+    { title: "ENDPOINT", cell: ({ endpoints: [first] }) => first?.url ?? none },
+    { title: "ADDRESS", cell: (item) => item.address ?? none, isWide: true },
+    { title: "PID", cell: (item) => String(item.pid ?? none), isWide: true },
+    {
+      title: "MEMORY",
+      cell: ({ metrics }) => (metrics === null ? none : `${formatBytes(metrics.memoryBytes)}B`),
+      isWide: true,
+    },
+    { title: "REASON", cell: ({ reason }) => reason?.message ?? none, isWide: true },
+    age,
+  ],
+});
+
+const nodes = defineKind<Node>({
+  kind: "Node",
+  names: ["nodes", "node"],
+  path: "/v1/nodes",
+  nameOf: (item) => item.name,
+  columns: [
+    name,
+    { title: "PARTITION", cell: (item) => item.partition },
+    { title: "STATE", cell: (item) => item.state },
+    { title: "PROCESSES", cell: (item) => String(item.processes) },
+    { title: "CPU", cell: (item) => share(item, "cpuMillis", (millis) => String(millis / 1000)) },
+    {
+      title: "MEMORY",
+      cell: (item) => share(item, "memoryBytes", (bytes) => `${formatBytes(bytes)}B`),
+    },
+    { title: "ADDRESS", cell: (item) => item.address },
+    { title: "KERNEL", cell: (item) => item.kernel, isWide: true },
+    { title: "AGENT", cell: (item) => item.agentVersion, isWide: true },
+    { title: "ID", cell: (item) => item.id, isWide: true },
+    age,
+  ],
+});
+
+const partitions = defineKind<Partition>({
+  kind: "Partition",
+  names: ["partitions", "partition", "parts", "part"],
+  path: "/v1/partitions",
+  nameOf: (item) => item.name,
+  columns: [
+    name,
+    { title: "POLICY", cell: (item) => item.policy ?? none },
+    { title: "NODES", cell: ({ status }) => `${status.nodesReady}/${status.nodes}` },
+    { title: "PROCESSES", cell: ({ status }) => String(status.processes) },
+    { title: "DESCRIPTION", cell: (item) => item.description, isWide: true },
+    age,
+  ],
+});
+
+const cartridges = defineKind<Cartridge>({
+  kind: "Cartridge",
+  names: ["cartridges", "cartridge", "carts", "cart"],
+  path: "/v1/cartridges",
+  nameOf: (item) => item.name,
+  columns: [
+    name,
+    { title: "IMAGE", cell: (item) => item.image },
+    { title: "PARTITION", cell: (item) => item.partition ?? none },
+    { title: "DIGEST", cell: (item) => item.digest, isWide: true },
+    { title: "DESCRIPTION", cell: (item) => item.description, isWide: true },
+    age,
+  ],
+});
+
+const partitionPolicies = defineKind<PartitionPolicy>({
+  kind: "PartitionPolicy",
+  names: ["partition-policies", "partition-policy", "pp"],
+  path: "/v1/partition-policies",
+  nameOf: (item) => item.name,
+  columns: [
+    name,
+    { title: "MIN", cell: (item) => String(item.minNodes) },
+    { title: "MAX", cell: (item) => String(item.maxNodes) },
+    age,
+  ],
+});
+
+const scalingPolicies = defineKind<ScalingPolicy>({
+  kind: "ScalingPolicy",
+  names: ["scaling-policies", "scaling-policy", "sp"],
+  path: "/v1/scaling-policies",
+  nameOf: (item) => item.name,
+  columns: [
+    name,
+    { title: "MIN", cell: (item) => String(item.min) },
+    { title: "MAX", cell: (item) => String(item.max) },
+    age,
+  ],
+});
+
+const tokens = defineKind<z.infer<typeof TokenResource>>({
+  kind: "Token",
+  names: ["tokens", "token"],
+  path: "/v1/tokens",
+  isListOnly: true,
+  nameOf: (item) => item.id,
+  columns: [
+    { title: "ID", cell: (item) => item.id },
+    name,
+    { title: "SCOPE", cell: (item) => item.scope },
+    { title: "TENANT", cell: (item) => item.tenant },
+    { title: "EXPIRES", cell: (item) => item.expiresAt ?? "never" },
+    age,
+  ],
+});
+
+const joinTokens = defineKind<z.infer<typeof JoinTokenResource>>({
+  kind: "JoinToken",
+  names: ["join-tokens", "join-token"],
+  path: "/v1/join-tokens",
+  isListOnly: true,
+  nameOf: (item) => item.id,
+  columns: [
+    { title: "ID", cell: (item) => item.id },
+    { title: "PARTITION", cell: (item) => item.partition },
+    { title: "USES LEFT", cell: (item) => String(item.usesLeft) },
+    { title: "EXPIRES", cell: (item) => item.expiresAt },
+    age,
+  ],
+});
+
+export const kinds: readonly Kind[] = [
+  subscriptions,
+  processes,
+  cartridges,
+  partitions,
+  nodes,
+  scalingPolicies,
+  partitionPolicies,
+  tokens,
+  joinTokens,
+];
+
+/** @throws CliError USAGE */
+export function requireKind(text: string): Kind {
+  const wanted = text.toLowerCase();
+  const found = kinds.find(
+    (kind) => kind.names.includes(wanted) || kind.kind.toLowerCase() === wanted,
+  );
+  if (found !== undefined) return found;
+  const known = kinds.map((kind) => kind.names[0]).join(", ");
+  throw new CliError("USAGE", `there is no kind ${JSON.stringify(text)}`, {
+    hint: `known are: ${known}`,
+  });
+}
+
+function share(
+  node: Node,
+  what: "cpuMillis" | "memoryBytes",
+  format: (value: number) => string,
+): string {
+  return `${format(node.allocated[what])}/${format(node.capacity[what])}`;
+}
