@@ -1,3 +1,4 @@
+import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { isDigest } from "@strata/protocol/oci/digest";
 import { isRepository, isTag } from "@strata/protocol/oci/reference";
 import { Hono } from "hono";
@@ -77,17 +78,18 @@ export function createRegistry(options: RegistryOptions): Registry {
     verifyReads: options.verifyReads ?? true,
   });
   const app = new Hono<RegistryEnv>();
-  app.on(
-    ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
-    ["/v2", "/v2/*"],
-    async (context) => {
-      try {
-        return await dispatch(context, table, authorize);
-      } catch (error) {
-        return answerError(toRegistryError(error, logger));
-      }
-    },
-  );
+  app.on(methods, ["/v2", "/v2/*"], async (context) => {
+    try {
+      return await dispatch(context, table, authorize);
+    } catch (error) {
+      const { outgoing } = context.env;
+      if (!outgoing.headersSent) return answerError(toRegistryError(error, logger));
+      // In the middle of a body there is one way left to say that it is not whole.
+      logger.warn({ err: error }, "answer cut off");
+      outgoing.destroy();
+      return RESPONSE_ALREADY_SENT;
+    }
+  });
 
   return {
     app,
@@ -101,6 +103,9 @@ export function createRegistry(options: RegistryOptions): Registry {
     close: () => metadata.close(),
   };
 }
+
+/** All that Hono may hand on, so that a wrong one gets the registry's own 405. HEAD comes with GET. */
+const methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 type TableOptions = Parameters<typeof createUploadRoutes>[0] &
   Parameters<typeof createBlobRoutes>[0] &

@@ -27,11 +27,13 @@ export type RegistryServer = AsyncDisposable & {
 export type RegistryServerOptions = Partial<Omit<RegistryOptions, "logger">> & {
   /** Keeps everything in this folder; in memory when there is none. */
   readonly folder?: string;
+  readonly onWarning?: (message: string) => void;
 };
 
 /** A registry that listens on loopback. Whoever asks may do everything, unless `authorize` says otherwise. */
 export async function aRegistryServer({
   folder,
+  onWarning,
   ...options
 }: RegistryServerOptions = {}): Promise<RegistryServer> {
   const faults: string[] = [];
@@ -44,7 +46,7 @@ export async function aRegistryServer({
     clock: Date.now,
     newId: randomUUID,
     logger: {
-      warn: () => undefined,
+      warn: (_fields, message) => onWarning?.(message),
       error: (fields, message) => faults.push(`${message}: ${describe(fields)}`),
     },
     ...options,

@@ -13,7 +13,6 @@ import { requireDigest } from "../http/parameters.ts";
 import { type ByteRange, parseRange } from "../http/range.ts";
 import { type Piece, pieceBytes, SendError, sendPieces } from "../http/send-blob.ts";
 import type { RegistryLimits } from "../limits.ts";
-import type { RegistryLogger } from "../logger.ts";
 import type { BlobIndex } from "../metadata-store.ts";
 import type { ResourceOf } from "../resource.ts";
 import { createRunningHash } from "../running-hash.ts";
@@ -25,7 +24,6 @@ export type BlobRoutesOptions = {
   readonly metadata: Pick<BlobIndex, "findBlob">;
   readonly buffers: BufferPool;
   readonly limits: RegistryLimits;
-  readonly logger: RegistryLogger;
   /** Whether whole blobs are hashed on their way out; a corrupt one is cut off before its last bytes. */
   readonly verifyReads: boolean;
 };
@@ -76,10 +74,9 @@ async function getBlob(options: BlobRoutesOptions, exchange: BlobExchange): Prom
       ...(options.verifyReads && plan.status === 200 ? { inspect: inspectAgainst(digest) } : {}),
     });
   } catch (error) {
-    // The headers are out: all that is left is to cut the answer off, so that no client takes it for whole.
-    outgoing.destroy();
-    options.logger.warn({ err: error, digest }, "blob answer cut off");
+    // First out of service: a client that asks again must not meet the same blob.
     if (getErrorCode(error) !== "CLIENT_GONE") await options.storedBlobs.distrust(digest);
+    throw error;
   }
   return RESPONSE_ALREADY_SENT;
 }
