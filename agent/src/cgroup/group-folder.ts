@@ -1,6 +1,6 @@
 /** Files and folders of a cgroup file system. */
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 
 import { getErrorCode } from "@strata/protocol/errors";
 
@@ -77,6 +77,13 @@ export function removeGroup(group: string): boolean {
     if (getErrorCode(error) === "EBUSY") return false;
     throw error;
   }
+}
+
+/** Removes an agent's group, and the one above it when no other agent is left in it. */
+export function removeOwnGroup(group: string): boolean {
+  const isGone = removeGroup(group);
+  if (isGone && listSubgroups(dirname(group)).length === 0) removeGroup(dirname(group));
+  return isGone;
 }
 
 /** ENODEV: the group was removed while its file was open. */

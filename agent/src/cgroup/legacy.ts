@@ -11,6 +11,7 @@ import {
   parseCounter,
   readGroupFile,
   removeGroup,
+  removeOwnGroup,
   writeGroupFile,
   writeOptionalGroupFile,
 } from "./group-folder.ts";
@@ -74,7 +75,7 @@ export function createLegacyCgroups(mounts: CgroupMounts, parent: string): Cgrou
     remove: (processId) => !roots.map((root) => removeGroup(join(root, processId))).includes(false),
     listProcessIds: () =>
       [...new Set(roots.flatMap(listSubgroups))].filter((name) => name !== PIVOT),
-    removeOwn: () => !roots.map(removeGroup).includes(false),
+    removeOwn: () => !roots.map(removeOwnGroup).includes(false),
   };
 }
 

@@ -11,6 +11,7 @@ import {
   parseCounter,
   readGroupFile,
   removeGroup,
+  removeOwnGroup,
   writeGroupFile,
   writeOptionalGroupFile,
 } from "./group-folder.ts";
@@ -60,7 +61,7 @@ export function createUnifiedCgroups(mount: string, parent: string): Cgroups {
     listSupervisorPids: (processId) => listPids(group(processId, "supervisor")),
     remove: (processId) => removeGroup(group(processId)),
     listProcessIds: () => listSubgroups(group()).filter((name) => name !== PIVOT),
-    removeOwn: () => removeGroup(group()),
+    removeOwn: () => removeOwnGroup(group()),
   };
 }
 

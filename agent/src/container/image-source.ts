@@ -1,3 +1,4 @@
+import type { Digest } from "@strata/protocol/oci/digest";
 import type { ImageConfig } from "@strata/protocol/oci/image";
 
 /** An image whose layers are unpacked on this node. */
@@ -11,7 +12,7 @@ export type RunnableImage = {
  * Rejects with a CodedError: `retryable` says whether a later call may succeed, `code` goes into the report. */
 export type ImageSource = {
   readonly ensure: (
-    image: { readonly repository: string; readonly digest: string },
+    image: { readonly repository: string; readonly digest: Digest },
     options: { readonly signal: AbortSignal },
   ) => Promise<RunnableImage>;
 };

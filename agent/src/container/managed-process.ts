@@ -1,3 +1,4 @@
+import { mkdirSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 
 import type { Assignment, Exit } from "@strata/protocol/agent/messages";
@@ -72,6 +73,8 @@ export class ManagedProcess {
     this.#services = services;
     this.#paths = processPaths(services.start.paths, this.processId);
     this.#record = record;
+    mkdirSync(this.#paths.folder, { recursive: true, mode: 0o700 });
+    replaceFile(this.#paths.record, JSON.stringify(record));
     this.#recognizeRun();
   }
 
@@ -175,9 +178,11 @@ export class ManagedProcess {
     try {
       const image = await this.#pullImage();
       this.#setActivity("starting");
-      using _turn = await this.#services.starts.acquire();
-      // While it waited for the image or its turn, it may have become unwanted.
-      if (planStep(this.#view()).kind === "start" && !this.#isDetached) await this.#launch(image);
+      await this.#services.starts(async () => {
+        // While it waited for the image or its turn, it may have become unwanted.
+        const isWanted = planStep(this.#view()).kind === "start" && !this.#isDetached;
+        if (isWanted) await this.#launch(image);
+      });
     } catch (error) {
       if (!this.#pull.signal.aborted) await this.#startFailed(error);
     } finally {
@@ -210,7 +215,7 @@ export class ManagedProcess {
     const supervisor = launch(start, request, this.#paths);
     const [application] = await Promise.all([
       waitUntilRunning(start, { processId, supervisor }, this.#paths),
-      network.publish(this.#published()),
+      network.publish(this.publishedPorts),
     ]);
     this.#watch(supervisor, application);
   }
@@ -292,7 +297,7 @@ export class ManagedProcess {
     });
     const lastExit = this.#readExit({ wasKilled: !endedByItself });
     await this.#cleanUp();
-    this.#activity = undefined;
+    // It stays "draining" until the next step says what it is.
     this.#save({ run: undefined, lastExit, problem: undefined });
   }
 
@@ -338,9 +343,10 @@ export class ManagedProcess {
     const { network, resources } = this.#services;
     // A run that never came to be watched, or whose clean-up failed.
     if (this.#record.run !== undefined) await this.#cleanUp();
-    await network.withdraw(this.#published());
+    await network.withdraw(this.publishedPorts);
     resources.release(this.processId);
     this.#save({ ended, slot: undefined, run: undefined });
+    this.#activity = undefined;
     this.#services.onChange("now");
   }
 
@@ -370,7 +376,7 @@ export class ManagedProcess {
         { processId: this.processId, supervisor },
         this.#paths,
       );
-      await network.publish(this.#published());
+      await network.publish(this.publishedPorts);
       this.#watch(supervisor, application);
     } catch (error) {
       await this.#startFailed(error);
@@ -381,7 +387,8 @@ export class ManagedProcess {
     return adoptSupervisor(this.#paths, this.#services.start.cgroups, this.processId);
   }
 
-  #published(): readonly PublishedPort[] {
+  /** What the node's ports lead to, as long as the process holds them. */
+  get publishedPorts(): readonly PublishedPort[] {
     const { slot, ports } = this.#record;
     if (slot === undefined) return [];
     const { address } = this.#services.network.place(slot);

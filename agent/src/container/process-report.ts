@@ -18,7 +18,7 @@ export function describeProcess(
     processId: assignment.processId,
     assignmentId: assignment.id,
     fence: assignment.fence,
-    state: describeState({ ended, activity, isRunning, problemCode: problem?.code }),
+    state: describeState({ ended, activity, isRunning, hasBegun: record.begun }),
     ready: isRunning && isReady && activity !== "draining",
     restarts,
     ports: ended === undefined ? ports : [],
@@ -35,14 +35,14 @@ type StateFacts = {
   readonly ended: "stopped" | "failed" | undefined;
   readonly activity: ProcessSnapshot["activity"];
   readonly isRunning: boolean;
-  readonly problemCode: string | undefined;
+  readonly hasBegun: boolean;
 };
 
 function describeState(facts: StateFacts): ProcessReport["state"] {
-  const { ended, activity, isRunning, problemCode } = facts;
+  const { ended, activity, isRunning, hasBegun } = facts;
   if (ended !== undefined) return ended;
   if (activity !== undefined) return activity;
   if (isRunning) return "running";
-  // It waits for its next try: after a crash for its start, else for what it could not get.
-  return problemCode === undefined ? "pulling" : "starting";
+  // It waits for its next try: of a start, or of what it needs before the first one.
+  return hasBegun ? "starting" : "pulling";
 }

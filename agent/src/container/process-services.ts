@@ -5,7 +5,6 @@ import type { Network } from "../network/network.ts";
 import type { Probe } from "./health.ts";
 import type { ImageSource } from "./image-source.ts";
 import type { Resources } from "./resources.ts";
-import type { createSemaphore } from "./semaphore.ts";
 import type { StartContext } from "./start.ts";
 
 /** What all processes of a node share. */
@@ -16,7 +15,7 @@ export type ProcessServices = {
   readonly network: Network;
   readonly resources: Resources;
   /** Rule 11: starts under way at once. */
-  readonly starts: ReturnType<typeof createSemaphore>;
+  readonly starts: (work: () => Promise<void>) => Promise<void>;
   readonly probe: Probe;
   readonly logger: Logger;
   /** Of the kernel. */

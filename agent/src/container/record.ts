@@ -1,5 +1,11 @@
+import { readdirSync } from "node:fs";
+
 import { Assignment, Exit, Port, ProcessSpec } from "@strata/protocol/agent/messages";
+import type { Logger } from "pino";
 import { z } from "zod";
+
+import { readStateFile } from "../durable-file.ts";
+import { type AgentPaths, processPaths } from "../paths.ts";
 
 const Identity = z.object({ pid: z.int().positive(), startTicks: z.int().nonnegative() });
 
@@ -38,4 +44,18 @@ export type ProcessRecord = z.infer<typeof ProcessRecord>;
 
 export function newRecord(assignment: Assignment): ProcessRecord {
   return { version: 1, assignment, ports: [], restarts: 0, crashes: { failures: 0 }, begun: false };
+}
+
+/** The records of all processes. A damaged one is left out: a kill never damages one, and after a loss of power nothing
+ * of its process is left running. */
+export function listRecords(paths: AgentPaths, logger: Logger): readonly ProcessRecord[] {
+  return readdirSync(paths.processes).flatMap((processId) => {
+    const path = processPaths(paths, processId).record;
+    try {
+      return readStateFile(path, ProcessRecord) ?? [];
+    } catch (error) {
+      logger.error({ err: error, path }, "a record of a process is damaged");
+      return [];
+    }
+  });
 }

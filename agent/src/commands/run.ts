@@ -1,0 +1,96 @@
+import process from "node:process";
+import { parseArgs } from "node:util";
+
+import { DesiredState } from "../accept-assignments.ts";
+import { createControllerClient, createDispatcher } from "../controller-client.ts";
+import { readStateFile } from "../durable-file.ts";
+import { requireArchitecture } from "../host/machine.ts";
+import { type Identity, readIdentity } from "../identity.ts";
+import { createImageStore } from "../image/image-store.ts";
+import { createRegistryClient } from "../image/registry-client.ts";
+import { readOrMakeMachineId } from "../machine-id.ts";
+import { agentPaths } from "../paths.ts";
+import { Runtime } from "../runtime.ts";
+import { selfCommand } from "../self-exec.ts";
+import { Session } from "../session.ts";
+import { serveStream } from "../streams.ts";
+import { AGENT_VERSION } from "../version.ts";
+import type { Command, CommandContext } from "./context.ts";
+import { joinNow, joinOptions, readWish } from "./join.ts";
+import { lockAgent } from "./lock.ts";
+
+/** The daemon. SIGTERM ends it and leaves its containers running. */
+export const runCommand: Command = {
+  name: "run",
+  summary: "run the agent; joins first when it has no identity and join's options are given",
+  run: async (argv, context) => {
+    const { values } = parseArgs({ args: [...argv], options: joinOptions });
+    const paths = agentPaths(context.config);
+    using _lock = lockAgent(paths.data);
+    const identity =
+      readIdentity(paths.identity) ??
+      (await joinNow(readWish(values, context.environment), context));
+    await serve(identity, context);
+    return 0;
+  },
+};
+
+async function serve(identity: Identity, context: CommandContext): Promise<void> {
+  const { config, clock, logger, random, newId } = context;
+  const paths = agentPaths(config);
+  const address = { url: identity.controllerUrl, caPem: identity.caPem };
+  const dispatcher = createDispatcher(address);
+  const desired = readDesired(paths.desired, identity);
+  const runtime = await Runtime.open({
+    config,
+    agentKey: await readOrMakeMachineId(paths.machineId, newId),
+    images: createImageStore({
+      directory: paths.images,
+      client: createRegistryClient({
+        dispatcher,
+        baseUrl: new URL(identity.controllerUrl),
+        credential: () => identity.credential,
+      }),
+      clock,
+      logger,
+      runner: selfCommand(),
+      architecture: requireArchitecture(),
+    }),
+    clock,
+    logger,
+    onChange: (urgency) => session.changed(urgency),
+  });
+  const client = createControllerClient(
+    { url: identity.controllerUrl, nodeId: identity.nodeId, credential: identity.credential },
+    dispatcher,
+  );
+  const session = new Session({
+    client,
+    logger,
+    random,
+    agentVersion: AGENT_VERSION,
+    bootId: newId(),
+    beatIntervalMs: identity.beatIntervalMs,
+    desired,
+    desiredPath: paths.desired,
+    onDesired: ({ assignments }) => runtime.assign(assignments),
+    onStream: (request) => void serveStream(request, { runtime, client, logger }),
+    describeProcesses: () => runtime.report(),
+  });
+  runtime.assign(desired.assignments);
+  logger.info({ node: identity.name, controller: identity.controllerUrl }, "agent runs");
+  stopOnSignal(() => session.close());
+  await session.run();
+  logger.info("agent ends, containers go on");
+  // Steps under way, such as a long grace period, are taken up again by the next life.
+  process.exit(0);
+}
+
+/** A node that was never told anything works from an empty list, and asks for revision 0. */
+function readDesired(path: string, { epoch }: Identity): DesiredState {
+  return readStateFile(path, DesiredState) ?? { version: 1, epoch, revision: 0, assignments: [] };
+}
+
+function stopOnSignal(stop: () => void): void {
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, stop);
+}

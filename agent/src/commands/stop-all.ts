@@ -1,0 +1,48 @@
+import { AgentError } from "../errors.ts";
+import { readOrMakeMachineId } from "../machine-id.ts";
+import { agentPaths } from "../paths.ts";
+import { removeTree } from "../rootfs/remove-tree.ts";
+import { Runtime } from "../runtime.ts";
+import type { Command, CommandContext } from "./context.ts";
+import { lockAgent } from "./lock.ts";
+
+/** Ends every container of this agent. The agent must not run: it would start them again. */
+export const stopAllCommand: Command = {
+  name: "stop-all",
+  summary: "stop every container of this node and remove bridge, nft table and cgroups",
+  run: async (_argv, context) => {
+    using _lock = lockAgent(context.config.dataDirectory);
+    await stopAll(context);
+    return 0;
+  },
+};
+
+/** As stop-all, and deletes the agent's data: images, logs and the identity. */
+export const purgeCommand: Command = {
+  name: "purge",
+  summary: "stop-all, then delete the agent's images, logs and identity",
+  run: async (_argv, context) => {
+    {
+      using _lock = lockAgent(context.config.dataDirectory);
+      await stopAll(context);
+    }
+    await removeTree(context.config.dataDirectory);
+    return 0;
+  },
+};
+
+async function stopAll({ config, clock, logger, newId }: CommandContext): Promise<void> {
+  const paths = agentPaths(config);
+  const runtime = await Runtime.open({
+    config,
+    agentKey: await readOrMakeMachineId(paths.machineId, newId),
+    images: {
+      ensure: () => Promise.reject(new AgentError("NOT_RUNNING", "everything is stopped")),
+    },
+    clock,
+    logger,
+    onChange: () => undefined,
+  });
+  await runtime.stopAll();
+  await runtime.tearDown();
+}

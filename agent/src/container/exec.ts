@@ -1,0 +1,167 @@
+import type { ChildProcessWithoutNullStreams } from "node:child_process";
+import { rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Duplex } from "node:stream";
+import { pipeline } from "node:stream/promises";
+
+import type { StreamRequest } from "@strata/protocol/agent/messages";
+import {
+  createFrameDecoder,
+  encodeFrame,
+  type Frame,
+  FRAME_PAYLOAD_BYTES_MAX,
+} from "@strata/protocol/agent/stream";
+import { z } from "zod";
+
+import type { Cgroups } from "../cgroup/cgroups.ts";
+import { readOptionalFile } from "../durable-file.ts";
+import { AgentError } from "../errors.ts";
+import { execScript } from "../host/exec-script.ts";
+import { getParentPid, sendSignal } from "../host/process-table.ts";
+import { startPiped, waitForEnd } from "../host/run-tool.ts";
+import { getSignalNumber } from "../host/signals.ts";
+import { type LxcEntry, renderLxcConfig } from "../lxc/config-writer.ts";
+import { processPaths } from "../paths.ts";
+import type { StartContext } from "./start.ts";
+
+export type ExecRequest = Extract<StreamRequest, { kind: "exec" }>;
+
+const SIGKILL = 9;
+
+/** Runs a command inside the container of a process, with the ids, environment, limits and restrictions of its
+ * application. Frames of `connection` become its input, its output frames; the last one is its exit code. Ends the
+ * command when the connection ends.
+ * @throws AgentError NOT_RUNNING, CONTAINER_CONFIG_INVALID */
+export async function exec(
+  context: StartContext,
+  request: ExecRequest,
+  connection: Duplex,
+): Promise<void> {
+  const { run } = processPaths(context.paths, request.processId);
+  const config = writeConfig(run, request);
+  try {
+    const child = startPiped("/usr/bin/perl", [
+      "-e",
+      execScript,
+      "--",
+      request.tty ? "tty" : "pipe",
+      ...attachCommand(context, request, { run, config }),
+    ]);
+    const code = await converse(context.cgroups, request, { child, connection });
+    connection.write(encodeFrame("exit", { code }));
+  } finally {
+    rmSync(config, { force: true });
+  }
+}
+
+/** The environment goes through a file, because everybody on the host can read the arguments of a process. */
+function writeConfig(run: string, { id, env, tty }: ExecRequest): string {
+  const base = readOptionalFile(join(run, "config"));
+  if (base === undefined) throw new AgentError("NOT_RUNNING", "the container is gone");
+  const entries = Object.entries({ ...(tty && { TERM: "xterm-256color" }), ...env });
+  const extra = renderLxcConfig(
+    entries.map(([name, value]): LxcEntry => ["lxc.environment", `${name}=${value}`]),
+  );
+  const path = join(run, `exec-${id.replaceAll(/[^A-Za-z0-9-]/g, "_").slice(0, 100)}`);
+  writeFileSync(path, base + extra, { mode: 0o600 });
+  return path;
+}
+
+type Files = { readonly run: string; readonly config: string };
+
+function attachCommand(
+  { lxcPath }: StartContext,
+  { processId, command }: ExecRequest,
+  { run, config }: Files,
+): readonly string[] {
+  const [uid, gid, home] = (readOptionalFile(join(run, "user")) ?? "").trim().split(" ");
+  if (uid === undefined || gid === undefined || home === undefined) {
+    throw new AgentError("NOT_RUNNING", "the container is gone");
+  }
+  const attach = ["-n", processId, "-P", lxcPath, "-f", config, "--clear-env"];
+  return ["/usr/bin/lxc-attach", ...attach, "-u", uid, "-g", gid, "--", ...command];
+}
+
+type Ends = { readonly child: ChildProcessWithoutNullStreams; readonly connection: Duplex };
+
+async function converse(
+  cgroups: Cgroups,
+  { processId, tty }: ExecRequest,
+  { child, connection }: Ends,
+): Promise<number> {
+  const signal = (number: number): void => {
+    for (const pid of findAttached(cgroups, processId, child.pid)) sendSignal(pid, number);
+  };
+  const hangUp = (): void => {
+    child.stdin.end();
+    if (!tty) signal(SIGKILL);
+  };
+  child.stdin.on("error", () => undefined);
+  const decode = createFrameDecoder();
+  connection.on("data", (chunk: Buffer) => {
+    try {
+      for (const frame of decode(chunk)) takeFrame(frame, { child, tty, signal, connection });
+    } catch {
+      connection.destroy();
+    }
+  });
+  connection.once("close", hangUp);
+  // After the client's last word the output still goes out; an end without a word is a client that is gone.
+  connection.once("end", hangUp);
+  const ended = waitForEnd(child, "lxc-attach");
+  await Promise.all([
+    pipeline(child.stdout, toFrames("stdout"), connection, { end: false }),
+    pipeline(child.stderr, toFrames("stderr"), connection, { end: false }),
+  ]).catch(hangUp);
+  return await ended;
+}
+
+type FrameTarget = Ends & { readonly tty: boolean; readonly signal: (number: number) => void };
+
+/** With a terminal the frames go on as they are: the terminal's keeper reads them. */
+function takeFrame(frame: Frame, { child, tty, signal, connection }: FrameTarget): void {
+  if (tty) {
+    holdWhileFull(child.stdin.write(encodeFrame(frame.type, frame.payload)), child, connection);
+    return;
+  }
+  if (frame.type === "stdin") holdWhileFull(child.stdin.write(frame.payload), child, connection);
+  if (frame.type === "stdinEnd") child.stdin.end();
+  if (frame.type === "signal") {
+    const number = getSignalNumber(parseSignal(frame.payload));
+    if (number !== undefined) signal(number);
+  }
+}
+
+function holdWhileFull(
+  hasRoom: boolean,
+  child: ChildProcessWithoutNullStreams,
+  connection: Duplex,
+): void {
+  if (hasRoom) return;
+  connection.pause();
+  child.stdin.once("drain", () => connection.resume());
+}
+
+function parseSignal(payload: Buffer): string {
+  const parsed = z.object({ signal: z.string() }).safeParse(JSON.parse(payload.toString("utf8")));
+  return parsed.data?.signal ?? "";
+}
+
+function toFrames(type: "stdout" | "stderr") {
+  return async function* frames(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    for await (const chunk of chunks) {
+      for (let offset = 0; offset < chunk.length; offset += FRAME_PAYLOAD_BYTES_MAX) {
+        yield encodeFrame(type, chunk.subarray(offset, offset + FRAME_PAYLOAD_BYTES_MAX));
+      }
+    }
+  };
+}
+
+/** What lxc-attach started in the container: its children there. */
+function findAttached(
+  cgroups: Cgroups,
+  processId: string,
+  attachPid: number | undefined,
+): readonly number[] {
+  return cgroups.listContainerPids(processId).filter((pid) => getParentPid(pid) === attachPid);
+}

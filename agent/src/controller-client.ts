@@ -1,0 +1,284 @@
+import { createHash, X509Certificate } from "node:crypto";
+import type { Duplex } from "node:stream";
+
+import { CONTROLLER_SERVER_NAME } from "@strata/protocol/agent/join-token";
+import {
+  Assignments,
+  type JoinRequest,
+  JoinResponse,
+  type Report,
+  ReportResponse,
+} from "@strata/protocol/agent/messages";
+import { getErrorCode, Problem } from "@strata/protocol/errors";
+import { Agent, type Dispatcher, request, upgrade } from "undici";
+import type { z } from "zod";
+
+import { AgentError } from "./errors.ts";
+
+/** How to reach a controller and whom to trust. */
+export type ControllerAddress = {
+  readonly url: string;
+  /** PEM of the only CA that may have signed the controller's certificate; undefined for plain HTTP. */
+  readonly caPem: string | undefined;
+};
+
+const ANSWER_BYTES_MAX = 64 * 1024 * 1024;
+const CA_BYTES_MAX = 64 * 1024;
+const ANSWER_MS_MAX = 30_000;
+/** The server ends a long poll at its `wait`; this much later the connection is taken for dead. */
+const POLL_SLACK_MS = 15_000;
+
+/** One set of connections for everything that goes to the controller, pulls included. */
+export function createDispatcher({ caPem }: ControllerAddress): Agent {
+  return new Agent({
+    connect: {
+      timeout: 10_000,
+      keepAlive: true,
+      ...(caPem !== undefined && { ca: caPem, servername: CONTROLLER_SERVER_NAME }),
+    },
+    connections: 16,
+    headersTimeout: 60_000,
+    bodyTimeout: 60_000,
+  });
+}
+
+/** Only the machine itself may be talked to without TLS.
+ * @throws AgentError CONTROLLER_UNTRUSTED, CONFIG_INVALID */
+export function checkControllerUrl(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !["http:", "https:"].includes(url.protocol)) {
+    throw new AgentError("CONFIG_INVALID", `${JSON.stringify(text)} is not a controller's URL`, {
+      hint: "give the likes of https://controller.example:7070",
+    });
+  }
+  const isLoopback = /^(127(\.\d+){3}|localhost|\[::1\])$/.test(url.hostname);
+  if (url.protocol === "http:" && !isLoopback) {
+    throw new AgentError("CONTROLLER_UNTRUSTED", `${url.origin} would be talked to in the clear`, {
+      hint: "use https; plain HTTP is for a controller on the same machine",
+    });
+  }
+  return url;
+}
+
+/** Fetches the controller's CA over a connection that proves nothing, and trusts it only when it is the one that the
+ * join token names.
+ * @throws AgentError CONTROLLER_UNTRUSTED, CONTROLLER_UNREACHABLE */
+export async function fetchCa(controllerUrl: string, fingerprint: string): Promise<string> {
+  await using dispatcher = disposable(new Agent({ connect: { rejectUnauthorized: false } }));
+  const body = await exchange({
+    method: "GET",
+    url: new URL("/ca.pem", controllerUrl),
+    dispatcher,
+  });
+  const pem = body.toString("utf8");
+  if (body.length > CA_BYTES_MAX || fingerprintOf(pem) !== fingerprint) {
+    throw new AgentError(
+      "CONTROLLER_UNTRUSTED",
+      "the controller's CA is not the one in the token",
+      {
+        hint: "make sure that token and URL are of the same controller, and that nothing in between speaks for it",
+      },
+    );
+  }
+  return pem;
+}
+
+function fingerprintOf(pem: string): string | undefined {
+  try {
+    return createHash("sha256").update(new X509Certificate(pem).raw).digest("hex");
+  } catch {
+    return undefined;
+  }
+}
+
+export async function joinController(
+  address: ControllerAddress,
+  { secret, body }: { readonly secret: string; readonly body: JoinRequest },
+): Promise<JoinResponse> {
+  await using dispatcher = disposable(createDispatcher(address));
+  const answer = await exchange({
+    method: "POST",
+    url: new URL("/v1/nodes/join", address.url),
+    dispatcher,
+    credential: secret,
+    body,
+  });
+  return parseAnswer(answer, JoinResponse);
+}
+
+/** The calls of a node that has joined. */
+export type ControllerClient = {
+  /** Undefined when nothing newer came within `waitMs`.
+   * @throws AgentError CONTROLLER_UNREACHABLE, CONTROLLER_REFUSED */
+  readonly poll: (
+    revision: number,
+    options: { readonly waitMs: number; readonly signal: AbortSignal },
+  ) => Promise<Assignments | undefined>;
+  /** @throws AgentError CONTROLLER_UNREACHABLE, CONTROLLER_REFUSED */
+  readonly report: (report: Report, signal: AbortSignal) => Promise<ReportResponse>;
+  /** A connection of frames for a stream that was asked for.
+   * @throws AgentError CONTROLLER_UNREACHABLE */
+  readonly openStream: (streamId: string) => Promise<Duplex>;
+};
+
+export function createControllerClient(
+  {
+    url,
+    nodeId,
+    credential,
+  }: { readonly url: string; readonly nodeId: string; readonly credential: string },
+  dispatcher: Dispatcher,
+): ControllerClient {
+  const node = new URL(`/v1/nodes/${encodeURIComponent(nodeId)}/`, url);
+  return {
+    poll: async (revision, { waitMs, signal }) => {
+      const target = new URL(
+        `assignments?revision=${revision}&wait=${Math.round(waitMs / 1000)}s`,
+        node,
+      );
+      const limit = AbortSignal.any([signal, AbortSignal.timeout(waitMs + POLL_SLACK_MS)]);
+      const answer = await exchange({
+        method: "GET",
+        url: target,
+        dispatcher,
+        credential,
+        signal: limit,
+      });
+      return answer.length === 0 ? undefined : parseAnswer(answer, Assignments);
+    },
+    report: async (report, signal) => {
+      const answer = await exchange({
+        method: "POST",
+        url: new URL("reports", node),
+        dispatcher,
+        credential,
+        body: report,
+        signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS_MAX)]),
+      });
+      return parseAnswer(answer, ReportResponse);
+    },
+    openStream: async (streamId) => {
+      try {
+        const { socket } = await upgrade(new URL(`streams/${encodeURIComponent(streamId)}`, node), {
+          dispatcher,
+          method: "GET",
+          protocol: "strata-stream",
+          headers: { authorization: `Bearer ${credential}` },
+        });
+        return socket;
+      } catch (cause) {
+        throw unreachable(cause);
+      }
+    },
+  };
+}
+
+type Exchange = {
+  readonly method: "GET" | "POST";
+  readonly url: URL;
+  readonly dispatcher: Dispatcher;
+  readonly credential?: string;
+  readonly body?: unknown;
+  readonly signal?: AbortSignal;
+};
+
+async function exchange({
+  method,
+  url,
+  dispatcher,
+  credential,
+  body,
+  signal,
+}: Exchange): Promise<Buffer> {
+  const answer = await request(url, {
+    method,
+    dispatcher,
+    headers: {
+      ...(credential !== undefined && { authorization: `Bearer ${credential}` }),
+      ...(body !== undefined && { "content-type": "application/json" }),
+    },
+    ...(body !== undefined && { body: JSON.stringify(body) }),
+    ...(signal && { signal }),
+  }).catch((cause: unknown) => {
+    throw unreachable(cause);
+  });
+  const bytes = await readBody(answer.body);
+  if (answer.statusCode < 300) return bytes;
+  throw refusal(answer.statusCode, bytes);
+}
+
+async function readBody(body: AsyncIterable<Buffer>): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of body) {
+      size += chunk.length;
+      if (size > ANSWER_BYTES_MAX)
+        throw new Error(`an answer of more than ${ANSWER_BYTES_MAX} bytes`);
+      chunks.push(chunk);
+    }
+  } catch (cause) {
+    throw unreachable(cause);
+  }
+  return Buffer.concat(chunks);
+}
+
+function parseAnswer<T>(bytes: Buffer, schema: z.ZodType<T>): T {
+  try {
+    return schema.parse(JSON.parse(bytes.toString("utf8")));
+  } catch (cause) {
+    throw new AgentError(
+      "CONTROLLER_REFUSED",
+      "the controller's answer is not what this agent understands",
+      {
+        cause,
+        hint: "run controller and agent of neighbouring versions",
+        retryable: true,
+      },
+    );
+  }
+}
+
+function refusal(status: number, bytes: Buffer): AgentError {
+  const problem = parseProblem(bytes);
+  const message = `the controller answered ${status}: ${problem?.detail ?? "without a reason"}`;
+  const isOurs = status >= 400 && status < 500 && status !== 408 && status !== 429;
+  return new AgentError(isOurs ? "CONTROLLER_REFUSED" : "CONTROLLER_UNREACHABLE", message, {
+    retryable: !isOurs,
+    ...(problem?.hint !== undefined && { hint: problem.hint }),
+  });
+}
+
+function parseProblem(bytes: Buffer): Problem | undefined {
+  try {
+    return Problem.safeParse(JSON.parse(bytes.toString("utf8"))).data;
+  } catch {
+    return undefined;
+  }
+}
+
+const certificateErrors = /CERT|SIGNATURE|ALTNAME|SELF_SIGNED|UNABLE_TO/;
+
+function unreachable(cause: unknown): AgentError {
+  const code = getErrorCode(cause) ?? "";
+  if (certificateErrors.test(code)) {
+    return new AgentError(
+      "CONTROLLER_UNTRUSTED",
+      `the controller's certificate was refused: ${code}`,
+      {
+        cause,
+        hint: "join again with a new token if the controller was installed anew",
+        retryable: true,
+      },
+    );
+  }
+  return new AgentError("CONTROLLER_UNREACHABLE", `the controller cannot be reached: ${code}`, {
+    cause,
+    retryable: true,
+    hint: "check the address and the network; containers keep running meanwhile",
+  });
+}
+
+function disposable<T extends Dispatcher>(dispatcher: T): T & AsyncDisposable {
+  return Object.assign(dispatcher, { [Symbol.asyncDispose]: () => dispatcher.close() });
+}

@@ -1,0 +1,12 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+
+import { seccompProfile } from "./lxc/seccomp-profile.ts";
+import type { AgentPaths } from "./paths.ts";
+
+/** Makes the agent's folders, for root alone, and the files that every container's configuration names. */
+export function prepareFolders(paths: AgentPaths): void {
+  for (const path of [paths.data, paths.processes, paths.run, paths.runs]) {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  }
+  writeFileSync(paths.seccompProfile, seccompProfile, { mode: 0o600 });
+}

@@ -1,0 +1,158 @@
+import { setTimeout as delay } from "node:timers/promises";
+
+import type { ProcessReport, Report, StreamRequest } from "@strata/protocol/agent/messages";
+import type { Logger } from "pino";
+
+import { acceptAssignments, DesiredState } from "./accept-assignments.ts";
+import { createWaker } from "./container/waker.ts";
+import type { ControllerClient } from "./controller-client.ts";
+import { replaceFileDurably } from "./durable-file.ts";
+import { readCapacity } from "./host/machine.ts";
+
+export type SessionOptions = {
+  readonly client: ControllerClient;
+  readonly logger: Logger;
+  /** Between 0 and 1; spreads the retries of many nodes. */
+  readonly random: () => number;
+  readonly agentVersion: string;
+  /** One life of this program. */
+  readonly bootId: string;
+  readonly beatIntervalMs: number;
+  /** What this node was told last. */
+  readonly desired: DesiredState;
+  readonly desiredPath: string;
+  readonly onDesired: (desired: DesiredState) => void;
+  readonly onStream: (request: StreamRequest) => void;
+  readonly describeProcesses: () => readonly ProcessReport[];
+};
+
+const POLL_WAIT_MS = 30_000;
+/** Changes that nobody waits for are gathered this long. */
+const GATHER_MS = 50;
+/** Stream requests come again until they are opened. */
+const STREAMS_REMEMBERED = 1000;
+const BACKOFF_FIRST_MS = 250;
+const BACKOFF_MAX_MS = 15_000;
+
+/** The conversation with the controller: what to run comes by long poll, what runs goes by report. Neither waits for the
+ * other, and silence of the controller changes nothing on this node (rule 3). */
+export class Session {
+  readonly #options: SessionOptions;
+  readonly #reportWaker = createWaker();
+  readonly #stop = new AbortController();
+  readonly #seenStreams = new Set<string>();
+  #desired: DesiredState;
+  #beatIntervalMs: number;
+  #sequence = 0;
+  #gathering: NodeJS.Timeout | undefined;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.#desired = options.desired;
+    this.#beatIntervalMs = options.beatIntervalMs;
+  }
+
+  /** Runs until `close`. */
+  async run(): Promise<void> {
+    await Promise.all([this.#pollForEver(), this.#reportForEver()]);
+  }
+
+  close(): void {
+    this.#stop.abort();
+    clearTimeout(this.#gathering);
+    this.#reportWaker.wake();
+  }
+
+  /** Has the processes reported: at once, or gathered with other changes. */
+  changed(urgency: "now" | "soon"): void {
+    if (urgency === "now") this.#reportWaker.wake();
+    else this.#gathering ??= setTimeout(() => this.#reportGathered(), GATHER_MS);
+  }
+
+  #reportGathered(): void {
+    this.#gathering = undefined;
+    this.#reportWaker.wake();
+  }
+
+  async #pollForEver(): Promise<void> {
+    const { client, logger } = this.#options;
+    const { signal } = this.#stop;
+    for (let failures = 0; !signal.aborted;) {
+      try {
+        const message = await client.poll(this.#desired.revision, { waitMs: POLL_WAIT_MS, signal });
+        failures = 0;
+        if (message === undefined) continue;
+        const { desired, refusals } = acceptAssignments(this.#desired, message);
+        for (const refusal of refusals)
+          logger.warn({ refusal }, "part of the assignments was refused");
+        // On disk before it is acted on, so that a restart works from nothing older.
+        await replaceFileDurably(this.#options.desiredPath, JSON.stringify(desired));
+        this.#desired = desired;
+        this.#options.onDesired(desired);
+        message.streams.forEach((request) => this.#openOnce(request));
+        // The controller learns that this revision was taken in, and which epoch is held.
+        this.changed("soon");
+      } catch (error) {
+        failures += 1;
+        if (!signal.aborted) await this.#backOff(error, failures);
+      }
+    }
+  }
+
+  async #reportForEver(): Promise<void> {
+    const { signal } = this.#stop;
+    for (let failures = 0; !signal.aborted;) {
+      try {
+        const report = this.#makeReport();
+        const answer = await this.#options.client.report(report, signal);
+        failures = 0;
+        this.#beatIntervalMs = answer.beatIntervalMs;
+        // A node with many processes gathers changes longer: a report is as long as its list.
+        await this.#pause(report.processes.length);
+        await this.#reportWaker.wait(this.#beatIntervalMs);
+      } catch (error) {
+        failures += 1;
+        if (!signal.aborted) await this.#backOff(error, failures);
+      }
+    }
+  }
+
+  #makeReport(): Report {
+    this.#sequence += 1;
+    const { bootId, agentVersion, describeProcesses } = this.#options;
+    return {
+      epoch: this.#desired.epoch,
+      sequence: this.#sequence,
+      bootId,
+      revision: this.#desired.revision,
+      agentVersion,
+      capacity: readCapacity(),
+      processes: [...describeProcesses()],
+    };
+  }
+
+  #openOnce(request: StreamRequest): void {
+    if (this.#seenStreams.has(request.id)) return;
+    this.#seenStreams.add(request.id);
+    const [oldest] = this.#seenStreams;
+    if (this.#seenStreams.size > STREAMS_REMEMBERED && oldest !== undefined) {
+      this.#seenStreams.delete(oldest);
+    }
+    this.#options.onStream(request);
+  }
+
+  async #backOff(error: unknown, failures: number): Promise<void> {
+    const { logger, random } = this.#options;
+    const limit = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** Math.min(failures - 1, 16));
+    const waitMs = limit * (0.5 + random() / 2);
+    logger.warn(
+      { err: error, failures, waitMs: Math.round(waitMs) },
+      "no contact with the controller",
+    );
+    await this.#pause(waitMs);
+  }
+
+  async #pause(ms: number): Promise<void> {
+    await delay(ms, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+  }
+}

@@ -1,0 +1,115 @@
+import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { type AgentConfig, parseConfig } from "@strata/agent/config";
+import type { ImageSource } from "@strata/agent/container/image-source";
+import { createLogger } from "@strata/agent/logger";
+import { agentPaths, processPaths } from "@strata/agent/paths";
+import { Runtime } from "@strata/agent/runtime";
+import type { Assignment, ProcessReport } from "@strata/protocol/agent/messages";
+
+import { aTemporaryDirectory } from "../../support/temporary.ts";
+import { aBusyboxImage, type ImageOptions } from "./busybox-image.ts";
+
+/** A whole node without a controller: real containers, real network, in names of its own. */
+export type TestNode = AsyncDisposable & {
+  readonly config: AgentConfig;
+  readonly assign: (...assignments: readonly Assignment[]) => void;
+  /** Resolves with the report of a process once it fits; looks whenever the node says that something changed. */
+  readonly until: (
+    processId: string,
+    fits: (report: ProcessReport) => boolean,
+  ) => Promise<ProcessReport>;
+  readonly untilForgotten: (processId: string) => Promise<void>;
+  readonly report: (processId: string) => ProcessReport | undefined;
+  /** What the process wrote so far. */
+  readonly log: (processId: string) => string;
+  readonly runtime: () => Runtime;
+  /** Ends this life of the agent without stopping anything, and begins the next one over the same data. */
+  readonly restart: () => Promise<void>;
+};
+
+export type NodeOptions = ImageOptions & {
+  readonly images?: ImageSource;
+  readonly environment?: Readonly<Record<string, string>>;
+};
+
+let networks = 0;
+
+export async function aNode(options: NodeOptions = {}): Promise<TestNode> {
+  const folder = aTemporaryDirectory();
+  const key = randomBytes(4).toString("hex");
+  networks += 1;
+  const config = parseConfig({
+    STRATA_DATA: join(folder.path, "data"),
+    STRATA_BRIDGE: `t${key.slice(0, 6)}`,
+    STRATA_SUBNET: `10.${100 + (process.pid % 100)}.${networks}.0/24`,
+    STRATA_HOST_PORTS: "23000-23999",
+    ...options.environment,
+  });
+  const images = options.images ?? aBusyboxImage(folder.path, options);
+  const listeners = new Set<() => void>();
+  const open = (): Promise<Runtime> =>
+    Runtime.open({
+      config,
+      agentKey: `test-${key}`,
+      images,
+      clock: Date.now,
+      logger: createLogger(process.env.STRATA_LOG_LEVEL ?? "silent"),
+      onChange: () => listeners.forEach((listener) => listener()),
+    });
+  let runtime = await open();
+  let assigned: readonly Assignment[] = [];
+  const report = (processId: string): ProcessReport | undefined =>
+    runtime.report().find((candidate) => candidate.processId === processId);
+
+  return {
+    config,
+    assign: (...assignments) => {
+      assigned = assignments;
+      runtime.assign(assignments);
+    },
+    until: (processId, fits) =>
+      eventually(listeners, () => {
+        const found = report(processId);
+        return found !== undefined && fits(found) ? found : undefined;
+      }),
+    untilForgotten: async (processId) => {
+      await eventually(listeners, () => (report(processId) === undefined ? true : undefined));
+    },
+    report,
+    log: (processId) => readFileSync(processPaths(agentPaths(config), processId).log, "utf8"),
+    runtime: () => runtime,
+    restart: async () => {
+      await runtime.close();
+      runtime = await open();
+      runtime.assign(assigned);
+    },
+    [Symbol.asyncDispose]: async () => {
+      await runtime.stopAll();
+      await runtime.close();
+      await runtime.tearDown();
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Resolves with what `look` finds, now or after one of the changes to come. The suite's deadline bounds the wait. */
+async function eventually<T>(listeners: Set<() => void>, look: () => T | undefined): Promise<T> {
+  const { promise, resolve } = Promise.withResolvers<T>();
+  const listener = (): void => {
+    const found = look();
+    if (found !== undefined) resolve(found);
+  };
+  listeners.add(listener);
+  // Nothing else keeps the program alive while only a container works.
+  const alive = setInterval(() => undefined, 60_000);
+  try {
+    listener();
+    return await promise;
+  } finally {
+    clearInterval(alive);
+    listeners.delete(listener);
+  }
+}
