@@ -29,7 +29,7 @@ export async function aScratchInstance(
 }
 
 /** A port that is free now, and the one after it too: the controller listens on both. */
-async function findFreePorts(): Promise<number> {
+export async function findFreePorts(): Promise<number> {
   for (let attempt = 0; attempt < 50; attempt += 1) {
     const port = await tryPort(0);
     if (port !== undefined && (await tryPort(port + 1)) !== undefined) return port;
