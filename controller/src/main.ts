@@ -2,18 +2,18 @@
 import { randomBytes, randomInt } from "node:crypto";
 import process from "node:process";
 
-import { getErrorCode } from "@strata/protocol/errors";
-import { pino } from "pino";
+import { CodedError, getErrorCode } from "@strata/protocol/errors";
 
 import { readConfig } from "./config.ts";
 import { startController } from "./controller.ts";
 import type { World } from "./core.ts";
+import { createLogger } from "./logger.ts";
 
 const ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567";
 const ID_LENGTH = 8;
 
 await main().catch((error: unknown) => {
-  const hint = error instanceof Error && "hint" in error ? String(error.hint ?? "") : "";
+  const hint = error instanceof CodedError ? (error.hint ?? "") : "";
   const message = error instanceof Error ? error.message : String(error);
   const code = getErrorCode(error) ?? "INTERNAL";
   process.stderr.write(
@@ -26,12 +26,7 @@ await main().catch((error: unknown) => {
 
 async function main(): Promise<void> {
   const config = readConfig(process.env);
-  const logger = pino({
-    level: config.logLevel,
-    base: null,
-    timestamp: pino.stdTimeFunctions.isoTime,
-    redact: ["*.authorization", "*.token", "*.secret", "*.credential"],
-  });
+  const logger = createLogger(config.logLevel);
   const world: World = {
     config,
     logger,

@@ -9,17 +9,22 @@ export function isSame(left: unknown, right: unknown): boolean {
   return canonicalJson(left) === canonicalJson(right);
 }
 
-/** One line for each field that differs: `processes: 1 -> 3`. */
+/** One line for each field that differs: `processes: 1 -> 3`. What is absent, null or empty is all the same. */
 export function describeChanges(before: object, after: object): readonly string[] {
   const old = new Map(Object.entries(before));
   const now = new Map(Object.entries(after));
   return [...new Set([...old.keys(), ...now.keys()])]
-    .filter((key) => !isSame(old.get(key) ?? null, now.get(key) ?? null))
+    .filter((key) => !isSame(orNull(old.get(key)), orNull(now.get(key))))
     .map((key) => `${key}: ${show(old.get(key))} -> ${show(now.get(key))}`);
 }
 
 function show(value: unknown): string {
   return typeof value === "string" ? value : canonicalJson(value ?? null);
+}
+
+function orNull(value: unknown): unknown {
+  if (value === undefined || value === "") return null;
+  return typeof value === "object" && canonicalJson(value).length === 2 ? null : value;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

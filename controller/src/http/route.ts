@@ -149,7 +149,7 @@ function parseFields<F extends Fields>(
   schema: F | undefined,
   { values, what }: { readonly values: unknown; readonly what: string },
 ): z.output<F> {
-  // Without a schema F is NoFields, whose output is the empty object.
+  // The cast: without a schema F is NoFields, whose output is the empty object.
   const result = (schema ?? noFields).safeParse(values);
   if (!result.success) throw new FieldsError(what, result.error);
   return result.data as z.output<F>;
@@ -162,7 +162,7 @@ async function readInput<P extends Fields, Q extends Fields, B extends z.ZodType
   const parse = (schema: z.ZodType, value: unknown): z.output<B> => {
     const result = schema.safeParse(value);
     if (!result.success) throw new FieldsError("body", result.error);
-    // `schema` is route.body, or z.undefined() where B is that.
+    // The cast: `schema` is route.body, or z.undefined() where B is that.
     return result.data as z.output<B>;
   };
   if (route.body === undefined) return parse(z.undefined(), undefined);

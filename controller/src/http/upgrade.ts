@@ -18,12 +18,16 @@ import type { Services } from "./services.ts";
 
 export const STREAM_PROTOCOL = "strata-stream";
 
+const KEEP_ALIVE_AFTER_MS = 30_000;
+
 export type UpgradeHandler = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
 export function createUpgradeHandler(services: Services): UpgradeHandler {
   return (request, socket, head) => {
     // Whoever closes early has nobody to be told.
     socket.on("error", () => socket.destroy());
+    // A peer that vanished without a word is noticed in a few minutes.
+    request.socket.setKeepAlive(true, KEEP_ALIVE_AFTER_MS);
     handle(services, { request, socket, head }).catch((error: unknown) => {
       if (!(error instanceof ControllerError))
         services.logger.error({ err: error }, "upgrade failed");
@@ -87,7 +91,7 @@ async function openExec(
   socket.once("close", abort);
   const agent = await rendezvous.open(nodeId, wish, gone.signal);
   socket.off("close", abort);
-  splice(switchProtocols(socket, head), agent);
+  splice({ client: switchProtocols(socket, head), agent });
 }
 
 const ExecQuery = z.strictObject({

@@ -22,12 +22,12 @@ const ERROR_DELAY_MS_MAX = 30_000;
  * with a growing delay: the loop itself never ends before `stop`. */
 export function startLoop({ name, tick, intervalMs, logger }: LoopOptions): Loop {
   const stopped = Promise.withResolvers<void>();
-  let running = true;
+  const state = { stopping: false };
   let woken = Promise.withResolvers<void>();
   let errors = 0;
 
   const run = async (): Promise<void> => {
-    while (running) {
+    while (!state.stopping) {
       woken = Promise.withResolvers<void>();
       let more = false;
       try {
@@ -52,7 +52,7 @@ export function startLoop({ name, tick, intervalMs, logger }: LoopOptions): Loop
   return {
     wake: () => woken.resolve(),
     stop: async () => {
-      running = false;
+      state.stopping = true;
       stopped.resolve();
       await finished;
     },

@@ -84,10 +84,10 @@ function requireSatisfiable(
   const [largest] = nodes.toSorted((a, b) => b.capacity.memoryBytes - a.capacity.memoryBytes);
   if (largest === undefined) return;
   const { memoryBytes, cpuMillis, pids } = largest.capacity;
+  const obstacle = neverFits(largest.capacity, limits);
   throw new ControllerError(
     "LIMITS_UNSATISFIABLE",
-    `no node of partition ${subscription.partition} could hold one process of ${subscription.alias}: ` +
-      `${neverFits(largest.capacity, limits) ?? ""}`,
+    `no node of partition ${subscription.partition} could hold one process of ${subscription.alias}: ${obstacle}`,
     {
       hint:
         `the largest, ${largest.name}, has memory ${formatBytes(memoryBytes)}, cpu ${cpuMillis / 1000} and ` +

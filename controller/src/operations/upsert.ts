@@ -1,4 +1,4 @@
-import { describeChanges } from "../domain/canonical.ts";
+import { describeChanges, isSame } from "../domain/canonical.ts";
 import { ControllerError } from "../errors.ts";
 import type { Unit } from "../store/unit.ts";
 
@@ -39,7 +39,7 @@ export function upsert<Fields extends object, Row extends Fields & Stored>(
   requirePrecondition(target.precondition, current, `${kind} ${name}`);
   const before = current === undefined ? {} : pickFields(current, fields);
   const changes = describeChanges(flatten(before), flatten(fields));
-  if (current !== undefined && changes.length === 0)
+  if (current !== undefined && isSame(before, fields))
     return { row: current, action: "unchanged", changes };
   const row = target.toRow(fields, {
     revision: (current?.revision ?? 0) + 1,
@@ -120,11 +120,26 @@ function pickFields<Fields extends object>(row: Fields, fields: Fields): object 
   return Object.fromEntries(Object.entries(row).filter(([name]) => names.has(name)));
 }
 
-/** `running` is stored as one value but written, and so compared, field by field. */
+/** As people write the fields: `running` is stored as one value, times in milliseconds, and some fields are ours. */
 function flatten(fields: object): object {
   const { running, ...others } = { running: {}, ...fields };
-  return { ...others, ...running };
+  return Object.fromEntries(
+    Object.entries({ ...others, ...running })
+      .filter(([name]) => !ownFields.has(name))
+      .map(([name, value]: [string, unknown]) =>
+        name.endsWith("Ms") && typeof value === "number"
+          ? [name.slice(0, -2), `${value / 1000}s`]
+          : [shownNames.get(name) ?? name, value],
+      ),
+  );
 }
+
+const ownFields: ReadonlySet<string> = new Set(["repository", "ownPartition", "imagePorts"]);
+const shownNames: ReadonlyMap<string, string> = new Map([
+  ["limits", "resources"],
+  ["lostAfterMs", "lostAfter"],
+  ["stopGraceMs", "stopGrace"],
+]);
 
 /** Environments hold passwords; events are read by viewers. */
 function redact(changes: readonly string[]): readonly string[] {

@@ -53,7 +53,7 @@ function refuseNewer(database: Sql): void {
   const [row] = database.all<{ latest: number | null }>(
     sql`select max(created_at) as latest from __drizzle_migrations`,
   );
-  if (Number(row?.latest ?? 0) <= known) return;
+  if ((row?.latest ?? 0) <= known) return;
   throw new ControllerError(
     "DATABASE_NEWER",
     "the database was written by a later version of Strata",

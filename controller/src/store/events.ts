@@ -69,7 +69,7 @@ export function listLatestEvents(
     .orderBy(desc(events.id))
     .limit(limit)
     .all()
-    .reverse();
+    .toReversed();
 }
 
 /** Id of the newest event, 0 when there is none. */

@@ -1,4 +1,4 @@
-import { and, asc, count, eq, gt, isNotNull } from "drizzle-orm";
+import { and, asc, count, eq, gt, isNotNull, type SQL } from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
 import { generations, processes, subscriptions } from "./schema.ts";
@@ -50,20 +50,13 @@ export function listProcessViews(
     limit,
   }: { readonly filter: ProcessFilter; readonly after: string; readonly limit: number },
 ): readonly ProcessView[] {
-  return views(sql)
-    .where(
-      and(
-        gt(processes.id, after),
-        filter.tenant === undefined ? undefined : eq(subscriptions.tenant, filter.tenant),
-        filter.subscription === undefined
-          ? undefined
-          : eq(subscriptions.alias, filter.subscription),
-        filter.nodeId === undefined ? undefined : eq(processes.nodeId, filter.nodeId),
-      ),
-    )
-    .orderBy(asc(processes.id))
-    .limit(limit)
-    .all();
+  const where = and(
+    gt(processes.id, after),
+    filter.tenant === undefined ? undefined : eq(subscriptions.tenant, filter.tenant),
+    filter.subscription === undefined ? undefined : eq(subscriptions.alias, filter.subscription),
+    filter.nodeId === undefined ? undefined : eq(processes.nodeId, filter.nodeId),
+  );
+  return readViews(sql, where, limit);
 }
 
 export type ProcessView = {
@@ -72,15 +65,16 @@ export type ProcessView = {
 };
 
 export function getProcessView(sql: Sql, id: string): ProcessView | undefined {
-  return views(sql).where(eq(processes.id, id)).get();
+  return readViews(sql, eq(processes.id, id), 1)[0];
 }
 
 /** Every process that the node shall know of, with what it runs. */
 export function listAssigned(sql: Sql, nodeId: string): readonly ProcessView[] {
-  return views(sql)
-    .where(and(eq(processes.nodeId, nodeId), isNotNull(processes.assignmentId)))
-    .orderBy(asc(processes.id))
-    .all();
+  return readViews(
+    sql,
+    and(eq(processes.nodeId, nodeId), isNotNull(processes.assignmentId)),
+    NO_LIMIT,
+  );
 }
 
 export function countProcessesByState(sql: Sql): ReadonlyMap<ProcessRow["state"], number> {
@@ -132,7 +126,10 @@ export function listRunningOn(sql: Sql, nodeId: string): readonly ProcessRow[] {
   );
 }
 
-function views(sql: Sql) {
+/** What SQLite takes for "all of them". */
+const NO_LIMIT = -1;
+
+function readViews(sql: Sql, where: SQL | undefined, limit: number): readonly ProcessView[] {
   return sql
     .select({ process: processes, spec: generations.spec })
     .from(processes)
@@ -144,5 +141,8 @@ function views(sql: Sql) {
         eq(generations.generation, processes.generation),
       ),
     )
-    .$dynamic();
+    .where(where)
+    .orderBy(asc(processes.id))
+    .limit(limit)
+    .all();
 }

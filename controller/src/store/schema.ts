@@ -16,12 +16,13 @@ import type { Admission, Presence } from "../domain/node.ts";
 import type { Problem } from "../domain/process.ts";
 import type { ImagePort, Running } from "../domain/running.ts";
 
-const stored = () => ({
+/** Columns are built anew by each table that spreads these. */
+const stored = {
   /** The ETag: grows by one with each change that a PUT makes. */
   revision: integer().notNull(),
   createdAt: text().notNull(),
   updatedAt: text().notNull(),
-});
+};
 
 /** Facts about this database: `epoch`, `controllerId`. */
 export const meta = sqliteTable("meta", { key: text().primaryKey(), value: text().notNull() });
@@ -30,14 +31,14 @@ export const partitionPolicies = sqliteTable("partition_policies", {
   name: text().primaryKey(),
   minNodes: integer().notNull(),
   maxNodes: integer().notNull(),
-  ...stored(),
+  ...stored,
 });
 
 export const scalingPolicies = sqliteTable("scaling_policies", {
   name: text().primaryKey(),
   min: integer().notNull(),
   max: integer().notNull(),
-  ...stored(),
+  ...stored,
 });
 
 export const partitions = sqliteTable("partitions", {
@@ -45,7 +46,7 @@ export const partitions = sqliteTable("partitions", {
   description: text().notNull(),
   labels: text({ mode: "json" }).$type<Readonly<Record<string, string>>>().notNull(),
   policy: text().references(() => partitionPolicies.name),
-  ...stored(),
+  ...stored,
 });
 
 export const cartridges = sqliteTable("cartridges", {
@@ -59,7 +60,7 @@ export const cartridges = sqliteTable("cartridges", {
   imagePorts: text({ mode: "json" }).$type<readonly ImagePort[]>().notNull(),
   partition: text().references(() => partitions.name),
   running: text({ mode: "json" }).$type<Running>().notNull(),
-  ...stored(),
+  ...stored,
 });
 
 export const subscriptions = sqliteTable(
@@ -83,7 +84,7 @@ export const subscriptions = sqliteTable(
     generation: integer().notNull(),
     /** Set by DELETE; the row goes when the last process has gone. */
     deletedAt: text(),
-    ...stored(),
+    ...stored,
   },
   (table) => [
     uniqueIndex("subscriptions_tenant_alias").on(table.tenant, table.alias),
@@ -129,7 +130,7 @@ export const nodes = sqliteTable(
     /** Of what the node is told to run; grows with every change of it. */
     assignmentRevision: integer().notNull(),
     lastSeenAt: text(),
-    ...stored(),
+    ...stored,
   },
   (table) => [
     uniqueIndex("nodes_name").on(table.name),

@@ -77,6 +77,11 @@ export function readFrames(socket: Duplex, { onFrame, onEnd }: FrameReader): voi
       onEnd(error);
     }
   });
+  // The sockets of an HTTP server stay half open when the other side ends.
+  socket.on("end", () => {
+    socket.end();
+    onEnd();
+  });
   socket.on("error", onEnd);
   socket.on("close", () => onEnd());
 }

@@ -1,25 +1,31 @@
 import type { Duplex } from "node:stream";
 
-/** Joins two connections: what one says the other hears, a slow one slows the other, and when one ends or breaks both
- * are closed. */
-export function splice(left: Duplex, right: Duplex): void {
-  const close = (): void => {
-    left.destroy();
-    right.destroy();
-  };
-  for (const [from, to] of [
-    [left, right],
-    [right, left],
-  ] as const) {
-    from.pipe(to);
-    from.on("error", close);
-    from.on("close", () => {
-      // What is still on its way to the other is delivered before that one is closed.
-      to.end();
-      to.once("finish", close);
-      setTimeout(close, LINGER_MS).unref();
-    });
-  }
-}
-
+/** What is still on its way to the client when the agent has ended may take this long. */
 const LINGER_MS = 5000;
+
+/** Joins two connections: what one says the other hears, and a slow one slows the other. The agent's end is the end of
+ * both. A client that ends has no more input; one that is gone ends the agent's side too. */
+export function splice({
+  client,
+  agent,
+}: {
+  readonly client: Duplex;
+  readonly agent: Duplex;
+}): void {
+  client.pipe(agent);
+  agent.pipe(client);
+  const close = (): void => {
+    client.destroy();
+    agent.destroy();
+  };
+  const finish = (): void => {
+    client.end();
+    client.once("finish", close);
+    setTimeout(close, LINGER_MS).unref();
+  };
+  agent.once("end", finish);
+  agent.once("close", finish);
+  agent.on("error", close);
+  client.once("close", close);
+  client.on("error", close);
+}

@@ -2,7 +2,6 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
 import { z } from "zod";
@@ -54,7 +53,7 @@ export function addAgentBinaryRoute(router: Router, { config }: Services): void 
       const headers = { etag, "x-checksum-sha256": binary.sha256, "cache-control": "no-cache" };
       if (c.req.header("if-none-match") === etag) return c.body(null, 304, headers);
       const body = createReadStream(file, { highWaterMark: READ_BYTES, end: binary.size - 1 });
-      return c.body(Readable.toWeb(body) as ReadableStream<Uint8Array>, 200, {
+      return c.body(ReadableStream.from(body), 200, {
         ...headers,
         "content-type": "application/octet-stream",
         "content-length": String(binary.size),

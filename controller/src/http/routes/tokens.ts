@@ -120,10 +120,12 @@ function addJoinTokenRoutes(router: Router, services: Services): void {
   });
 }
 
-function showToken({ secretHash: _, ...row }: TokenRow): z.infer<typeof TokenResource> {
-  return row;
+function showToken(row: TokenRow): z.infer<typeof TokenResource> {
+  const { id, name, scope, tenant, createdAt, expiresAt, lastUsedAt } = row;
+  return { id, name, scope, tenant, createdAt, expiresAt, lastUsedAt };
 }
 
-function showJoinToken({ secretHash: _, ...row }: JoinTokenRow): z.infer<typeof JoinTokenResource> {
-  return row;
+function showJoinToken(row: JoinTokenRow): z.infer<typeof JoinTokenResource> {
+  const { id, partition, usesLeft, expiresAt, createdAt } = row;
+  return { id, partition, usesLeft, expiresAt, createdAt };
 }
