@@ -10,12 +10,25 @@ export type CommandSpec = {
   readonly options?: readonly OptionSpec[];
   /** Options after the first argument belong to what it names: `exec web ls -l`. */
   readonly passesOptionsOn?: boolean;
-  /** What the first argument can be, for completions. */
-  readonly completes?: "kind" | "file" | "folder" | "shell";
+  /** What its arguments are, for completions: one for each, the last for all further ones. */
+  readonly completes?: readonly Completed[];
+  /** Not in the help. */
+  readonly isHidden?: boolean;
 } & (
   | { readonly load: () => Promise<CommandModule> }
   | { readonly children: readonly CommandSpec[] }
 );
+
+/** `name` is one of the kind before it. */
+export type Completed =
+  | "kind"
+  | "name"
+  | "alias"
+  | "process"
+  | "node"
+  | "partition"
+  | "shell"
+  | "path";
 
 export type OptionSpec = {
   /** `-f, --file <path>` */

@@ -14,7 +14,7 @@ const name: OptionSpec = {
 
 export const commands: readonly CommandSpec[] = [
   {
-    syntax: "login [url]",
+    syntax: "login <url>",
     summary: "remember a controller and a token for it",
     options: [
       { flags: "--name <context>", summary: "remember it under this name [default]" },
@@ -26,6 +26,11 @@ export const commands: readonly CommandSpec[] = [
       },
     ],
     load: () => import("./commands/login.ts"),
+  },
+  {
+    syntax: "context [name]",
+    summary: "list the remembered controllers, or change the current one",
+    load: () => import("./commands/context.ts"),
   },
   {
     syntax: "apply",
@@ -44,31 +49,33 @@ export const commands: readonly CommandSpec[] = [
     syntax: "get <kind> [name]",
     summary: "list resources, or show one",
     options: [output],
-    completes: "kind",
+    completes: ["kind", "name"],
     load: () => import("./commands/get.ts"),
   },
   {
     syntax: "describe <kind> <name>",
     summary: "show all of a resource and what happened to it lately",
-    completes: "kind",
+    completes: ["kind", "name"],
     load: () => import("./commands/describe.ts"),
   },
   {
     syntax: "delete <kind> <name...>",
     summary: "delete resources",
-    completes: "kind",
+    completes: ["kind", "name"],
     load: () => import("./commands/delete.ts"),
   },
   {
     syntax: "scale <alias> <processes>",
     summary: "set how many processes a subscription has",
     options: [wait, timeout],
+    completes: ["alias"],
     load: () => import("./commands/scale.ts"),
   },
   {
     syntax: "restart <alias>",
     summary: "replace the processes of a subscription one after the other",
     options: [wait, timeout],
+    completes: ["alias"],
     load: () => import("./commands/restart.ts"),
   },
   {
@@ -78,6 +85,7 @@ export const commands: readonly CommandSpec[] = [
       { flags: "-f, --follow", summary: "go on until interrupted" },
       { flags: "--tail <lines>", summary: "begin with this many last lines [all that is kept]" },
     ],
+    completes: ["process"],
     load: () => import("./commands/logs.ts"),
   },
   {
@@ -89,6 +97,7 @@ export const commands: readonly CommandSpec[] = [
       { flags: "-e, --env <name=value>", summary: "set a variable", isRepeatable: true },
     ],
     passesOptionsOn: true,
+    completes: ["process"],
     load: () => import("./commands/exec.ts"),
   },
   {
@@ -113,7 +122,7 @@ export const commands: readonly CommandSpec[] = [
           { flags: "--compression <kind>", summary: "gzip, zstd or none [gzip]" },
           { flags: "-q, --quiet", summary: "print the digest alone" },
         ],
-        completes: "folder",
+        completes: ["path"],
         load: () => import("./commands/cartridge-build.ts"),
       },
       {
@@ -124,7 +133,7 @@ export const commands: readonly CommandSpec[] = [
           { flags: "--register", summary: "create or update the cartridge of its name" },
           { flags: "-q, --quiet", summary: "print the digest alone" },
         ],
-        completes: "folder",
+        completes: ["path"],
         load: () => import("./commands/cartridge-push.ts"),
       },
       {
@@ -148,17 +157,20 @@ export const commands: readonly CommandSpec[] = [
       {
         syntax: "cordon <node>",
         summary: "place no new processes on a node",
+        completes: ["node"],
         load: () => import("./commands/node-cordon.ts"),
       },
       {
         syntax: "uncordon <node>",
         summary: "take a node into use again; ends a drain, too",
+        completes: ["node"],
         load: () => import("./commands/node-uncordon.ts"),
       },
       {
         syntax: "drain <node>",
         summary: "move the processes of a node elsewhere",
         options: [wait, timeout],
+        completes: ["node"],
         load: () => import("./commands/node-drain.ts"),
       },
       {
@@ -169,6 +181,7 @@ export const commands: readonly CommandSpec[] = [
           { flags: "--expires-in <duration>", summary: "like 30m or 12h [1h]" },
           { flags: "-q, --quiet", summary: "print the token alone" },
         ],
+        completes: ["partition"],
         load: () => import("./commands/node-join-token.ts"),
       },
     ],
@@ -187,8 +200,15 @@ export const commands: readonly CommandSpec[] = [
   {
     syntax: "completion <shell>",
     summary: "print the completions for bash, zsh or fish",
-    completes: "shell",
+    completes: ["shell"],
     load: () => import("./commands/completion.ts"),
+  },
+  {
+    syntax: "__complete [words...]",
+    summary: "what the completions of a shell ask",
+    isHidden: true,
+    passesOptionsOn: true,
+    load: () => import("./commands/complete.ts"),
   },
   {
     syntax: "version",

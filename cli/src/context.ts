@@ -13,7 +13,11 @@ export type Context = {
   readonly signal: AbortSignal;
 };
 
-export type Output = Writable & { readonly isTTY?: boolean; readonly columns?: number };
+export type Output = Writable & {
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+  readonly rows?: number;
+};
 
 /** https://no-color.org: any value that is not empty turns colours off. */
 export function hasColor(context: Context, output: Output): boolean {

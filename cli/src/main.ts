@@ -6,11 +6,11 @@ import { runProgram } from "./program.ts";
 
 const interrupted = new AbortController();
 process.once("SIGINT", () => {
-  interrupted.abort();
+  interrupted.abort("SIGINT");
   // A second interrupt does not wait for anything to be tidied up.
   process.once("SIGINT", () => process.exit(exitCodes.interrupted));
 });
-process.once("SIGTERM", () => interrupted.abort());
+process.once("SIGTERM", () => interrupted.abort("SIGTERM"));
 
 // `strata get … | head` closes the pipe early: nobody is left to tell.
 for (const output of [process.stdout, process.stderr]) {

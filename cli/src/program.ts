@@ -52,7 +52,8 @@ type Wiring = { readonly context: Context; readonly onStatus: (status: number) =
 
 function addCommand(parent: Command, spec: CommandSpec, wiring: Wiring): void {
   // Of the parent it inherits how to exit and where to print.
-  const command = parent.command(spec.syntax).description(spec.summary);
+  const hidden = spec.isHidden === true;
+  const command = parent.command(spec.syntax, { hidden }).description(spec.summary);
   if ("children" in spec) {
     for (const child of spec.children) addCommand(command, child, wiring);
     return;

@@ -62,7 +62,15 @@ export function createApiClient(connection: Connection, signal: AbortSignal): Ap
     },
     upgrade: async (path) => {
       const headers = { connection: "Upgrade", upgrade: "strata-stream" };
-      const { message, socket } = await exchange({ method: "GET", path, headers });
+      // An interrupt ends the attempt; of the open stream its user decides.
+      const attempt = new AbortController();
+      const abort = (): void => attempt.abort();
+      signal.addEventListener("abort", abort);
+      const { message, socket } = await open(
+        connection,
+        { method: "GET", path, headers },
+        attempt.signal,
+      ).finally(() => signal.removeEventListener("abort", abort));
       if (socket !== undefined) return socket;
       const body = await readBounded(message);
       requireSuccess({ status: message.statusCode ?? 0, body });

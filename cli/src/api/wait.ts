@@ -44,7 +44,10 @@ export async function waitForSubscription(
   const path = `/v1/subscriptions/${pathSegment(alias)}`;
   await waitUntil(async () => {
     const subscription = await getResource<Subscription>(client, withQuery(path, { tenant }));
-    const processes = await listResources<Process>(client, withQuery(`${path}/processes`, { tenant }));
+    const processes = await listResources<Process>(
+      client,
+      withQuery(`${path}/processes`, { tenant }),
+    );
     return whatIsMissing(subscription, processes);
   }, invocation);
 }
@@ -58,5 +61,7 @@ function whatIsMissing(
   const ready = processes.filter((process) => process.ready && process.generation === generation);
   const others = processes.length - ready.length;
   if (ready.length === wished && others === 0) return undefined;
-  return status.message ?? `${ready.length} of ${wished} processes are ready, ${others} others are left`;
+  return (
+    status.message ?? `${ready.length} of ${wished} processes are ready, ${others} others are left`
+  );
 }

@@ -7,7 +7,7 @@ import { getErrorCode } from "@strata/protocol/errors";
 
 import type { Context } from "../context.ts";
 import { CliError } from "../errors.ts";
-import { readConfigFile } from "./config-file.ts";
+import { type Login, readConfigFile } from "./config-file.ts";
 import { configFolder } from "./paths.ts";
 
 export type Connection = {
@@ -41,7 +41,7 @@ export async function findConnection(
     });
   }
   const ca = caFile === undefined ? login?.ca : await readCa(caFile);
-  if (url !== undefined) return connect(url, token ?? matching(login?.url, url, login?.token), ca);
+  if (url !== undefined) return connect(url, token ?? matchingToken(login, url), ca);
   if (login !== undefined) return connect(login.url, token ?? login.token, ca);
   const local = await findLocal(context);
   if (local !== undefined) return connect(local.url, token ?? local.token, undefined);
@@ -50,14 +50,14 @@ export async function findConnection(
   });
 }
 
+export function connectionOf({ url, token, ca }: Login): Connection {
+  return connect(url, token, ca);
+}
+
 /** A token of one controller is never sent to another. */
-function matching(
-  known: string | undefined,
-  url: string,
-  token: string | undefined,
-): string | undefined {
-  return known !== undefined && new URL(known).origin === parseOrigin(url).origin
-    ? token
+function matchingToken(login: Login | undefined, url: string): string | undefined {
+  return login !== undefined && parseOrigin(login.url).origin === parseOrigin(url).origin
+    ? login.token
     : undefined;
 }
 
