@@ -8,14 +8,22 @@ import type { VmRequest } from "./provider.ts";
 
 const FIRST_BOOT_FILE = "/root/.strata-first-boot";
 
-/** Begins the script once, when the system in there is up, and leaves it running: it may take minutes. Its output
- * stays in the instance, its text (with the join token in it) does not. */
-const launchFirstBoot = `mkdir ${FIRST_BOOT_FILE}.begun 2>/dev/null || exit 0
+/** Begins the script when the system in there is up, and leaves it running: it may take minutes. One that was cut off
+ * by a restart of the instance begins again, since /dev is new each time. Its output stays in the instance, its text
+ * (with the join token in it) does not. */
+const launchFirstBoot = `file=${FIRST_BOOT_FILE}
+if [ -e $file.done ]; then rm -f $file; exit 0; fi
+mkdir /dev/.strata-first-boot 2>/dev/null || exit 0
 setsid sh -c '
-  if command -v systemctl >/dev/null; then timeout 60 systemctl is-system-running --wait; fi
-  sh ${FIRST_BOOT_FILE}
-  rm -f ${FIRST_BOOT_FILE}
-' </dev/null >/var/log/strata-first-boot.log 2>&1 &`;
+  case $(readlink -f /sbin/init) in *systemd)
+    for try in $(seq 120); do
+      case $(systemctl is-system-running 2>&1) in running | degraded) break ;; esac
+      sleep 0.5
+    done
+  esac
+  sh "$1" && : >"$1.done"
+  rm -f "$1"
+' sh $file </dev/null >/var/log/strata-first-boot.log 2>&1 &`;
 
 /** Runs the first boot in a started container whose image has no cloud-init. Safe to repeat: it runs once.
  * @throws ProviderError */
