@@ -1,6 +1,8 @@
 import { z } from "zod";
 
-import { ParseError } from "./errors.ts";
+import { ParseError } from "./coded-error.ts";
+
+export { formatBytes } from "./format-bytes.ts";
 
 const byteUnits: Readonly<Record<string, number>> = {
   "": 1,
@@ -57,18 +59,6 @@ export function parseDurationMs(text: string | number): number {
  * @throws ParseError */
 export function parseCpuMillis(text: string | number): number {
   return scale(text, { "": 1000, m: 1 }, "a share of processors");
-}
-
-/** `1536` → `1.5Ki`: at most one decimal, for people. */
-export function formatBytes(bytes: number): string {
-  const units = ["", "Ki", "Mi", "Gi", "Ti"];
-  let value = bytes;
-  let unit = 0;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit += 1;
-  }
-  return `${Math.round(value * 10) / 10}${units[unit]}`;
 }
 
 function quantity(parse: (text: string | number) => number): z.ZodType<number, string | number> {

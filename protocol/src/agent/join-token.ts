@@ -1,4 +1,4 @@
-import { ParseError } from "../errors.ts";
+import { ParseError } from "../coded-error.ts";
 
 /** What `POST /v1/join-tokens` gives out once: which token, its secret, and the SHA-256 of the CA certificate
  * (DER), so that an agent trusts nothing else from its first byte. Text: `strata.<id>.<secret>.<fingerprint hex>`. */

@@ -1,6 +1,6 @@
 /** Frames on a `strata-stream` connection, between client, controller and agent alike:
  * one byte of type, four bytes of payload length (big endian), payload. The controller passes frames on unread. */
-import { CodedError } from "../errors.ts";
+import { CodedError } from "../coded-error.ts";
 
 export const frameTypes = {
   stdin: 0,

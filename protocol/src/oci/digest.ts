@@ -1,5 +1,5 @@
 import type { Branded } from "../brand.ts";
-import { ParseError } from "../errors.ts";
+import { ParseError } from "../coded-error.ts";
 
 /** `sha256:<64 hex>` or `sha512:<128 hex>`, lower case: OCI image-spec v1.1, "Digests". */
 export type Digest = Branded<"Digest">;

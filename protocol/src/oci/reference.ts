@@ -1,4 +1,4 @@
-import { ParseError } from "../errors.ts";
+import { ParseError } from "../coded-error.ts";
 import { type Digest, isDigest } from "./digest.ts";
 
 /** distribution-spec v1.1, "Pulling manifests": the grammar of `<name>` and of `<reference>` as a tag. */
