@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
-import { listOf, Process } from "@strata/protocol/api/resources";
+import { ExecResult, listOf, Process } from "@strata/protocol/api/resources";
 
 import { createApi } from "../../scripts/instance/api.ts";
 import { type Instance, loadInstance } from "../../scripts/instance/instance.ts";
@@ -94,7 +94,7 @@ suite("scripts/up and scripts/down", (test) => {
 
         await killDaemon(instance, "agent");
         assert.match(await answerOf(urlOf(hello)), "Hello from");
-        await waitForNewReport(instance);
+        await waitForExec(instance, hello);
         const [adopted] = await readyProcesses(instance, 1);
         assert.equal(
           [adopted?.id, adopted?.pid, adopted?.startedAt, adopted?.restarts],
@@ -136,16 +136,15 @@ suite("scripts/up and scripts/down", (test) => {
   });
 });
 
-/** The agent of before cannot have sent it: it is newer than the kill. */
-async function waitForNewReport(instance: Instance): Promise<void> {
-  const killedAt = new Date().toISOString();
+/** Only a living agent runs a command inside: the one of before the kill cannot have done it. */
+async function waitForExec(instance: Instance, process: Process | undefined): Promise<void> {
   const api = createApi(instance);
-  const seen = await waitFor(async () => {
-    const answer = JSON.stringify(await api("GET", "/v1/nodes"));
-    const [, lastSeenAt = ""] = /"lastSeenAt":"([^"]+)"/.exec(answer) ?? [];
-    return lastSeenAt > killedAt ? true : undefined;
-  }, WAIT);
-  assert.ok(seen, "the agent did not report after its restart");
+  const path = `/v1/processes/${process?.id}/exec`;
+  const result = await waitFor(
+    () => api("POST", path, { command: ["hostname"] }).catch(() => undefined),
+    WAIT,
+  );
+  assert.is(ExecResult.parse(result).stdout.trim(), process?.id);
 }
 
 /** What everything that an installation makes on the machine has in its name: mounts, links, tables, control groups. */
