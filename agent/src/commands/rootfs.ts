@@ -4,8 +4,9 @@ import process from "node:process";
 
 import { digestAlgorithm } from "@strata/protocol/oci/digest";
 
+import { requireArchitecture } from "../host/machine.ts";
 import { PullError } from "../image/errors.ts";
-import { hostArchitecture, type ImageLayer } from "../image/manifest.ts";
+import type { ImageLayer } from "../image/manifest.ts";
 import { readLayout, streamLayer } from "../image/oci-layout.ts";
 import { finishTree } from "../layer/finish-tree.ts";
 import { defaultLayerLimits } from "../layer/limits.ts";
@@ -31,7 +32,7 @@ export async function runRootfs(argv: readonly string[]): Promise<number> {
   }
   try {
     const layout = parseSource(source);
-    const layers = readLayout({ ...layout, architecture: hostArchitecture(process.arch) });
+    const layers = readLayout({ ...layout, architecture: requireArchitecture() });
     await fillDirectory(directory, () => applyLayers(layout.directory, layers));
     process.stdout.write(`${layers.length} layers\n`);
     return 0;
@@ -69,5 +70,5 @@ async function applyLayers(layout: string, layers: readonly ImageLayer[]): Promi
     }
     for (const line of describeReport(layer)) process.stderr.write(`strata-agent: ${line}\n`);
   }
-  finishTree(root);
+  await finishTree(root);
 }

@@ -40,6 +40,6 @@ async function unpackHere({ limits, algorithm }: UnpackJob): Promise<LayerRecord
   const root = newRoot();
   const blob: AsyncIterable<Buffer> = process.stdin;
   const layer = await unpackLayer(blob, { root, policy: "overlay", layer: 1, limits, algorithm });
-  finishTree(root);
+  await finishTree(root);
   return { ...layer, rootOpaque: root.opaque };
 }

@@ -45,6 +45,6 @@ async function unpackFile(path: string): Promise<UnpackedLayer> {
     limits: defaultLayerLimits,
     algorithm: "sha256",
   });
-  finishTree(root);
+  await finishTree(root);
   return layer;
 }

@@ -94,6 +94,8 @@ export type ImageStoreOptions = {
   /** How to start `unpack-worker`: `selfCommand()`. */
   readonly runner: SelfCommand;
   readonly architecture: Architecture;
+  /** Makes what was written to `directory` outlive a loss of power [`sync -f`]. */
+  readonly sync?: () => Promise<void>;
 };
 
 /** Opens the store, and begins to delete what an earlier life left half done. */
@@ -118,6 +120,7 @@ class Store {
   readonly #images = new SharedTasks<ReadyImage>();
   readonly #layers = new SharedTasks<StoredLayer>();
   readonly #records: string;
+  readonly #swept: Promise<void>;
   /** Digests that pulls under way rely on, so that `remove` spares them. */
   readonly #inUse = new Map<Digest, number>();
   readonly #atOnce: <T>(work: () => Promise<T>) => Promise<T>;
@@ -130,7 +133,7 @@ class Store {
     this.#records = join(directory, "images");
     const incoming = join(directory, "incoming");
     mkdirSync(incoming, { recursive: true, mode: 0o700 });
-    void this.#sweep(incoming);
+    this.#swept = this.#sweep(incoming);
     this.#contents = openContentFolder(join(directory, "contents"), incoming);
     this.#layerFolder = {
       directory: join(directory, "layers"),
@@ -138,7 +141,7 @@ class Store {
       client,
       runner,
       limits: this.#limits.layer,
-      sync: createFileSystemSync(directory),
+      sync: options.sync ?? createFileSystemSync(directory),
     };
   }
 
@@ -176,6 +179,8 @@ class Store {
   }
 
   async #pull(image: Wanted, options: EnsureOptions): Promise<ReadyImage> {
+    // What is left of an earlier life may be what fills the disk.
+    await this.#swept;
     const source = { ...this.#options, contents: this.#contents };
     const resolved = await resolveImage(source, { ...image, signal: options.signal });
     const needed = [...resolved.layers.map(({ diffId }) => diffId), ...resolved.contents];

@@ -142,9 +142,9 @@ async function transfer(
   const { repository, layer, signal, onBytes } = request;
   const { digest, size } = layer.descriptor;
   const hash = createHash(digestAlgorithm(digest));
-  let refusal: unknown;
+  let refusal: Error | undefined;
   unpacking.layer.catch((error: unknown) => {
-    refusal = error;
+    refusal = error instanceof Error ? error : new Error(String(error));
   });
   for await (const chunk of client.streamBlob({ repository, digest, size, signal })) {
     hash.update(chunk);

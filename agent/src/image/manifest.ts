@@ -13,14 +13,6 @@ import { PullError } from "./errors.ts";
 
 export type Architecture = "amd64" | "arm64";
 
-/** What `process.arch` is called in images.
- * @throws PullError IMAGE_UNSUPPORTED on machines that Strata does not run on */
-export function hostArchitecture(arch: string): Architecture {
-  if (arch === "x64") return "amd64";
-  if (arch === "arm64") return "arm64";
-  throw new PullError("IMAGE_UNSUPPORTED", `images for ${arch} are not supported`);
-}
-
 export type ManifestDocument =
   | { readonly kind: "manifest"; readonly manifest: ImageManifest }
   | { readonly kind: "index"; readonly index: ImageIndex };

@@ -105,7 +105,7 @@ class Client {
     const path = `/v2/${repository}/blobs/${digest}`;
     let received = 0;
     let failures = 0;
-    while (received < size || (size === 0 && failures === 0)) {
+    for (;;) {
       const before = received;
       try {
         for await (const chunk of this.#bodyFrom({ path, offset: received, signal, digest })) {
@@ -139,7 +139,8 @@ class Client {
     const answer = await this.#get({ path, headers, signal });
     requireFound(answer, digest, "LAYER_NOT_FOUND");
     let skip = skipBytes(answer, offset);
-    for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+    const body: AsyncIterable<Buffer> = answer.body;
+    for await (const chunk of body) {
       if (skip >= chunk.length) {
         skip -= chunk.length;
         continue;
@@ -175,7 +176,7 @@ class Client {
   }): Promise<void> {
     const { error, failures, signal, what } = failure;
     if (signal.aborted) throw aborted(what, error);
-    if (error instanceof PullError && !error.retryable) throw error;
+    if (error instanceof PullError && error.code !== "REGISTRY_UNREACHABLE") throw error;
     if (failures >= this.#retry.attemptsMax) {
       const { host } = this.#options.baseUrl;
       throw new PullError(
@@ -239,7 +240,8 @@ function skipBytes(answer: Answer, offset: number): number {
 async function readBounded(answer: Answer, sizeMax: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+  const body: AsyncIterable<Buffer> = answer.body;
+  for await (const chunk of body) {
     size += chunk.length;
     if (size > sizeMax)
       throw new PullError("IMAGE_INVALID", `a manifest is larger than ${sizeMax} bytes`);

@@ -46,22 +46,21 @@ export async function resolveImage(
   request: ImageRequest,
 ): Promise<ResolvedImage> {
   const document = await readManifest(source, request, request.digest);
-  if (document.kind === "manifest")
-    return resolveManifest(source, request, document.manifest, request.digest);
+  if (document.kind === "manifest") return resolveManifest(source, request, document);
   const chosen = selectManifest(document.index, source.architecture, request.digest);
   const child = await readManifest(source, request, chosen.digest);
   if (child.kind !== "manifest")
     throw new PullError("IMAGE_INVALID", `${chosen.digest}: an index inside an index`);
-  const image = await resolveManifest(source, request, child.manifest, chosen.digest);
+  const image = await resolveManifest(source, { ...request, digest: chosen.digest }, child);
   return { ...image, contents: [request.digest, ...image.contents] };
 }
 
 async function resolveManifest(
   source: ImageSource,
   request: ImageRequest,
-  manifest: ImageManifest,
-  digest: Digest,
+  { manifest }: { readonly manifest: ImageManifest },
 ): Promise<ResolvedImage> {
+  const { digest } = request;
   requireImage(manifest, digest);
   const bytes = await readConfig(source, request, manifest.config);
   return describe(manifest, parseConfig(bytes, source.architecture, digest), digest);

@@ -29,6 +29,8 @@ export class SharedTasks<T> {
         // The next caller must not join work that is being given up.
         if (this.#tasks.get(key) === task) this.#tasks.delete(key);
         task.abort.abort();
+        // Whoever was the last to wait is told when nothing is at work any more.
+        await task.result.catch(() => undefined);
       }
     }
   }

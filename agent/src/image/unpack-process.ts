@@ -1,9 +1,6 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import type { Readable } from "node:stream";
-
+import { startPiped, waitForEnd } from "../host/run-tool.ts";
 import { isLayerErrorCode } from "../layer/errors.ts";
-import { type LayerRecord, UnpackJob, UnpackOutcome } from "../layer/worker-protocol.ts";
+import { type LayerRecord, type UnpackJob, UnpackOutcome } from "../layer/worker-protocol.ts";
 import type { SelfCommand } from "../self-exec.ts";
 import { PullError } from "./errors.ts";
 
@@ -24,10 +21,8 @@ const ERRORS_BYTES_MAX = 4096;
 
 /** The caller must call `stop` in the end, also after a success. */
 export function startUnpackProcess(self: SelfCommand, job: UnpackJob): UnpackProcess {
-  const child = spawn(self.file, [...self.args, "unpack-worker", JSON.stringify(job)], {
-    stdio: ["pipe", "pipe", "pipe"],
-  });
-  const closed = once(child, "close").catch((error: unknown) => [error]);
+  const child = startPiped(self.file, [...self.args, "unpack-worker", JSON.stringify(job)]);
+  const closed = waitForEnd(child, self.file).catch((error: unknown) => String(error));
   // It closes its input when it refuses the layer: the outcome says why.
   child.stdin.on("error", () => undefined);
   let wake = (): void => undefined;
@@ -52,11 +47,11 @@ export function startUnpackProcess(self: SelfCommand, job: UnpackJob): UnpackPro
 }
 
 async function readOutcome(child: {
-  readonly stdout: Readable;
-  readonly stderr: Readable;
-  readonly closed: Promise<unknown[]>;
+  readonly stdout: AsyncIterable<Buffer>;
+  readonly stderr: AsyncIterable<Buffer>;
+  readonly closed: Promise<number | string>;
 }): Promise<LayerRecord> {
-  const [text, errors, [status]] = await Promise.all([
+  const [text, errors, status] = await Promise.all([
     collect(child.stdout, OUTCOME_BYTES_MAX),
     collect(child.stderr, ERRORS_BYTES_MAX),
     child.closed,
@@ -65,7 +60,7 @@ async function readOutcome(child: {
   if (outcome === undefined) {
     throw new PullError(
       "UNPACK_FAILED",
-      `the process that unpacks ended with ${String(status)}: ${errors.trim()}`,
+      `the process that unpacks ended with ${status}: ${errors.trim()}`,
       {
         retryable: true,
         hint: "see whether the node has enough memory",
@@ -89,10 +84,10 @@ function parseOutcome(text: string): UnpackOutcome | undefined {
 }
 
 /** Reads to the end, and keeps the first `bytesMax`. */
-async function collect(stream: Readable, bytesMax: number): Promise<string> {
+async function collect(stream: AsyncIterable<Buffer>, bytesMax: number): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of stream as AsyncIterable<Buffer>) {
+  for await (const chunk of stream) {
     if (size < bytesMax) chunks.push(chunk.subarray(0, bytesMax - size));
     size += chunk.length;
   }

@@ -18,10 +18,10 @@ const impliedAttributes: Attributes = {
 };
 
 /** Makes whiteouts and fifos, sets extended attributes, and gives directories their owner, mode and time. */
-export function finishTree(root: DirectoryNode): void {
+export async function finishTree(root: DirectoryNode): Promise<void> {
   const calls = new LateCalls();
   finishDirectory(root, { calls, done: new Set() });
-  calls.run();
+  await calls.run();
 }
 
 type Finish = { readonly calls: LateCalls; readonly done: Set<LateAttributes> };

@@ -1,12 +1,12 @@
-import { Buffer } from "node:buffer";
 /** Calls on the host's file system, by paths that `pathOf` built, relative to the working directory: the folder that
  * is being unpacked into. That keeps each path as short as in the archive, so PATH_MAX is the archive's alone.
  *
  * `mknod`, `lsetxattr` and `utimensat` with nanoseconds are not in `node:fs`. They are gathered and made by one perl
  * at the end (perl-base is essential on Debian and Ubuntu); a layer without any of them starts no perl. */
-import { spawnSync } from "node:child_process";
 import process from "node:process";
+import { text } from "node:stream/consumers";
 
+import { startPiped, waitForEnd } from "../host/run-tool.ts";
 import { LayerError, refused, showName } from "./errors.ts";
 import { isAscii } from "./tar-header.ts";
 
@@ -68,7 +68,7 @@ export class LateCalls {
   }
 
   /** @throws LayerError LAYER_WRITE_FAILED, LAYER_NO_SPACE or LAYER_REFUSED, naming the entry */
-  run(): void {
+  async run(): Promise<void> {
     if (this.#calls.length === 0) return;
     const numbers = Object.hasOwn(systemCalls, process.arch)
       ? systemCalls[process.arch]
@@ -79,33 +79,28 @@ export class LateCalls {
         `no system call numbers are known for ${process.arch}`,
       );
     }
-    const result = spawnSync("perl", ["-e", script, ...numbers.map(String)], {
-      cwd: process.cwd(),
-      input: Buffer.concat(this.#calls.map(encodeCall)),
-      // One line at most.
-      maxBuffer: 64 * 1024,
-      env: { LC_ALL: "C", PATH: process.env["PATH"] ?? "/usr/bin:/bin" },
-    });
-    if (result.status === 0) return;
-    throw this.#failure(result.stdout?.toString() ?? "", result.error);
+    const perl = startPiped("perl", ["-e", script, ...numbers.map(String)]);
+    // It stops reading at the first failure, which its output tells.
+    perl.stdin.on("error", () => undefined);
+    perl.stdin.end(Buffer.concat(this.#calls.map(encodeCall)));
+    perl.stderr.resume();
+    const [output, status] = await Promise.all([text(perl.stdout), waitForEnd(perl, "perl")]);
+    if (status !== 0) throw this.#failure(output);
   }
 
-  #failure(output: string, cause: unknown): LayerError {
+  #failure(output: string): LayerError {
     const [index, errno] = output.trim().split(" ").map(Number);
     const call = this.#calls[index ?? Number.NaN];
     if (call === undefined) {
       return new LayerError(
         "LAYER_WRITE_FAILED",
         "perl, which makes device nodes and attributes, did not run",
-        {
-          cause,
-          hint: "install the package perl-base",
-        },
+        { hint: "install the package perl-base" },
       );
     }
     if (call.kind === "xattr" && errno === EINVAL)
       return refused(call.path, "an extended attribute is not valid");
-    return hostFailure(call.path, errnoName(errno ?? 0), { cause });
+    return hostFailure(call.path, errnoName(errno ?? 0));
   }
 }
 
@@ -129,7 +124,7 @@ function errnoName(errno: number): string {
 export function hostFailure(
   path: string,
   code: string,
-  options: { readonly cause?: unknown },
+  options: { readonly cause?: unknown } = {},
 ): LayerError {
   const noSpace = code === "ENOSPC" || code === "EDQUOT";
   return new LayerError(

@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 /** One layer, from its blob to files in the working directory. */
 import { createHash } from "node:crypto";
 

@@ -89,7 +89,7 @@ suite("layers that are refused, with the entry's name", (test) => {
 
   test("shows control characters of a name escaped", async () => {
     const { message } = await assertRefused([aTar([file("a\n\x1b[2J/../b")])], "LAYER_REFUSED");
-    assert.not.match(message, /[\n\x1b]/);
+    assert.not.ok(message.includes("\n") || message.includes("\x1b"));
   });
 
   test("links of a lower layer lead nowhere else either", async () => {

@@ -3,7 +3,7 @@ import fc from "fast-check";
 
 import { assert, suite, throwsWithCode } from "../../support/suite.ts";
 import { readEntries } from "./read-entries.ts";
-import { aTar, dir, type EntrySpec, file, hardlink, paxBody, symlink } from "./tar-builder.ts";
+import { aTar, dir, type EntrySpec, file, hardlink, paxBody } from "./tar-builder.ts";
 
 const names = (entries: readonly EntrySpec[]): readonly string[] =>
   readEntries(aTar(entries)).map(({ name }) => name);

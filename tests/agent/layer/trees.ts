@@ -36,7 +36,7 @@ export async function unpackInto(
         }),
       );
     }
-    finishTree(root);
+    await finishTree(root);
     return reports;
   });
 }
