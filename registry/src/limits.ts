@@ -17,7 +17,8 @@ export type RegistryLimits = {
   readonly uploadAgeMsMax: number;
   /** Unfinished uploads of one subject; more get 429. */
   readonly uploadsPerSubjectMax: number;
-  /** Bodies received at once, all clients together; more get 429. Each costs up to 2 MiB and a descriptor. */
+  /** Blobs received at once, all clients together; more get 429. Each costs a descriptor, and up to 2 MiB while
+   * its client is faster than the disk. */
   readonly bodiesAtOnceMax: number;
   /** Entries in one page of a list. */
   readonly pageEntriesMax: number;
@@ -43,7 +44,7 @@ export const defaultLimits: RegistryLimits = {
   downloadSilenceMsMax: MINUTE_MS,
   uploadAgeMsMax: 24 * HOUR_MS,
   uploadsPerSubjectMax: 10_000,
-  bodiesAtOnceMax: 256,
+  bodiesAtOnceMax: 1_024,
   pageEntriesMax: 10_000,
   referrersPageBytesMax: 4 * 1024 * 1024,
   tagsPerPutMax: 64,

@@ -6,6 +6,8 @@ import type { RunningHash } from "./running-hash.ts";
 
 /** Bytes gathered for one write: the next batch is hashed while this one goes to disk. */
 const BATCH_BYTES = 1024 * 1024;
+/** A client may send a byte at a time; each costs an object. */
+const BATCH_PIECES = 256;
 
 /** Part of a blob, on its way in. */
 export type Chunk = {
@@ -69,7 +71,7 @@ async function appendBody(upload: OpenUpload, options: AppendOptions): Promise<b
       hash.update(bytes);
       batch.push(bytes);
       batchBytes += bytes.length;
-      if (batchBytes < BATCH_BYTES) continue;
+      if (batchBytes < BATCH_BYTES && batch.length < BATCH_PIECES) continue;
       await writing;
       writing = upload.append(batch);
       // Its failure is met by the next await; until then it must not count as unhandled.

@@ -119,6 +119,18 @@ suite("manifest answers", (test) => {
     }
   });
 
+  test("ETag is the digest: If-None-Match is 304 while the tag has not moved", async () => {
+    await using server = await aRegistryServer();
+    const client = createClient(server.url);
+    const [one, two] = [anIndex([]), anIndex([], { fields: { annotations: { a: "b" } } })];
+    await client.putManifest("/v2/a/manifests/x", one);
+    const headers = { "if-none-match": `"${one.digest}"` };
+    const same = await client.send("GET", "/v2/a/manifests/x", { headers });
+    assert.equal([same.status, same.body.length], [304, 0]);
+    await client.putManifest("/v2/a/manifests/x", two);
+    assert.is((await client.send("GET", "/v2/a/manifests/x", { headers })).status, 200);
+  });
+
   test("a manifest longer than the limit is 413, announced or not, and the connection goes on", async () => {
     await using server = await aRegistryServer({ limits: { manifestSizeBytesMax: 1000 } });
     const client = createClient(server.url);

@@ -73,7 +73,10 @@ async function takeRoute<R extends Resource>(
   { context, authorize, resource, query }: Request<R>,
 ): Promise<Response> {
   const { method } = context.req;
-  const route = isMethod(method) ? routes[method] : undefined;
+  // A HEAD without a route of its own is a GET whose body Hono leaves out: RFC 9110, section 9.3.2.
+  const route = isMethod(method)
+    ? (routes[method] ?? (method === "HEAD" ? routes.GET : undefined))
+    : undefined;
   if (route === undefined) {
     throw new RegistryError("UNSUPPORTED", `${method.slice(0, 20)} is not for this resource`, {
       headers: { allow: Object.keys(routes).join(", ") },

@@ -1,7 +1,11 @@
+import { getErrorCode } from "@strata/protocol/errors";
+
 import { isDiskFull } from "../disk-full.ts";
 import { errorStatus, RegistryError } from "../errors.ts";
 import type { RegistryLogger } from "../logger.ts";
 import { answerJson } from "./answer.ts";
+
+const outOfDescriptors: ReadonlySet<string> = new Set(["EMFILE", "ENFILE"]);
 
 /** Makes a RegistryError of anything thrown, and logs what is a fault of ours. */
 export function toRegistryError(error: unknown, logger: RegistryLogger): RegistryError {
@@ -11,6 +15,13 @@ export function toRegistryError(error: unknown, logger: RegistryLogger): Registr
     return new RegistryError("INSUFFICIENT_STORAGE", "the disk of the store is full", {
       cause: error,
       hint: "delete what is not needed or give the store more space; nothing of this push was kept",
+    });
+  }
+  if (outOfDescriptors.has(getErrorCode(error) ?? "")) {
+    logger.error({ err: error }, "no file descriptors left");
+    return new RegistryError("TOOMANYREQUESTS", "the registry has too many files open", {
+      cause: error,
+      headers: { "retry-after": "5" },
     });
   }
   logger.error({ err: error }, "request failed");

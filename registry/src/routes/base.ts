@@ -4,12 +4,10 @@ import type { ResourceOf } from "../resource.ts";
 
 /** distribution-spec v1.1, "Determining Support" (end-1). Clients learn here how to authenticate. */
 export function createBaseRoutes(): Routes<ResourceOf<"base">> {
-  const route = {
-    action: "pull",
-    handle: () => {
-      const headers = { "docker-distribution-api-version": "registry/2.0" };
-      return Promise.resolve(answerJson({ value: {}, headers }));
-    },
-  } as const;
-  return { GET: route, HEAD: route };
+  return { GET: { action: "pull", handle: () => Promise.resolve(answerSupport()) } };
+}
+
+function answerSupport(): Response {
+  const headers = { "docker-distribution-api-version": "registry/2.0" };
+  return answerJson({ value: {}, headers });
 }

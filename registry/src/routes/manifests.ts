@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 
 import { type Digest, digestAlgorithm, isDigest, parseDigest } from "@strata/protocol/oci/digest";
 
-import { RegistryError } from "../errors.ts";
+import { type HeaderRecord, RegistryError } from "../errors.ts";
 import { answerEmpty } from "../http/answer.ts";
 import { entityTag, matchesAny } from "../http/conditional.ts";
 import { requestHeader } from "../http/env.ts";
@@ -52,10 +52,10 @@ async function getManifest(
   const { repository, reference } = resource;
   const manifest = await metadata.findManifest(repository, requireReference(reference));
   if (manifest === undefined) throw unknownManifest(resource);
-  const headers = manifestHeaders(manifest);
-  return matchesAny(requestHeader(context, "if-none-match"), headers.etag)
-    ? answerEmpty(304, headers)
-    : new Response(manifest.body, { headers });
+  const etag = entityTag(manifest.digest);
+  return matchesAny(requestHeader(context, "if-none-match"), etag)
+    ? answerEmpty(304, { etag, "docker-content-digest": manifest.digest })
+    : new Response(manifest.body, { headers: manifestHeaders(manifest) });
 }
 
 async function headManifest(
@@ -68,10 +68,7 @@ async function headManifest(
   return new Response(null, { headers: manifestHeaders(found) });
 }
 
-function manifestHeaders({ digest, mediaType, sizeBytes }: ManifestDescriptor): {
-  readonly etag: string;
-  readonly [name: string]: string;
-} {
+function manifestHeaders({ digest, mediaType, sizeBytes }: ManifestDescriptor): HeaderRecord {
   return {
     "content-type": mediaType,
     "content-length": String(sizeBytes),

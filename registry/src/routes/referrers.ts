@@ -1,16 +1,18 @@
 import { mediaTypes } from "@strata/protocol/oci/media-type";
 
 import type { Exchange, Routes } from "../http/exchange.ts";
-import { fetchPage, nextLink } from "../http/link.ts";
+import { type Listed, nextLink } from "../http/link.ts";
 import { parsePage, requireDigest } from "../http/parameters.ts";
 import type { RegistryLimits } from "../limits.ts";
-import type { ManifestIndex } from "../metadata-store.ts";
+import type { ManifestIndex, Page } from "../metadata-store.ts";
 import type { ResourceOf } from "../resource.ts";
 
 export type ReferrersRoutesOptions = {
   readonly metadata: Pick<ManifestIndex, "listReferrers">;
   readonly limits: RegistryLimits;
 };
+
+const FETCHED_AT_ONCE = 16;
 
 /** distribution-spec v1.1, "Listing Referrers" (end-12a, end-12b). Never 404: a client would take that for a
  * registry without the API and write fallback tags. */
@@ -27,12 +29,10 @@ async function listReferrers(
   const subject = requireDigest(digest);
   const artifactType = query.get("artifactType") ?? undefined;
   const page = parsePage(query, limits.pageEntriesMax);
-  const listed = await fetchPage(page, (wider) =>
-    metadata.listReferrers({ ...wider, repository, subject, artifactType }),
+  const { entries, more } = await fetchWithin(page, limits.referrersPageBytesMax, (part) =>
+    metadata.listReferrers({ ...part, repository, subject, artifactType }),
   );
-  const entries = takeWithin(listed.entries, limits.referrersPageBytesMax);
   const last = entries.at(-1)?.digest;
-  const more = listed.more || entries.length < listed.entries.length;
   const filter = artifactType === undefined ? undefined : { artifactType };
   return new Response(formatIndex(entries.map((entry) => entry.referrer)), {
     headers: {
@@ -49,17 +49,27 @@ async function listReferrers(
   });
 }
 
-/** As many entries as fit; at least one, or a long one would stop the list for good. */
-function takeWithin<Entry extends { readonly referrer: string }>(
-  entries: readonly Entry[],
+/** A page that also ends before its bytes are too many; it has one entry at least, or a long one would stop the list
+ * for good. Entries can be as long as manifests, so only a few are in memory beyond those that fit. */
+async function fetchWithin<Entry extends { readonly digest: string; readonly referrer: string }>(
+  page: Page,
   bytesMax: number,
-): readonly Entry[] {
+  fetch: (page: Page) => Promise<readonly Entry[]>,
+): Promise<Listed<Entry>> {
+  const entries: Entry[] = [];
   let bytes = 0;
-  const end = entries.findIndex((entry, index) => {
-    bytes += Buffer.byteLength(entry.referrer) + 1;
-    return index > 0 && bytes > bytesMax;
-  });
-  return end < 0 ? entries : entries.slice(0, end);
+  let { last } = page;
+  for (;;) {
+    const batch = await fetch({ last, limit: FETCHED_AT_ONCE });
+    for (const entry of batch) {
+      bytes += Buffer.byteLength(entry.referrer) + 1;
+      const full = entries.length >= page.limit || (entries.length > 0 && bytes > bytesMax);
+      if (full) return { entries, more: true };
+      entries.push(entry);
+      last = entry.digest;
+    }
+    if (batch.length < FETCHED_AT_ONCE) return { entries, more: false };
+  }
 }
 
 /** The entries are JSON already, written when the referrer was pushed. */
