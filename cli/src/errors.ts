@@ -1,4 +1,4 @@
-import { CodedError } from "@strata/protocol/errors";
+import { CodedError } from "@strata/protocol/coded-error";
 
 /** Why a command did not do what it was asked. `docs/reference/errors.md` names the remedy of each. */
 export type CliErrorCode =

@@ -1,8 +1,16 @@
 #!/usr/bin/env node
 /** The composition root: the only file that reads the environment, the clock and the process's own streams. */
+import { enableCompileCache } from "node:module";
+import { join } from "node:path";
+
 import type { Context } from "./context.ts";
-import { exitCodes } from "./errors.ts";
-import { runProgram } from "./program.ts";
+import { cacheFolder } from "./settings/paths.ts";
+
+const { env } = process;
+// Halves the time of every start. In the user's own folder: code from a shared one could be anybody's.
+enableCompileCache(join(cacheFolder(env), "compiled"));
+const { runProgram } = await import("./program.ts");
+const { exitCodes } = await import("./errors.ts");
 
 const interrupted = new AbortController();
 process.once("SIGINT", () => {
@@ -21,7 +29,7 @@ for (const output of [process.stdout, process.stderr]) {
 }
 
 const context: Context = {
-  env: process.env,
+  env,
   stdin: process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,

@@ -3,7 +3,7 @@ import { constants } from "node:fs";
 import { copyFile, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { getErrorCode } from "@strata/protocol/errors";
+import { getErrorCode } from "@strata/protocol/coded-error";
 import { digestHex, parseDigest } from "@strata/protocol/oci/digest";
 import { z } from "zod";
 

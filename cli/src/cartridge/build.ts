@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 
-import { getErrorCode } from "@strata/protocol/errors";
+import { getErrorCode } from "@strata/protocol/coded-error";
 import type { Digest } from "@strata/protocol/oci/digest";
 import { mediaTypes } from "@strata/protocol/oci/media-type";
 import { isRepository, parseReference } from "@strata/protocol/oci/reference";

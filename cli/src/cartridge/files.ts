@@ -3,7 +3,7 @@ import { lstat, realpath } from "node:fs/promises";
 import { isAbsolute, join, sep } from "node:path";
 import { Readable } from "node:stream";
 
-import { getErrorCode } from "@strata/protocol/errors";
+import { getErrorCode } from "@strata/protocol/coded-error";
 
 import { CliError } from "../errors.ts";
 import { comparePaths, type Entry } from "./entry.ts";

@@ -5,7 +5,7 @@ import { mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 
-import { getErrorCode } from "@strata/protocol/errors";
+import { getErrorCode } from "@strata/protocol/coded-error";
 import { type Digest, digestAlgorithm, digestHex, parseDigest } from "@strata/protocol/oci/digest";
 import {
   type Descriptor,

@@ -5,7 +5,7 @@ import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 
-import { getErrorCode } from "@strata/protocol/errors";
+import { getErrorCode } from "@strata/protocol/coded-error";
 import tar from "tar-stream";
 import { parseDocument } from "yaml";
 import { z } from "zod";

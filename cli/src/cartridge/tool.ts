@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Readable } from "node:stream";
 
-import { getErrorCode } from "@strata/protocol/errors";
+import { getErrorCode } from "@strata/protocol/coded-error";
 
 import { chunksOf } from "../chunks.ts";
 import { CliError } from "../errors.ts";

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 
 import type { ApplyResult } from "@strata/protocol/api/resources";
-import { getErrorCode } from "@strata/protocol/errors";
+import { getErrorCode } from "@strata/protocol/coded-error";
 
 import { parseAnswer } from "../api/resource.ts";
 import { openSession, withQuery } from "../api/session.ts";

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 
+import { formatBytes } from "@strata/protocol/format-bytes";
 import type { Compression } from "@strata/protocol/oci/media-type";
-import { formatBytes } from "@strata/protocol/units";
 
 import { buildImage, type BuiltImage, openSource } from "../cartridge/build.ts";
 import { packLayout } from "../cartridge/layout-archive.ts";

@@ -45,7 +45,7 @@ async function findCa(
       "USAGE",
       `the CA of ${url} has the fingerprint ${fingerprint}, not ${wanted}`,
       {
-        hint: "somebody may be in between: compare with the third dot-separated part of a join token",
+        hint: "somebody may be in between: compare with what follows the last dot of a join token",
       },
     );
   }

@@ -1,6 +1,6 @@
+import { formatBytes } from "@strata/protocol/format-bytes";
 /** Transfers as bars on a terminal, and as one line for each that is done anywhere else. */
 import type { Digest } from "@strata/protocol/oci/digest";
-import { formatBytes } from "@strata/protocol/units";
 
 import { type Context, say } from "../context.ts";
 import type { PushProgress } from "../store/push.ts";

@@ -1,4 +1,4 @@
-import { CodedError } from "@strata/protocol/errors";
+import { CodedError } from "@strata/protocol/coded-error";
 
 import { type Context, say } from "../context.ts";
 import { painter } from "./style.ts";

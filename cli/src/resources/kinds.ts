@@ -10,7 +10,7 @@ import type {
   Subscription,
   TokenResource,
 } from "@strata/protocol/api/resources";
-import { formatBytes } from "@strata/protocol/units";
+import { formatBytes } from "@strata/protocol/format-bytes";
 import type { z } from "zod";
 
 import { CliError } from "../errors.ts";

@@ -2,7 +2,7 @@
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 
-import { getErrorCode } from "@strata/protocol/errors";
+import { getErrorCode } from "@strata/protocol/coded-error";
 
 import { CliError } from "../errors.ts";
 

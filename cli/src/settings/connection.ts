@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { CONTROLLER_SERVER_NAME } from "@strata/protocol/agent/join-token";
-import { getErrorCode } from "@strata/protocol/errors";
+import { getErrorCode } from "@strata/protocol/coded-error";
 
 import type { Context } from "../context.ts";
 import { CliError } from "../errors.ts";
