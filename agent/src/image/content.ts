@@ -1,6 +1,6 @@
 /** Manifests and configs: small, content-addressed, kept on disk so that a restart needs no registry. */
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, renameSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
@@ -41,25 +41,22 @@ export function digestPath(directory: string, digest: Digest): string {
 export type ContentFolder = {
   /** Undefined when it is not there or no longer what it was. */
   readonly get: (digest: Digest) => Buffer | undefined;
-  readonly put: (digest: Digest, bytes: Buffer) => Promise<void>;
+  readonly put: (digest: Digest, bytes: Buffer) => void;
 };
 
-/** Bytes are checked again whenever they are read. `incoming` is a folder of the same file system for what is not
- * whole yet. */
+/** Bytes are checked again whenever they are read, so nothing here waits for the disk: what a loss of power takes is
+ * fetched again. `incoming` is a folder of the same file system for what is not whole yet. */
 export function openContentFolder(directory: string, incoming: string): ContentFolder {
   let puts = 0;
   return {
     get: (digest) => readChecked(digestPath(directory, digest), digest),
-    put: async (digest, bytes) => {
+    put: (digest, bytes) => {
       puts += 1;
       const path = digestPath(directory, digest);
       const fresh = join(incoming, `content-${puts}-${basename(path)}`);
-      {
-        await using file = await open(fresh, "w", 0o600);
-        await file.writeFile(bytes);
-        await file.sync();
-      }
-      await moveDurably(fresh, path);
+      writeFileSync(fresh, bytes, { mode: 0o600 });
+      mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+      renameSync(fresh, path);
     },
   };
 }

@@ -6,7 +6,7 @@ import { type Digest, digestAlgorithm, digestHex, parseDigest } from "@strata/pr
 import { DigestText } from "@strata/protocol/oci/image";
 import { z } from "zod";
 
-import { readStateFile, replaceFileDurably } from "../durable-file.ts";
+import { readOptionalFile, replaceFile } from "../durable-file.ts";
 
 export const ImageRecord = z.object({
   /** As it was asked for: of a manifest or an index. */
@@ -25,12 +25,24 @@ function recordPath(directory: string, digest: Digest): string {
   return join(directory, `${digestAlgorithm(digest)}-${digestHex(digest)}.json`);
 }
 
-export async function writeImageRecord(directory: string, record: ImageRecord): Promise<void> {
-  await replaceFileDurably(recordPath(directory, record.digest), JSON.stringify(record));
+/** Does not wait for the disk: without its record an image is put together again from what is here. */
+export function writeImageRecord(directory: string, record: ImageRecord): void {
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  replaceFile(recordPath(directory, record.digest), JSON.stringify(record));
 }
 
 export function getImageRecord(directory: string, digest: Digest): ImageRecord | undefined {
-  return readStateFile(recordPath(directory, digest), ImageRecord);
+  const text = readOptionalFile(recordPath(directory, digest));
+  return text === undefined ? undefined : parseRecord(text);
+}
+
+/** A record that a loss of power damaged is no record. */
+function parseRecord(text: string): ImageRecord | undefined {
+  try {
+    return ImageRecord.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
 }
 
 export function listImageRecords(directory: string): readonly ImageRecord[] {

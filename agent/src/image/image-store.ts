@@ -187,7 +187,7 @@ class Store {
     this.#hold(needed, 1);
     try {
       const layers = await this.#ensureLayers(image, resolved, options);
-      await this.#record(image, resolved);
+      this.#record(image, resolved);
       return {
         digest: image.digest,
         manifestDigest: resolved.manifestDigest,
@@ -199,12 +199,12 @@ class Store {
     }
   }
 
-  /** Not at every use: a write that must reach the disk would be the slowest part of starting from a ready image. */
-  async #record(image: Wanted, resolved: ResolvedImage): Promise<void> {
+  /** Not at every use: it would be the slowest part of starting from a ready image. */
+  #record(image: Wanted, resolved: ResolvedImage): void {
     const now = this.#options.clock();
     const known = getImageRecord(this.#records, image.digest);
     if (known !== undefined && Math.abs(now - known.lastUsedAtMs) < LAST_USED_PRECISION_MS) return;
-    await writeImageRecord(this.#records, {
+    writeImageRecord(this.#records, {
       ...image,
       manifestDigest: resolved.manifestDigest,
       diffIds: resolved.layers.map(({ diffId }) => diffId),

@@ -84,7 +84,7 @@ async function readManifest(
   if (stored !== undefined) return parseManifest(stored, digest);
   const { bytes, mediaType } = await client.getManifest({ repository, reference: digest, signal });
   const document = parseManifest(bytes, digest, mediaType);
-  await contents.put(digest, bytes);
+  contents.put(digest, bytes);
   return document;
 }
 
@@ -106,6 +106,6 @@ async function readConfig(
     chunks.push(chunk);
   const bytes = Buffer.concat(chunks);
   requireDigest(bytes, digest);
-  await contents.put(digest, bytes);
+  contents.put(digest, bytes);
   return bytes;
 }
