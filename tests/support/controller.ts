@@ -31,7 +31,7 @@ export type TestController = AsyncDisposable & {
   readonly adminToken: string;
   /** As the admin, unless `token` says otherwise. An object is sent as JSON. */
   readonly call: (method: string, path: string, options?: CallOptions) => Promise<Answer>;
-  readonly request: (path: string, init?: RequestInit) => Promise<Response>;
+  readonly request: (path: string | Request, init?: RequestInit) => Promise<Response>;
   /** Moves both clocks. */
   readonly advance: (ms: number) => void;
   /** Ticks until the controller has nothing more to do. */
@@ -83,8 +83,7 @@ export async function aController(options: ControllerOptions = {}): Promise<Test
   });
   const ticks = createTicks(services);
   const { app, routes } = createApp(services, undefined);
-  const request = async (path: string, init?: RequestInit): Promise<Response> =>
-    app.request(path, init);
+  const request: TestController["request"] = async (path, init) => app.request(path, init);
   return {
     services,
     ticks,
@@ -118,7 +117,7 @@ type Call = CallOptions & {
 };
 
 async function call(
-  request: (path: string, init?: RequestInit) => Promise<Response>,
+  request: TestController["request"],
   { method, path, token, body, headers }: Call,
 ): Promise<Answer> {
   const answer = await request(path, {

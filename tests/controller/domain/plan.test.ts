@@ -1,0 +1,256 @@
+import {
+  type Action,
+  chooseVictims,
+  type PlannedProcess,
+  planSubscription,
+  retryDelayMs,
+  surgeMax,
+  type Whereabouts,
+  type Wish,
+} from "@strata/controller/domain/plan";
+import { processStates } from "@strata/protocol/agent/process-state";
+import fc from "fast-check";
+
+import { assert, suite } from "../../support/suite.ts";
+
+function aProcess(changes: Partial<PlannedProcess> = {}): PlannedProcess {
+  return {
+    id: "p-1",
+    generation: 1,
+    desired: "running",
+    state: "running",
+    ready: true,
+    whereabouts: "here",
+    nodeId: "n-1",
+    attempt: 0,
+    inStateMs: 0,
+    createdAt: "2026-01-01T00:00:00.000Z",
+    ...changes,
+  };
+}
+
+const aWish = (changes: Partial<Wish> = {}): Wish => ({
+  count: 1,
+  generation: 1,
+  held: false,
+  ...changes,
+});
+
+const placed: readonly Whereabouts[] = ["here", "leaving", "away", "lost"];
+const anyProcess = fc
+  .record({
+    generation: fc.integer({ min: 1, max: 3 }),
+    desired: fc.constantFrom("running" as const, "stopped" as const),
+    state: fc.constantFrom(...processStates),
+    ready: fc.boolean(),
+    whereabouts: fc.constantFrom<Whereabouts>("unplaced", "blocked", ...placed),
+    attempt: fc.integer({ min: 0, max: 5 }),
+    inStateMs: fc.integer({ min: 0, max: 2_000_000 }),
+    node: fc.integer({ min: 1, max: 4 }),
+  })
+  .map(({ node, ...one }) =>
+    aProcess({ ...one, nodeId: placed.includes(one.whereabouts) ? `n-${node}` : undefined }),
+  );
+const anyProcesses = fc
+  .array(anyProcess, { maxLength: 12 })
+  .map((all) => all.map((one, index) => ({ ...one, id: `p-${index}` })));
+const anyWish = fc.record({
+  count: fc.integer({ min: 0, max: 8 }),
+  generation: fc.integer({ min: 1, max: 3 }),
+  held: fc.boolean(),
+});
+
+const serves = (one: PlannedProcess): boolean =>
+  one.desired === "running" &&
+  one.ready &&
+  one.state === "running" &&
+  (one.whereabouts === "here" || one.whereabouts === "leaving");
+
+suite("planSubscription", (test) => {
+  test("plans at most one action for each process, and only for those that are there", () => {
+    fc.assert(
+      fc.property(anyWish, anyProcesses, (wish, processes) => {
+        const ids = planSubscription(wish, processes).flatMap((action) =>
+          action.kind === "create" ? [] : [action.processId],
+        );
+        assert.is(new Set(ids).size, ids.length);
+        assert.ok(ids.every((id) => processes.some((one) => one.id === id)));
+      }),
+    );
+  });
+
+  test("never creates more than is missing, nor more than the surge allows", () => {
+    fc.assert(
+      fc.property(anyWish, anyProcesses, (wish, processes) => {
+        const creates = planSubscription(wish, processes).filter(({ kind }) => kind === "create");
+        const current = processes.filter(
+          (one) =>
+            one.desired === "running" &&
+            one.generation === wish.generation &&
+            !["failed", "stopped"].includes(one.state) &&
+            one.whereabouts !== "leaving" &&
+            (one.whereabouts !== "lost" || wish.held),
+        );
+        assert.ok(creates.length <= Math.max(0, wish.count - current.length));
+      }),
+    );
+  });
+
+  test("never stops a serving process below the wish, but for one that makes room for a blocked replacement", () => {
+    fc.assert(
+      fc.property(anyWish, anyProcesses, (wish, processes) => {
+        const stopped = stoppedBy(planSubscription(wish, processes));
+        const before = processes.filter(serves).length;
+        const after = processes.filter((one) => serves(one) && !stopped.has(one.id)).length;
+        const blocked = processes.some(({ whereabouts }) => whereabouts === "blocked");
+        assert.ok(after >= Math.min(before, wish.count) - (blocked ? 1 : 0));
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test("plans the same for the same input in any order", () => {
+    fc.assert(
+      fc.property(anyWish, anyProcesses, (wish, processes) => {
+        const sorted = (actions: readonly Action[]): string[] =>
+          actions.map((action) => JSON.stringify(action)).toSorted();
+        const forth = planSubscription(wish, processes);
+        const back = planSubscription(wish, processes.toReversed());
+        assert.equal(sorted(forth).length, sorted(back).length);
+      }),
+    );
+  });
+
+  test("reaches any wish from any state when nodes do as they are told, and then plans nothing", () => {
+    fc.assert(
+      fc.property(anyWish, anyProcesses, (wish, start) => {
+        let processes: readonly PlannedProcess[] = start.map(settled);
+        let created = 0;
+        for (let round = 0; round < 60; round += 1) {
+          const actions = planSubscription({ ...wish, held: false }, processes);
+          if (actions.length === 0) break;
+          processes = obey(processes, actions, () => {
+            created += 1;
+            return aProcess({ id: `new-${created}`, generation: wish.generation });
+          });
+        }
+        assert.equal(planSubscription({ ...wish, held: false }, processes), []);
+        const kept = processes.filter((one) => one.whereabouts !== "lost");
+        assert.is(kept.length, wish.count);
+        assert.ok(kept.every((one) => one.generation === wish.generation && serves(one)));
+        assert.ok(created <= wish.count + start.length);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test("replaces a lost process once, and leaves the lost one to be judged when its node returns", () => {
+    const lost = aProcess({ whereabouts: "lost", state: "suspect" });
+    assert.equal(planSubscription(aWish(), [lost]), [{ kind: "create", attempt: 0 }]);
+    assert.equal(planSubscription(aWish(), [lost, aProcess({ id: "p-2", ready: false })]), []);
+  });
+
+  test("replaces nothing while replacements are held back", () => {
+    const lost = aProcess({ whereabouts: "lost", state: "suspect" });
+    assert.equal(planSubscription(aWish({ held: true }), [lost]), []);
+  });
+
+  test("stops the lost processes too when nothing shall run any more", () => {
+    const lost = aProcess({ whereabouts: "lost", state: "suspect" });
+    assert.equal(planSubscription(aWish({ count: 0 }), [lost]), [
+      { kind: "stop", processId: "p-1", reason: "surplus" },
+    ]);
+  });
+
+  test("leaves a failed process alone until its retry is due", () => {
+    const failed = aProcess({ state: "failed", ready: false, attempt: 2 });
+    const due = { ...failed, inStateMs: retryDelayMs(2) };
+    assert.equal(planSubscription(aWish(), [failed]), []);
+    assert.equal(planSubscription(aWish(), [due]), [
+      { kind: "stop", processId: "p-1", reason: "failed" },
+      { kind: "create", attempt: 3 },
+    ]);
+  });
+
+  test("drops a failed process at once when a new generation has been PUT", () => {
+    const failed = aProcess({ state: "failed", ready: false });
+    assert.equal(planSubscription(aWish({ generation: 2 }), [failed]), [
+      { kind: "stop", processId: "p-1", reason: "failed" },
+      { kind: "create", attempt: 0 },
+    ]);
+  });
+});
+
+suite("limits of planning", (test) => {
+  test("retries wait longer and longer, up to sixteen minutes", () => {
+    assert.equal([0, 1, 2, 7, 100].map(retryDelayMs), [10_000, 20_000, 40_000, 960_000, 960_000]);
+  });
+
+  test("a roll-out may have a quarter more processes, and at least one", () => {
+    assert.equal([0, 1, 4, 5, 100].map(surgeMax), [1, 1, 1, 2, 25]);
+  });
+});
+
+suite("chooseVictims", (test) => {
+  test("takes what serves least, and among equals the newest on the fullest node", () => {
+    const processes = [
+      aProcess({ id: "old", createdAt: "2026-01-01T00:00:00.000Z" }),
+      aProcess({ id: "new", createdAt: "2026-01-02T00:00:00.000Z" }),
+      aProcess({ id: "alone", nodeId: "n-2", createdAt: "2026-01-03T00:00:00.000Z" }),
+      aProcess({ id: "unready", ready: false }),
+      aProcess({ id: "away", whereabouts: "away", state: "suspect" }),
+      aProcess({ id: "unplaced", whereabouts: "unplaced", nodeId: undefined, ready: false }),
+      aProcess({ id: "lost", whereabouts: "lost", state: "suspect" }),
+    ];
+    assert.equal(
+      chooseVictims(processes, 7).map(({ id }) => id),
+      ["unplaced", "lost", "unready", "away", "new", "old", "alone"],
+    );
+  });
+});
+
+function stoppedBy(actions: readonly Action[]): ReadonlySet<string> {
+  return new Set(actions.flatMap((action) => (action.kind === "stop" ? [action.processId] : [])));
+}
+
+/** A world in which everything gets ready or stops as it should, and every retry is due. */
+function settled(one: PlannedProcess): PlannedProcess {
+  const whereabouts = ["unplaced", "blocked", "away"].includes(one.whereabouts)
+    ? "here"
+    : one.whereabouts;
+  if (one.desired === "stopped") return { ...one, state: "stopped", ready: false };
+  const state = ["failed", "stopped"].includes(one.state)
+    ? one.state
+    : one.whereabouts === "lost"
+      ? "suspect"
+      : "running";
+  return {
+    ...one,
+    whereabouts,
+    state,
+    ready: state === "running",
+    nodeId: one.nodeId ?? "n-1",
+    inStateMs: 10_000_000,
+  };
+}
+
+function obey(
+  processes: readonly PlannedProcess[],
+  actions: readonly Action[],
+  create: () => PlannedProcess,
+): readonly PlannedProcess[] {
+  const stopped = stoppedBy(actions);
+  const forgotten = new Set(
+    actions.flatMap((action) => (action.kind === "forget" ? [action.processId] : [])),
+  );
+  return [
+    ...processes
+      .filter(({ id }) => !forgotten.has(id))
+      .map((one) =>
+        stopped.has(one.id) || one.desired === "stopped"
+          ? { ...one, desired: "stopped" as const, state: "stopped" as const, ready: false }
+          : one,
+      ),
+    ...actions.filter(({ kind }) => kind === "create").map(create),
+  ];
+}
