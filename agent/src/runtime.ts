@@ -17,6 +17,7 @@ import type { ProcessServices } from "./container/process-services.ts";
 import { listRecords, newRecord, type ProcessRecord } from "./container/record.ts";
 import { createResources, type Holding } from "./container/resources.ts";
 import { sweepRun } from "./container/stop.ts";
+import { createWaker } from "./container/waker.ts";
 import { readKernelBootId } from "./host/process-table.ts";
 import { createSemaphore } from "./image/semaphore.ts";
 import { createNetwork } from "./network/network.ts";
@@ -48,11 +49,18 @@ export class Runtime {
   readonly #processes = new Map<string, ManagedProcess>();
   readonly #loops = new Map<string, Promise<void>>();
   readonly #timers: NodeJS.Timeout[] = [];
+  readonly #changes = createWaker();
   #assigned: readonly Assignment[] = [];
 
   private constructor(options: RuntimeOptions, records: readonly ProcessRecord[]) {
     this.#options = options;
-    this.#services = createServices(options, records, (processId) => this.#forget(processId));
+    this.#services = createServices(options, records, {
+      onForgotten: (processId) => this.#forget(processId),
+      onChange: (urgency) => {
+        this.#changes.wake();
+        options.onChange(urgency);
+      },
+    });
   }
 
   /** Prepares the host and takes over what an earlier life of the agent left running. Nothing else happens until
@@ -115,10 +123,17 @@ export class Runtime {
     return this.#services;
   }
 
-  /** Stops and forgets every process; resolves when all are gone. */
+  /** Stops every process, and resolves when all have ended. What is assigned starts again with the next life. */
   async stopAll(): Promise<void> {
-    this.assign([]);
-    await Promise.all(this.#loops.values());
+    for (const known of this.#processes.values()) {
+      known.assign({ ...known.snapshot.record.assignment, desired: "stopped" });
+      this.#drive(known);
+    }
+    while (
+      [...this.#processes.values()].some(({ snapshot }) => snapshot.record.ended === undefined)
+    ) {
+      await this.#changes.wait();
+    }
   }
 
   /** Removes all that the agent made on the host outside its data folder. Nothing may run. */
@@ -157,7 +172,7 @@ export class Runtime {
   /** A process that was assigned again while it was being forgotten begins anew. */
   #forget(processId: string): void {
     this.#processes.delete(processId);
-    this.#options.onChange("now");
+    this.#services.onChange("now");
     const again = this.#assigned.find((assignment) => assignment.processId === processId);
     if (again === undefined) return;
     const loop = this.#loops.get(processId);
@@ -216,9 +231,9 @@ export class Runtime {
 function createServices(
   options: RuntimeOptions,
   records: readonly ProcessRecord[],
-  onForgotten: (processId: string) => void,
+  events: Pick<ProcessServices, "onChange" | "onForgotten">,
 ): ProcessServices {
-  const { config, agentKey, images, clock, logger, probe = askApplication, onChange } = options;
+  const { config, agentKey, images, clock, logger, probe = askApplication } = options;
   const paths = agentPaths(config);
   const mountFolder = chooseMountFolder([config.dataDirectory, config.runDirectory]);
   const held = new Map(
@@ -243,7 +258,6 @@ function createServices(
     probe,
     logger,
     bootId: readKernelBootId(),
-    onChange,
-    onForgotten,
+    ...events,
   };
 }

@@ -27,6 +27,9 @@ import type { StartContext } from "./start.ts";
 export type ExecRequest = Extract<StreamRequest, { kind: "exec" }>;
 
 const SIGKILL = 9;
+const TERMINAL = "xterm-256color";
+/** How a HOME of the image's or the assignment's own begins in the configuration. */
+const HOME_LINE = `lxc.environment = "HOME=`;
 
 /** Runs a command inside the container of a process, with the ids, environment, limits and restrictions of its
  * application. Frames of `connection` become its input, its output frames; the last one is its exit code. Ends the
@@ -58,7 +61,12 @@ export async function exec(
 function writeConfig(run: string, { id, env, tty }: ExecRequest): string {
   const base = readOptionalFile(join(run, "config"));
   if (base === undefined) throw new AgentError("NOT_RUNNING", "the container is gone");
-  const entries = Object.entries({ ...(tty && { TERM: "xterm-256color" }), ...env });
+  const { home } = readUser(run);
+  const defaults = {
+    ...(!base.includes(HOME_LINE) && { HOME: home }),
+    ...(tty && { TERM: TERMINAL }),
+  };
+  const entries = Object.entries({ ...defaults, ...env });
   const extra = renderLxcConfig(
     entries.map(([name, value]): LxcEntry => ["lxc.environment", `${name}=${value}`]),
   );
@@ -74,12 +82,22 @@ function attachCommand(
   { processId, command }: ExecRequest,
   { run, config }: Files,
 ): readonly string[] {
+  const { uid, gid } = readUser(run);
+  const attach = ["-n", processId, "-P", lxcPath, "-f", config, "--clear-env"];
+  return ["/usr/bin/lxc-attach", ...attach, "-u", uid, "-g", gid, "--", ...command];
+}
+
+/** The application's, as the supervisor found it in the image. */
+function readUser(run: string): {
+  readonly uid: string;
+  readonly gid: string;
+  readonly home: string;
+} {
   const [uid, gid, home] = (readOptionalFile(join(run, "user")) ?? "").trim().split(" ");
   if (uid === undefined || gid === undefined || home === undefined) {
     throw new AgentError("NOT_RUNNING", "the container is gone");
   }
-  const attach = ["-n", processId, "-P", lxcPath, "-f", config, "--clear-env"];
-  return ["/usr/bin/lxc-attach", ...attach, "-u", uid, "-g", gid, "--", ...command];
+  return { uid, gid, home };
 }
 
 type Ends = { readonly child: ChildProcessWithoutNullStreams; readonly connection: Duplex };

@@ -208,6 +208,7 @@ export class ManagedProcess {
       slot: holding.slot,
       ports: [...holding.ports],
       begun: true,
+      ended: undefined,
       run: this.#newRun(plan),
     });
     const idBase = config.idBase + holding.slot * ID_RANGE_SIZE;

@@ -49,7 +49,7 @@ function planStart({
   retryAtMs,
   nowMs,
 }: StepView): Step {
-  if (isRunning || ended !== undefined) return { kind: "rest" };
+  if (isRunning || ended === "failed") return { kind: "rest" };
   if (!hasBegun && nowMs > startDeadlineMs) return { kind: "expire" };
   return retryAtMs > nowMs ? { kind: "wait", ms: retryAtMs - nowMs } : { kind: "start" };
 }

@@ -11,7 +11,7 @@ use POSIX ();
 use constant {
   TIOCSCTTY => 0x540e, TIOCSWINSZ => 0x5414, TIOCGPTN => 0x80045430, TIOCSPTLCK => 0x40045431,
   STDIN_FRAME => 0, RESIZE_FRAME => 3, END_FRAME => 7,
-  CHUNK => 65536, PENDING_MAX => 1024 * 1024,
+  CHUNK => 65536, PENDING_MAX => 1024 * 1024, LOOK_SECONDS => 0.005, LOOKS_MAX => 400,
 };
 
 my ($mode, @command) = @ARGV;
@@ -43,14 +43,15 @@ if ($child == 0) {
 }
 
 fcntl($terminal, POSIX::F_SETFL(), POSIX::O_RDWR() | POSIX::O_NONBLOCK());
-my ($received, $pending, $is_open) = ("", "", 1);
+my ($received, $pending, $is_open, $looks) = ("", "", 1, 0);
 for (;;) {
   # Input that the command does not read yet holds up further input, never the output.
   my ($readable, $writable) = ("", "");
   vec($readable, 0, 1) = 1 if $is_open && length $pending < PENDING_MAX;
   vec($readable, fileno $terminal, 1) = 1;
-  vec($writable, fileno $terminal, 1) = 1 if length $pending;
-  next if select($readable, $writable, undef, undef) < 0;
+  my $is_ready = is_ready();
+  vec($writable, fileno $terminal, 1) = 1 if $is_ready && length $pending;
+  next if select($readable, $writable, undef, $is_ready ? undef : LOOK_SECONDS) < 0;
   if (vec($readable, fileno $terminal, 1)) {
     my $count = sysread($terminal, my $shown, CHUNK);
     if ($count) { write_all($shown); }
@@ -71,6 +72,15 @@ for (;;) {
 close $terminal;
 waitpid($child, 0);
 exit($? & 127 ? 128 + ($? & 127) : $? >> 8);
+
+# lxc-attach throws away what was typed before it made the terminal raw, so that is waited for, but not for ever.
+sub is_ready {
+  return 1 if $looks > LOOKS_MAX;
+  my $state = POSIX::Termios->new;
+  $state->getattr(fileno $terminal);
+  $looks = $state->getlflag & POSIX::ICANON() ? $looks + 1 : LOOKS_MAX + 1;
+  return $looks > LOOKS_MAX;
+}
 
 sub take_frames {
   while (length $received >= 5) {
