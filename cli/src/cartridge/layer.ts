@@ -83,8 +83,10 @@ async function packEntry(pack: Pack, entry: Entry, mtime: Date): Promise<void> {
   const common = { name, mode, uid, gid, mtime, uname: "", gname: "" };
   switch (entry.type) {
     case "directory":
+      // The slash is what other archivers write, though the type says it already.
+      return packHeader(pack, { ...common, name: `${name}/`, type: "directory" });
     case "fifo":
-      return packHeader(pack, { ...common, type: entry.type });
+      return packHeader(pack, { ...common, type: "fifo" });
     case "symlink":
       return packHeader(pack, { ...common, type: "symlink", linkname: entry.target });
     case "hardlink":
