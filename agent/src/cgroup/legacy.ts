@@ -45,8 +45,9 @@ export function createLegacyCgroups(mounts: CgroupMounts, parent: string): Cgrou
       ["lxc.cgroup.dir.container", join(parent, processId, "box", "c")],
       ["lxc.cgroup.dir.monitor", join(parent, processId, "monitor")],
       ["lxc.cgroup.dir.monitor.pivot", parent],
-      // The limit that holds is ours, one level up; this one is for the application to see.
-      ["lxc.cgroup.memory.limit_in_bytes", String(memoryMaxBytes)],
+      // The limit that holds is ours, one level up; this one is for the application to see. It is a page higher, so that
+      // ours is hit first and counts it.
+      ["lxc.cgroup.memory.limit_in_bytes", String(memoryMaxBytes + PAGE_BYTES)],
     ],
     readUsage: (processId) => {
       const cpu = readGroupFile(group("cpuacct", processId, "box"), "cpuacct.usage");
@@ -79,6 +80,7 @@ export function createLegacyCgroups(mounts: CgroupMounts, parent: string): Cgrou
   };
 }
 
+const PAGE_BYTES = 4096;
 /** LXC's name for the group into which a monitor moves itself when it ends. */
 const PIVOT = "lxc.pivot";
 
@@ -105,7 +107,9 @@ function setLimits(box: (controller: (typeof needed)[number]) => string, limits:
   // The sum with swap may never be below memory alone: lift it, lower or raise memory, then set it.
   writeOptionalGroupFile(box("memory"), "memory.memsw.limit_in_bytes", -1);
   writeGroupFile(box("memory"), "memory.limit_in_bytes", memoryMaxBytes);
-  writeOptionalGroupFile(box("memory"), "memory.memsw.limit_in_bytes", memoryMaxBytes);
+  // Charged before memory and without a count of failures on recent kernels: it must not be hit first.
+  const withSwapMaxBytes = memoryMaxBytes + PAGE_BYTES;
+  writeOptionalGroupFile(box("memory"), "memory.memsw.limit_in_bytes", withSwapMaxBytes);
   writeGroupFile(box("cpu"), "cpu.cfs_period_us", CPU_PERIOD_US);
   writeGroupFile(box("cpu"), "cpu.cfs_quota_us", cpuQuotaUs(cpuMaxMillis));
   writeGroupFile(box("pids"), "pids.max", pidsMax);

@@ -1,0 +1,121 @@
+/** A whole installation for a system test, and what such tests ask of it again and again. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { Event, listOf, Process, Subscription } from "@strata/protocol/api/resources";
+
+import type { Instance } from "../../scripts/instance/instance.ts";
+import { aScratchInstance } from "../../scripts/instance/scratch.ts";
+import { waitFor } from "../../scripts/instance/wait.ts";
+import { aTemporaryDirectory } from "./temporary.ts";
+
+const WAIT_MS = 60_000;
+
+export type Answer = { readonly status: number; readonly text: string; readonly body: unknown };
+
+export type RunningInstance = AsyncDisposable & {
+  readonly instance: Instance;
+  /** A folder of the test's own, gone with the instance. */
+  readonly scratch: string;
+  /** One call as curl makes it, with the admin token unless another, or none (`""`), is given. */
+  readonly call: (method: string, path: string, options?: CallOptions) => Promise<Answer>;
+  /** As `call`; throws for an answer that is not 2xx. */
+  readonly mustCall: (method: string, path: string, body?: unknown) => Promise<unknown>;
+  readonly subscription: (alias: string) => Promise<Subscription>;
+  readonly processes: (alias: string) => Promise<readonly Process[]>;
+  /** The processes of a subscription once exactly `count` of them exist and all are ready. */
+  readonly readyProcesses: (alias: string, count: number) => Promise<readonly Process[]>;
+  readonly events: () => Promise<readonly Event[]>;
+};
+
+export type CallOptions = { readonly body?: unknown; readonly token?: string };
+
+/** Runs `scripts/up` into a temporary folder. At the end of the scope it is purged. */
+export async function aRunningInstance(): Promise<RunningInstance> {
+  const folder = aTemporaryDirectory();
+  const scratch = await aScratchInstance(join(folder.path, "instance"), () => undefined);
+  const { instance } = scratch;
+  const adminToken = readFileSync(join(instance.data, "admin-token"), "utf8").trim();
+
+  const call: RunningInstance["call"] = async (method, path, { body, token = adminToken } = {}) => {
+    const response = await fetch(`${instance.url}${path}`, {
+      method,
+      headers: {
+        ...(token === "" ? {} : { authorization: `Bearer ${token}` }),
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      signal: AbortSignal.timeout(WAIT_MS),
+    });
+    const text = await response.text();
+    return { status: response.status, text, body: parseJson(text) };
+  };
+  const mustCall: RunningInstance["mustCall"] = async (method, path, body) => {
+    const answer = await call(method, path, { body });
+    if (answer.status >= 200 && answer.status < 300) return answer.body;
+    throw new Error(`${method} ${path}: ${answer.status} ${answer.text}`);
+  };
+  const processes = async (alias: string): Promise<readonly Process[]> =>
+    listOf(Process).parse(await mustCall("GET", `/v1/subscriptions/${alias}/processes`)).items;
+
+  return {
+    instance,
+    scratch: folder.path,
+    call,
+    mustCall,
+    processes,
+    subscription: async (alias) =>
+      Subscription.parse(await mustCall("GET", `/v1/subscriptions/${alias}`)),
+    readyProcesses: (alias, count) =>
+      mustBecome(`${count} processes of ${alias} are ready`, async () => {
+        const all = await processes(alias);
+        const isSo =
+          all.length === count && all.every((one) => one.ready && one.state === "running");
+        return isSo ? all : undefined;
+      }),
+    events: async () => listOf(Event).parse(await mustCall("GET", "/v1/events?limit=1000")).items,
+    [Symbol.asyncDispose]: async () => {
+      await scratch[Symbol.asyncDispose]();
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Asks until there is an answer. A refused connection counts as none: servers restart in these tests.
+ * @throws Error after a minute, saying what never became true. */
+export async function mustBecome<Value>(
+  what: string,
+  ask: () => Promise<Value | undefined>,
+): Promise<Value> {
+  let lastError: unknown;
+  const found = await waitFor(
+    () =>
+      ask().catch((error: unknown) => {
+        lastError = error;
+        return undefined;
+      }),
+    { timeoutMs: WAIT_MS },
+  );
+  if (found === undefined) throw new Error(`never came true: ${what}`, { cause: lastError });
+  return found;
+}
+
+/** The address of a process's first published port. */
+export function urlOf(process: Process | undefined): string {
+  const url = process?.endpoints[0]?.url;
+  if (url === undefined) throw new Error(`${process?.id ?? "no process"} publishes no port`);
+  return url;
+}
+
+/** The page at this address. */
+export async function pageOf(url: string): Promise<string> {
+  return (await fetch(url, { signal: AbortSignal.timeout(5000) })).text();
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // Plain text, as logs are.
+  }
+}
