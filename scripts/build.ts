@@ -120,8 +120,8 @@ async function fetchBun(architecture: Architecture): Promise<string> {
   const prefix = join(root, ".tools", `bun-${version}-${cpu}`);
   const executable = join(prefix, `node_modules/@oven/bun-linux-${cpu}/bin/bun`);
   if (!existsSync(executable)) {
-    const npmCpu = architecture === "arm64" ? "arm64" : "x64";
-    const flags = ["--no-save", "--no-audit", "--no-fund", "--os=linux", `--cpu=${npmCpu}`];
+    // npm refuses a package for another processor unless forced.
+    const flags = ["--no-save", "--no-audit", "--no-fund", "--force"];
     await run("npm", [
       "install",
       "--prefix",
