@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { Problem } from "@strata/protocol/errors";
@@ -15,10 +15,10 @@ export type Call = (
 
 /** Calls the control API as the administrator of this machine's instance. A GET of what is not there gives undefined.
  * @throws SetupError with the controller's own explanation when it refuses. */
-export function createApi({ data, url }: Instance): Call {
-  const token = readFileSync(join(data, "admin-token"), "utf8").trim();
+export function createApi(instance: Instance): Call {
+  const token = readFileSync(tokenPath(instance), "utf8").trim();
   return async (method, path, body) => {
-    const response = await fetch(`${url}${path}`, {
+    const response = await fetch(`${instance.url}${path}`, {
       method,
       headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -35,15 +35,22 @@ export function createApi({ data, url }: Instance): Call {
   };
 }
 
-/** True when the controller says that it is ready to work. */
-export async function isReady({ url }: Instance): Promise<boolean> {
+/** True when this instance's own controller is ready to work: it knows our token. Another program on the port may be
+ * ready as well, and means that ours is not. */
+export async function isReady(instance: Instance): Promise<boolean> {
+  if (!existsSync(tokenPath(instance))) return false; // Made at the first start.
   try {
-    const response = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(2000) });
-    await response.arrayBuffer();
-    return response.ok;
+    const ready = await fetch(`${instance.url}/readyz`, { signal: AbortSignal.timeout(2000) });
+    if (!ready.ok) return false;
+    await createApi(instance)("GET", "/v1/nodes?limit=1");
+    return true;
   } catch {
-    return false; // Not listening yet.
+    return false; // Not listening yet, or not ours.
   }
+}
+
+function tokenPath({ data }: Instance): string {
+  return join(data, "admin-token");
 }
 
 function parseJson(text: string): unknown {

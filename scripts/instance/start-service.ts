@@ -27,6 +27,8 @@ export async function startService<Value>(
     giveUp: () => keeper.hasFailed(service.name),
   });
   if (value !== undefined) return { value, state };
+  // What cannot work is not left trying in the background: the next `up` begins anew.
+  await keeper.stop(service.name);
   const log = indent(await keeper.readLog(service.name));
   throw new SetupError(
     `the ${service.name} did not become ready; the end of its log:\n${log}`,

@@ -1,5 +1,7 @@
 import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
@@ -121,6 +123,29 @@ suite("scripts/up and scripts/down", (test) => {
       assert.equal(leftovers(), []);
     },
     { timeoutMs: 300_000 },
+  );
+
+  test(
+    "take no other program on the port for their own controller",
+    async () => {
+      await using folder = aTemporaryDirectory();
+      const data = join(folder.path, "data");
+      const port = await findFreePorts();
+      const other = createServer((_request, response) => response.end("ready"));
+      other.listen(port + 1, "127.0.0.1");
+      await once(other, "listening");
+      const env = { ...process.env, STRATA_DATA: data, STRATA_PORT: String(port) };
+      try {
+        const failure: unknown = await run(join(root, "scripts/up"), { env }).catch(String);
+        assert.match(String(failure), "EADDRINUSE");
+        assert.match(String(failure), "set STRATA_PORT to another one");
+        assert.not(existsSync(join(data, "run/controller.supervisor")), "it is left trying");
+      } finally {
+        other.close();
+        await run(join(root, "scripts/down"), ["--purge"], { env });
+      }
+    },
+    { timeoutMs: 120_000 },
   );
 
   test("explain what is in the way, and change nothing", async () => {
