@@ -1,15 +1,19 @@
+/** The store on its own: an OCI registry without the rest of Strata. */
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
 import { mkdirSync } from "node:fs";
-import { createServer } from "node:http";
+import { createServer, type Server } from "node:http";
 import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 
 import { getRequestListener } from "@hono/node-server";
+import { CodedError, getErrorCode } from "@strata/protocol/errors";
 
-import { createRegistry } from "./create-registry.ts";
+import { createRegistry, type Registry } from "./create-registry.ts";
 import { createFsBlobStore } from "./drivers/fs-blob-store.ts";
 import { createSqliteMetadataStore } from "./drivers/sqlite-metadata-store.ts";
+import type { RegistryLogger } from "./logger.ts";
 
 const help = `Usage: node registry/src/main.ts [--data DIR] [--host ADDRESS] [--port PORT]
 
@@ -20,70 +24,109 @@ An OCI registry without the rest of Strata. Anyone who reaches the address may p
 `;
 
 const SWEEP_INTERVAL_MS = 5 * 60_000;
+/** What requests under way may still take when the registry is told to stop. */
 const STOP_MS_MAX = 10_000;
-const HEADERS_TIMEOUT_MS = 10_000;
+const HEADERS_MS_MAX = 10_000;
 
-const { values } = parseArgs({
-  options: {
-    data: { type: "string" },
-    host: { type: "string" },
-    port: { type: "string" },
-    help: { type: "boolean", short: "h" },
-  },
-});
-if (values.help === true) {
-  process.stdout.write(help);
-} else {
+const logger: RegistryLogger = {
+  warn: (fields, message) => log("warn", { message, fields }),
+  error: (fields, message) => log("error", { message, fields }),
+};
+
+type Settings = { readonly data: string; readonly host: string; readonly port: number };
+
+try {
+  const settings = parseSettings(process.argv.slice(2));
+  if (settings === "help") process.stdout.write(help);
+  else await serve(settings);
+} catch (error) {
+  const hint = error instanceof CodedError ? error.hint : undefined;
+  const message = error instanceof Error ? error.message : String(error);
+  process.stderr.write(`error: ${message}${hint === undefined ? "" : `\n${hint}`}\n`);
+  process.exitCode = 1;
+}
+
+function parseSettings(args: readonly string[]): Settings | "help" {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      data: { type: "string" },
+      host: { type: "string" },
+      port: { type: "string" },
+      help: { type: "boolean", short: "h" },
+    },
+  });
   const { env } = process;
-  await serve({
+  if (values.help === true) return "help";
+  return {
     data: values.data ?? env["STRATA_STORE_DATA"] ?? "/var/lib/strata/store",
     host: values.host ?? env["STRATA_STORE_HOST"] ?? "127.0.0.1",
     port: parsePort(values.port ?? env["STRATA_STORE_PORT"] ?? "5000"),
-  });
+  };
 }
 
 function parsePort(text: string): number {
   const port = Number(text);
   if (/^\d{1,5}$/.test(text) && port <= 65_535) return port;
-  throw new TypeError(`port ${JSON.stringify(text)} is not a number from 0 to 65535`);
+  throw new CodedError("INVALID", `port ${JSON.stringify(text)} is not a number`, {
+    hint: "give one from 0 to 65535",
+  });
 }
 
-type ServeOptions = { readonly data: string; readonly host: string; readonly port: number };
-
-async function serve({ data, host, port }: ServeOptions): Promise<void> {
+async function serve({ data, host, port }: Settings): Promise<void> {
   mkdirSync(data, { recursive: true, mode: 0o700 });
+  const metadata = createSqliteMetadataStore(join(data, "store.db"));
   const registry = createRegistry({
     blobs: await createFsBlobStore(data),
-    metadata: createSqliteMetadataStore(join(data, "store.db")),
+    metadata,
     authorize: () => ({ kind: "allowed", subject: "anyone" }),
     clock: Date.now,
     newId: randomUUID,
-    logger: {
-      warn: (fields, message) => log("warn", { message, fields }),
-      error: (fields, message) => log("error", { message, fields }),
-    },
+    logger,
   });
-  const sweep = (): void => {
-    registry
-      .sweepUploads()
-      .catch((error: unknown) => log("error", { message: "sweep failed", fields: { error } }));
-  };
   await registry.sweepBlobs();
-  sweep();
-  const timer = setInterval(sweep, SWEEP_INTERVAL_MS);
+  await registry.sweepUploads();
   const listener = getRequestListener(registry.app.fetch);
   const server = createServer(
-    { requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS },
+    { requestTimeout: 0, headersTimeout: HEADERS_MS_MAX },
     // It answers its own errors, so its promise is of no interest.
     (incoming, outgoing) => void listener(incoming, outgoing),
   );
-  server.listen(port, host, () => {
-    const address = server.address();
-    const where = typeof address === "object" && address !== null ? address.port : port;
-    process.stdout.write(`listening on http://${host}:${where}\n`);
-  });
+  try {
+    await listen(server, { host, port });
+  } catch (error) {
+    registry.close();
+    throw error;
+  }
+  stopOnSignal(server, registry);
+}
+
+async function listen(
+  server: Server,
+  { host, port }: Pick<Settings, "host" | "port">,
+): Promise<void> {
+  server.listen(port, host);
+  try {
+    await once(server, "listening");
+  } catch (cause) {
+    const code = getErrorCode(cause) ?? "unknown";
+    throw new CodedError("LISTEN_FAILED", `cannot listen on ${host} port ${port}: ${code}`, {
+      cause,
+      hint: "choose another --host or --port",
+    });
+  }
+  const address = server.address();
+  const bound = typeof address === "object" && address !== null ? address.port : port;
+  process.stdout.write(`listening on http://${host}:${bound}\n`);
+}
+
+/** Sweeps from time to time until SIGTERM or SIGINT, then lets requests end and closes. */
+function stopOnSignal(server: Server, registry: Registry): void {
+  const sweep = setInterval(() => {
+    registry.sweepUploads().catch((err: unknown) => logger.error({ err }, "sweep failed"));
+  }, SWEEP_INTERVAL_MS);
   const stop = (): void => {
-    clearInterval(timer);
+    clearInterval(sweep);
     server.close(() => registry.close());
     server.closeIdleConnections();
     setTimeout(() => server.closeAllConnections(), STOP_MS_MAX).unref();
@@ -92,16 +135,15 @@ async function serve({ data, host, port }: ServeOptions): Promise<void> {
   process.once("SIGINT", stop);
 }
 
-function log(
-  level: string,
-  { message, fields }: { readonly message: string; readonly fields: object },
-): void {
-  process.stderr.write(`${level}: ${message} ${JSON.stringify(fields, showErrors)}\n`);
+type Entry = { readonly message: string; readonly fields: object };
+
+function log(level: string, { message, fields }: Entry): void {
+  process.stderr.write(`${JSON.stringify({ level, message, ...fields }, showErrors)}\n`);
 }
 
-/** Errors have no enumerable properties, so JSON would show `{}`. */
+/** Errors have no enumerable properties of their own, so JSON would show `{}`. */
 function showErrors(_key: string, value: unknown): unknown {
   return value instanceof Error
-    ? { name: value.name, message: value.message, cause: value.cause }
+    ? { name: value.name, message: value.message, stack: value.stack, cause: value.cause }
     : value;
 }

@@ -21,6 +21,15 @@ suite("sqlite metadata store", (test) => {
     second.close();
   });
 
+  test("refuses a database that another has open", async () => {
+    await using folder = aTemporaryDirectory();
+    const path = join(folder.path, "store.db");
+    const first = createSqliteMetadataStore(path);
+    throwsWithCode(() => createSqliteMetadataStore(path, { busyTimeoutMs: 0 }), "INTERNAL");
+    first.close();
+    createSqliteMetadataStore(path).close();
+  });
+
   test("refuses a database that a newer version wrote", async () => {
     await using folder = aTemporaryDirectory();
     const path = join(folder.path, "store.db");

@@ -4,10 +4,14 @@ import { openDatabase } from "./sqlite/database.ts";
 import { createManifestIndex } from "./sqlite/manifest-index.ts";
 import { createUploadIndex } from "./sqlite/upload-index.ts";
 
-/** Metadata in one SQLite file, or in memory for `:memory:`. One process at a time may own the file.
- * @throws RegistryError INTERNAL when a newer version wrote the file */
-export function createSqliteMetadataStore(path: string): MetadataStore {
-  const { database, close } = openDatabase(path);
+/** Metadata in one SQLite file, or in memory for `:memory:`. One owner at a time.
+ * @throws RegistryError INTERNAL when a newer version wrote the file, or another process still has it after
+ * `busyTimeoutMs` [5 s] */
+export function createSqliteMetadataStore(
+  path: string,
+  options: { readonly busyTimeoutMs?: number } = {},
+): MetadataStore {
+  const { database, close } = openDatabase(path, options);
   return {
     ...createBlobIndex(database),
     ...createUploadIndex(database),

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 
+import { getErrorCode } from "@strata/protocol/errors";
 import Database from "better-sqlite3";
 import { type BetterSQLite3Database, drizzle } from "drizzle-orm/better-sqlite3";
 import { migrate } from "drizzle-orm/better-sqlite3/migrator";
@@ -11,16 +12,22 @@ export type RegistryDatabase = BetterSQLite3Database;
 export type Transaction = Parameters<Parameters<RegistryDatabase["transaction"]>[0]>[0];
 
 const migrationsFolder = new URL("./migrations/", import.meta.url).pathname;
+/** How long to wait for a process that is on its way out. */
 const BUSY_TIMEOUT_MS = 5_000;
 
 /** Opens the database, brings it to this version's schema, and sees that a commit survives a power cut.
- * @throws RegistryError INTERNAL when a newer version wrote it */
-export function openDatabase(path: string): {
+ * @throws RegistryError INTERNAL when a newer version wrote it, or another process has it open */
+export function openDatabase(
+  path: string,
+  { busyTimeoutMs = BUSY_TIMEOUT_MS }: { readonly busyTimeoutMs?: number } = {},
+): {
   readonly database: RegistryDatabase;
   readonly close: () => void;
 } {
-  const client = new Database(path, { timeout: BUSY_TIMEOUT_MS });
+  const client = new Database(path, { timeout: busyTimeoutMs });
   try {
+    // Two owners would take each other's uploads for what a crash left. The kernel ends the lock with the process.
+    client.pragma("locking_mode = EXCLUSIVE");
     client.pragma("journal_mode = WAL");
     // better-sqlite3 is built with NORMAL, which loses acknowledged commits when the power goes.
     client.pragma("synchronous = FULL");
@@ -31,7 +38,11 @@ export function openDatabase(path: string): {
     return { database, close: () => client.close() };
   } catch (error) {
     client.close();
-    throw error;
+    if (getErrorCode(error)?.startsWith("SQLITE_BUSY") !== true) throw error;
+    throw new RegistryError("INTERNAL", `${path} is in use by another process`, {
+      cause: error,
+      hint: "stop the other one, or give this one a data folder of its own",
+    });
   }
 }
 
