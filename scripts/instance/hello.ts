@@ -8,6 +8,7 @@ import { SetupError } from "./instance.ts";
 import { LOCAL_PARTITION } from "./node.ts";
 import { runProgram } from "./program.ts";
 import type { Context } from "./start-service.ts";
+import { environmentOf } from "./tour.ts";
 import { waitFor } from "./wait.ts";
 
 const NAME = "hello";
@@ -33,7 +34,7 @@ export async function runHello({ instance, say }: Context, api: Call): Promise<H
     await api("PUT", `/v1/subscriptions/${NAME}`, { cartridge: NAME, scalingPolicy: NAME });
   }
   const url = await waitFor(() => findAnswer(api), { timeoutMs: ANSWER_TIMEOUT_MS });
-  if (url === undefined) throw await explainSilence(api);
+  if (url === undefined) throw await explainSilence(api, environmentOf(instance));
   say(`hello       answers at ${url}`);
   return { url, isChanged: isNew || before.data?.digest !== cartridge.digest };
 }
@@ -74,12 +75,12 @@ async function answers(url: string): Promise<boolean> {
   }
 }
 
-async function explainSilence(api: Call): Promise<SetupError> {
+async function explainSilence(api: Call, environment: string): Promise<SetupError> {
   const { status } = Subscription.parse(await api("GET", `/v1/subscriptions/${NAME}`));
   const { items } = listOf(Process).parse(await api("GET", `/v1/subscriptions/${NAME}/processes`));
   const lines = items.map(({ id, state, reason }) => `${id} is ${state}: ${reason?.message ?? ""}`);
   return new SetupError(
     `hello does not answer: ${[status.message, ...lines].join("\n    ")}`,
-    `See what it printed: ./strata logs ${NAME}`,
+    `See what it printed: ${environment}./strata logs ${NAME}`,
   );
 }

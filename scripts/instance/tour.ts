@@ -1,12 +1,12 @@
 import { join } from "node:path";
 
+import type { Instance } from "./instance.ts";
 import type { Context } from "./start-service.ts";
 
 /** What `up` prints at its end: where things are and what to try next. */
 export function describeInstance({ instance, keeper }: Context, helloUrl: string): string {
   const { data, url, settings } = instance;
-  const isDefault = data === "/var/lib/strata";
-  const environment = isDefault ? "" : `STRATA_DATA=${data} `;
+  const environment = environmentOf(instance);
   return `
   hello        ${helloUrl}
   API          ${url}   (TLS for other machines: port ${settings["STRATA_PORT"]})
@@ -21,5 +21,16 @@ Try:
   curl -H "Authorization: Bearer $token" -X POST -d '{"processes":3}' \\
     -H 'Content-Type: application/json' ${url}/v1/subscriptions/hello/scale
   curl -H "Authorization: Bearer $token" ${url}/v1/subscriptions/hello/processes
+  ${environment}./strata get processes
 Stop it: ${environment}scripts/down   (--purge deletes its data)`;
+}
+
+/** What must stand before a command of ours to mean this instance; empty for the default one. */
+export function environmentOf({ settings }: Instance): string {
+  const { STRATA_DATA: data = "", STRATA_PORT: port = "" } = settings;
+  const words = [
+    ...(data === "/var/lib/strata" ? [] : [`STRATA_DATA=${data} `]),
+    ...(port === "7070" ? [] : [`STRATA_PORT=${port} `]),
+  ];
+  return words.join("");
 }
