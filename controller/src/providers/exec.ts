@@ -12,7 +12,7 @@ import { renderShellScript } from "./first-boot.ts";
 import { createOneAtATime } from "./one-at-a-time.ts";
 import { parseVmId, requireMakeable, vmStates, VM_COUNT_MAX } from "./provider.ts";
 import type { Provider, Vm, VmRequest } from "./provider.ts";
-import { type ProgramResult, runProgram } from "./run-program.ts";
+import { failedRun, type ProgramResult, runProgram } from "./run-program.ts";
 
 const Text = z
   .string()
@@ -144,7 +144,7 @@ function createAsk(settings: ExecSettings, controllerId: string): Ask {
       const { code, message, hint } = refused.data.error;
       throw new ProviderError(codeOfWord[code], message, hint === undefined ? {} : { hint });
     }
-    if (result.exitCode !== 0) throw failedRun(settings, result);
+    if (result.exitCode !== 0) throw failedRun(settings.command[0], result);
     const parsed = answer.safeParse(value);
     if (!parsed.success) throw wrongAnswer(settings, z.prettifyError(parsed.error));
     return parsed.data;
@@ -155,17 +155,9 @@ function parseAnswer(settings: ExecSettings, result: ProgramResult): unknown {
   try {
     return JSON.parse(result.stdout);
   } catch (cause) {
-    if (result.exitCode !== 0) throw failedRun(settings, result);
+    if (result.exitCode !== 0) throw failedRun(settings.command[0], result);
     throw wrongAnswer(settings, "it is not JSON", cause);
   }
-}
-
-function failedRun({ command }: ExecSettings, { exitCode, stderr }: ProgramResult): ProviderError {
-  const lastLine = stderr.trim().split("\n").at(-1) ?? "";
-  return new ProviderError(
-    "PROVIDER_FAILED",
-    `${command[0]} ended with ${exitCode}${lastLine === "" ? "" : `: ${printable(lastLine)}`}`,
-  );
 }
 
 function wrongAnswer({ command }: ExecSettings, why: string, cause?: unknown): ProviderError {
@@ -177,11 +169,6 @@ function wrongAnswer({ command }: ExecSettings, why: string, cause?: unknown): P
       hint: "see docs/reference/providers.md for what it must answer",
     },
   );
-}
-
-/** One line that cannot play tricks on a terminal. */
-function printable(text: string): string {
-  return text.replaceAll(/\p{Cc}/gu, " ").slice(0, 500);
 }
 
 function toQuestion({ firstBoot, ...request }: VmRequest): Readonly<Record<string, unknown>> {

@@ -78,8 +78,8 @@ export function createIncusClient(connection: IncusConnection, project: string):
 }
 
 const Answer = z.discriminatedUnion("type", [
-  z.object({ type: z.literal("sync"), metadata: z.unknown() }),
-  z.object({ type: z.literal("async"), metadata: z.unknown() }),
+  z.object({ type: z.literal("sync"), metadata: z.unknown().optional() }),
+  z.object({ type: z.literal("async"), metadata: z.unknown().optional() }),
   z.object({ type: z.literal("error"), error: z.string(), error_code: z.int() }),
 ]);
 type Answer = z.infer<typeof Answer>;
@@ -89,7 +89,7 @@ const Operation = z.object({
   id: z.string().regex(/^[a-z0-9-]+$/),
   status_code: z.int(),
   err: z.string(),
-  metadata: z.unknown(),
+  metadata: z.unknown().optional(),
 });
 
 function parseAnswer(body: string): Answer {

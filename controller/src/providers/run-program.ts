@@ -65,6 +65,17 @@ export async function runProgram(run: ProgramRun, signal: AbortSignal): Promise<
   }
 }
 
+/** What to throw for a program whose exit code says that it failed: with its last words. */
+export function failedRun(file: string, { exitCode, stderr }: ProgramResult): ProviderError {
+  const lastLine = stderr.trim().split("\n").at(-1) ?? "";
+  // One line that cannot play tricks on a terminal.
+  const said = lastLine.replaceAll(/\p{Cc}/gu, " ").slice(0, 500);
+  const code = /no space left|cannot allocate memory/i.test(said)
+    ? "PROVIDER_CAPACITY"
+    : "PROVIDER_FAILED";
+  return new ProviderError(code, `${file} ended with ${exitCode}${said === "" ? "" : `: ${said}`}`);
+}
+
 type Ending = {
   readonly done: Promise<number>;
   /** Ends the group; `done` then rejects with this error. Only the first one counts. */

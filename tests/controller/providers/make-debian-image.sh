@@ -29,12 +29,20 @@ DHCP=ipv4
 [DHCPv4]
 ClientIdentifier=mac
 EOF
-# The network above is all that the tests have, and what they look for is a seed or a server's user data.
+# The network above is all that the tests have, and what they look for is a seed or a server's user data. The modules
+# are those that a first boot uses: each costs seconds where the machine is emulated.
 cat >"$root/etc/cloud/cloud.cfg.d/90-tests.cfg" <<'EOF'
 datasource_list: [NoCloud, LXD, None]
 network: {config: disabled}
-package_update: false
+users: []
+cloud_init_modules: [write-files, resizefs, set_hostname]
+cloud_config_modules: [runcmd]
+cloud_final_modules: [scripts-user]
 EOF
+# Only what a virtual machine needs to find its disk.
+sed -i 's/^MODULES=.*/MODULES=list/' "$root/etc/initramfs-tools/initramfs.conf"
+printf 'virtio_pci\nvirtio_blk\next4\n' >>"$root/etc/initramfs-tools/modules"
+chroot "$root" update-initramfs -u >>"$work/log" 2>&1
 echo 'LABEL=root / ext4 defaults 0 1' >"$root/etc/fstab"
 
 # Where the host has cpu and cpuacct as two hierarchies of cgroup v1, systemd in a container mounts neither, since it
@@ -65,6 +73,8 @@ unwanted="apt-daily-upgrade.timer apt-daily.timer dpkg-db-backup.timer e2scrub_a
 # shellcheck disable=SC2086
 chroot "$root" systemctl -q disable $unwanted
 chroot "$root" systemctl -q enable systemd-networkd mount-cgroups
+chroot "$root" systemctl -q mask getty.target systemd-logind
+chroot "$root" systemctl -q set-default multi-user
 
 mkdir "$work/image"
 cat >"$work/metadata.yaml" <<'EOF'
