@@ -218,7 +218,9 @@ uninstall() {
   fi
   stop_daemon
   # Stops its containers and takes back bridge, table, mounts, groups and data.
-  if [ -x "$binary" ]; then "$binary" purge; fi
+  if [ -x "$binary" ]; then
+    "$binary" purge || fail "could not take back everything" "see the messages above, then run this again"
+  fi
   rm -f "$binary" "$data/log/agent.log"
   say "the agent is gone; delete the node too: DELETE /v1/nodes/NAME"
 }

@@ -1,4 +1,4 @@
-import { createPrivateKey, webcrypto } from "node:crypto";
+import { createPrivateKey, createPublicKey, webcrypto } from "node:crypto";
 
 export const KEY_ALGORITHM = { name: "ECDSA", namedCurve: "P-256" } as const;
 export const SIGNATURE = { hash: "SHA-256" } as const;
@@ -17,6 +17,12 @@ export async function exportPrivateKey(key: webcrypto.CryptoKey): Promise<string
 export async function importPrivateKey(pem: string): Promise<webcrypto.CryptoKey> {
   const der = createPrivateKey(privateKeyPem(pem)).export({ type: "pkcs8", format: "der" });
   return webcrypto.subtle.importKey("pkcs8", der, KEY_ALGORITHM, false, ["sign"]);
+}
+
+/** Of the private key or certificate that the text begins with. */
+export async function importPublicKey(pem: string): Promise<webcrypto.CryptoKey> {
+  const der = createPublicKey(pem).export({ type: "spki", format: "der" });
+  return webcrypto.subtle.importKey("spki", der, KEY_ALGORITHM, true, ["verify"]);
 }
 
 /** The part of a file with certificate and key that is the key. */

@@ -6,14 +6,23 @@ import { join } from "node:path";
 
 import type { Authority } from "./authority.ts";
 import { writeFileDurably } from "./durable-file.ts";
-import { exportPrivateKey, generateKey, KEY_ALGORITHM, privateKeyPem, SIGNATURE } from "./key.ts";
 import {
+  exportPrivateKey,
+  generateKey,
+  importPublicKey,
+  KEY_ALGORITHM,
+  privateKeyPem,
+  SIGNATURE,
+} from "./key.ts";
+import {
+  AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
   ExtendedKeyUsage,
   ExtendedKeyUsageExtension,
   KeyUsageFlags,
   KeyUsagesExtension,
   SubjectAlternativeNameExtension,
+  SubjectKeyIdentifierExtension,
   X509CertificateGenerator,
 } from "./x509.ts";
 
@@ -87,22 +96,24 @@ async function newKeyPem(): Promise<string> {
 
 async function issue(request: CertificateRequest, keyPem: string): Promise<string> {
   const { authority, names, nowMs } = request;
-  const publicKeyDer = createPublicKey(keyPem).export({ type: "spki", format: "der" });
+  const publicKey = await importPublicKey(keyPem);
+  const authorityKey = await importPublicKey(authority.certificatePem);
   const certificate = await X509CertificateGenerator.create(
     {
       subject: "CN=Strata controller",
       issuer: authority.subject,
       notBefore: new Date(nowMs - 3_600_000),
       notAfter: new Date(nowMs + LIFETIME_MS),
-      publicKey: await webcrypto.subtle.importKey("spki", publicKeyDer, KEY_ALGORITHM, true, [
-        "verify",
-      ]),
+      publicKey,
       signingKey: authority.signingKey,
       signingAlgorithm: { ...KEY_ALGORITHM, ...SIGNATURE },
       extensions: [
         new BasicConstraintsExtension(false, undefined, true),
         new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
         new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth]),
+        // Strict verifiers (Python since 3.13) ask for both.
+        await SubjectKeyIdentifierExtension.create(publicKey, false, webcrypto),
+        await AuthorityKeyIdentifierExtension.create(authorityKey, false, webcrypto),
         new SubjectAlternativeNameExtension(
           names.map((value) => ({ type: isIP(value) === 0 ? "dns" : "ip", value })),
         ),
