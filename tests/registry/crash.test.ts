@@ -132,7 +132,7 @@ suite("kill -9", (test) => {
         await kill(registry);
       }
     },
-    { timeoutMs: 120_000 },
+    { timeoutMs: 300_000 },
   );
 
   test(
@@ -160,7 +160,7 @@ suite("kill -9", (test) => {
         await kill(after);
       }
     },
-    { timeoutMs: 60_000 },
+    { timeoutMs: 120_000 },
   );
 });
 

@@ -197,6 +197,6 @@ suite("hostile requests", (test) => {
       const after = await createClient(server.url).send("GET", `/v2/repo/blobs/${digest}`);
       assert.ok(after.status === 404 || after.body.equals(blob));
     },
-    { timeoutMs: 120_000 },
+    { timeoutMs: 240_000 },
   );
 });

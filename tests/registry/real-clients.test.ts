@@ -14,7 +14,7 @@ import { assert, suite } from "../support/suite.ts";
 import { aTemporaryDirectory } from "../support/temporary.ts";
 
 const run = promisify(execFile);
-const slow = { timeoutMs: 120_000 };
+const slow = { timeoutMs: 240_000 };
 const insecure = "--tls-verify=false";
 
 /** A server with files, and a folder for the clients. */
