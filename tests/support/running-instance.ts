@@ -66,13 +66,17 @@ export async function aRunningInstance(): Promise<RunningInstance> {
     processes,
     subscription: async (alias) =>
       Subscription.parse(await mustCall("GET", `/v1/subscriptions/${alias}`)),
-    readyProcesses: (alias, count) =>
-      mustBecome(`${count} processes of ${alias} are ready`, async () => {
-        const all = await processes(alias);
-        const isSo =
-          all.length === count && all.every((one) => one.ready && one.state === "running");
-        return isSo ? all : undefined;
-      }),
+    readyProcesses: async (alias, count) => {
+      let seen: readonly Process[] = [];
+      return mustBecome(
+        () => `${count} processes of ${alias} are ready: ${seen.map(describe).join("; ")}`,
+        async () => {
+          seen = await processes(alias);
+          const areReady = seen.every((one) => one.ready && one.state === "running");
+          return seen.length === count && areReady ? seen : undefined;
+        },
+      );
+    },
     events: async () => listOf(Event).parse(await mustCall("GET", "/v1/events?limit=1000")).items,
     [Symbol.asyncDispose]: async () => {
       await scratch[Symbol.asyncDispose]();
@@ -84,7 +88,7 @@ export async function aRunningInstance(): Promise<RunningInstance> {
 /** Asks until there is an answer. A refused connection counts as none: servers restart in these tests.
  * @throws Error after a minute, saying what never became true. */
 export async function mustBecome<Value>(
-  what: string,
+  what: string | (() => string),
   ask: () => Promise<Value | undefined>,
 ): Promise<Value> {
   let lastError: unknown;
@@ -96,8 +100,9 @@ export async function mustBecome<Value>(
       }),
     { timeoutMs: WAIT_MS },
   );
-  if (found === undefined) throw new Error(`never came true: ${what}`, { cause: lastError });
-  return found;
+  if (found !== undefined) return found;
+  const wanted = typeof what === "string" ? what : what();
+  throw new Error(`never came true: ${wanted}`, { cause: lastError });
 }
 
 /** The address of a process's first published port. */
@@ -110,6 +115,10 @@ export function urlOf(process: Process | undefined): string {
 /** The page at this address. */
 export async function pageOf(url: string): Promise<string> {
   return (await fetch(url, { signal: AbortSignal.timeout(5000) })).text();
+}
+
+function describe({ id, state, ready, reason }: Process): string {
+  return `${id} is ${state}${ready ? ", ready" : ""} ${reason?.message ?? ""}`.trim();
 }
 
 function parseJson(text: string): unknown {

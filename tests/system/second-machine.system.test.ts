@@ -113,9 +113,10 @@ suite("a second machine", (test) => {
         `echo ${token} | ${agent} join --token - --controller ${url} --address ${machine.address}`,
         env,
       );
-      machine.start([deno, "run", "-A", join(root, "agent/src/main.ts"), "run"], env);
+      const stop = machine.start([deno, "run", "-A", join(root, "agent/src/main.ts"), "run"], env);
       await nodeOfSecond(strata);
       await assertServes(strata, machine.address);
+      await stop();
       await machine.shell(`${agent} purge`, env);
     },
     { timeoutMs: 240_000 },
