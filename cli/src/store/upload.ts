@@ -24,7 +24,7 @@ export type UploadOptions = {
 /** `exists` and `mounted`: not a byte of it was sent. */
 export type UploadOutcome = "exists" | "mounted" | "sent";
 
-const ATTEMPTS_MAX = 6;
+const ATTEMPTS_MAX = 5;
 const DELAY_FIRST_MS = 250;
 const OCTETS = "application/octet-stream";
 
