@@ -34,9 +34,15 @@ suite("the controller's certificates", (test) => {
       const { stdout } = await run("openssl", [
         "verify",
         "-x509_strict",
-        ...["-attime", String(nowMs / 1000), "-purpose", "sslserver"],
-        ...[/^[\d.:]+$|::/.test(name) ? "-verify_ip" : "-verify_hostname", name],
-        ...["-CAfile", join(directory, "ca.pem"), join(directory, "server.pem")],
+        "-attime",
+        String(nowMs / 1000),
+        "-purpose",
+        "sslserver",
+        /^[\d.:]+$|::/.test(name) ? "-verify_ip" : "-verify_hostname",
+        name,
+        "-CAfile",
+        join(directory, "ca.pem"),
+        join(directory, "server.pem"),
       ]);
       assert.match(stdout, /OK/);
     }

@@ -135,7 +135,7 @@ async function call(
 }
 
 /** A store that has `hello:1`, `hello:2` (another digest, exposing 8080) and `artifact:1`, which cannot run. */
-export function anImageSource(): ImageSource {
+function anImageSource(): ImageSource {
   const blobs = new Map<string, Buffer>();
   const put = (value: object): { digest: string; size: number } => {
     const bytes = Buffer.from(JSON.stringify(value));

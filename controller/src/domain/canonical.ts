@@ -1,5 +1,5 @@
 /** JSON with sorted keys and without undefined fields: equal text means equal value. */
-export function canonicalJson(value: unknown): string {
+function canonicalJson(value: unknown): string {
   return JSON.stringify(value, (_key, nested: unknown) =>
     isRecord(nested) ? Object.fromEntries(Object.entries(nested).sort(byKey)) : nested,
   );

@@ -23,7 +23,7 @@ export const defaultLimits: Limits = {
   cpuMaxMillis: 1000,
   pidsMax: 512,
 };
-export const DEFAULT_STOP_GRACE_MS = 10_000;
+const DEFAULT_STOP_GRACE_MS = 10_000;
 
 export type SpecSources = {
   readonly subscription: {

@@ -3,7 +3,7 @@ import type { Context } from "hono";
 
 import { ControllerError } from "../errors.ts";
 
-export const BODY_BYTES_MAX = 1024 * 1024;
+const BODY_BYTES_MAX = 1024 * 1024;
 const BODY_MS_MAX = 30_000;
 
 /** The body whole, within its limits of size and time.

@@ -98,7 +98,7 @@ export function createRouter(app: OpenAPIHono, authenticate: Authenticate): Rout
 const nobody: Principal = { id: "anonymous", scope: "pull", tenant: "", nodeId: undefined };
 
 /** @throws ControllerError UNAUTHENTICATED, FORBIDDEN */
-export function authorize(
+function authorize(
   c: Pick<Context, "req">,
   { access, authenticate }: { readonly access: Access; readonly authenticate: Authenticate },
 ): Principal {

@@ -16,7 +16,7 @@ import { authorizeCaller } from "./route.ts";
 import { requireNodeOf } from "./routes/processes.ts";
 import type { Services } from "./services.ts";
 
-export const STREAM_PROTOCOL = "strata-stream";
+const STREAM_PROTOCOL = "strata-stream";
 
 const KEEP_ALIVE_AFTER_MS = 30_000;
 

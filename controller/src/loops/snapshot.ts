@@ -60,7 +60,7 @@ export function readSnapshot(sql: Sql, options: SnapshotOptions): Snapshot {
   };
 }
 
-export function needOfSpec({ limits, ports }: ProcessSpec): Need {
+function needOfSpec({ limits, ports }: ProcessSpec): Need {
   const hostPorts = ports.flatMap(({ hostPort, protocol }) =>
     hostPort === undefined ? [] : [`${protocol}/${hostPort}`],
   );

@@ -6,10 +6,6 @@ import { generations, processes, subscriptions } from "./schema.ts";
 export type ProcessRow = typeof processes.$inferSelect;
 export type GenerationRow = typeof generations.$inferSelect;
 
-export function getProcess(sql: Sql, id: string): ProcessRow | undefined {
-  return sql.select().from(processes).where(eq(processes.id, id)).get();
-}
-
 export function listProcesses(sql: Sql): readonly ProcessRow[] {
   return sql.select().from(processes).orderBy(asc(processes.createdAt), asc(processes.id)).all();
 }

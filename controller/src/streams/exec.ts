@@ -97,7 +97,7 @@ export function streamFailure({ payload }: Frame): ControllerError {
   });
 }
 
-export function brokenOff(cause?: unknown): ControllerError {
+function brokenOff(cause?: unknown): ControllerError {
   return new ControllerError("STREAM_FAILED", "the node closed the connection before the end", {
     ...(cause === undefined ? {} : { cause }),
     hint: "try again; if it stays so, look at the agent's log on the node",
