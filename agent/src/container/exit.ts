@@ -19,8 +19,10 @@ export type ObservedEnd = {
 /** How a run ended, as the controller wants to know it. Pure. */
 export function describeExit({ code, hitMemoryLimit, wasKilled, atMs }: ObservedEnd): Exit {
   const at = formatTime(atMs);
+  // LXC says 1 when its own first process is killed, which is how we kill all of a container at once.
+  if (wasKilled) return { code: KILLED, reason: "signaled", at };
   if (code === undefined) return { code: KILLED, reason: "unknown", at };
-  if (code === KILLED && hitMemoryLimit && !wasKilled) return { code, reason: "out-of-memory", at };
+  if (code === KILLED && hitMemoryLimit) return { code, reason: "out-of-memory", at };
   const isSignal = code > SIGNAL_BASE && code <= SIGNAL_BASE + SIGNALS_MAX;
   return { code, reason: isSignal ? "signaled" : "exited", at };
 }

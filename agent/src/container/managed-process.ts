@@ -19,7 +19,7 @@ import type { ProcessServices } from "./process-services.ts";
 import type { ProcessRecord, RunRecord } from "./record.ts";
 import { planRun, type RunPlan } from "./run-plan.ts";
 import { launch, waitUntilRunning } from "./start.ts";
-import { stopContainer, sweepRun } from "./stop.ts";
+import { endOrphans, stopContainer, sweepRun } from "./stop.ts";
 import { adoptSupervisor, readExitCode, type Supervisor } from "./supervisor.ts";
 import { createWaker } from "./waker.ts";
 
@@ -50,6 +50,8 @@ const permanentCodes: readonly string[] = [
 ];
 /** After a pull or a claim that may succeed later. */
 const RETRY_MS = 10_000;
+/** How often the application's first process is looked at. */
+const ORPHANS_MS = 500;
 
 /** One process of this node: its record, its container, and a loop that takes one step at a time towards what is
  * assigned. All steps of one process are in order; different processes do not wait for each other. */
@@ -256,10 +258,18 @@ export class ManagedProcess {
       ),
     };
     this.#run = run;
+    const watch = setInterval(() => this.#endIfOrphaned(run), ORPHANS_MS);
     void supervisor.gone.then(() => {
+      clearInterval(watch);
       if (this.#run === run) this.#isOver = true;
       this.#waker.wake();
     });
+  }
+
+  /** A container lives as long as its application: when the first process of it ends, so does the rest. */
+  #endIfOrphaned({ application }: ActiveRun): void {
+    const isAlone = application === undefined || !isAlive(application);
+    if (isAlone && !this.#isDetached) endOrphans(this.#services.start.cgroups, this.processId);
   }
 
   async #startFailed(error: unknown): Promise<void> {

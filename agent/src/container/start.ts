@@ -83,7 +83,8 @@ export async function waitUntilRunning(
   const gone = supervisor.gone.then(() => true);
   for (let waitMs = 2; clock() < deadline; waitMs = Math.min(50, waitMs * 1.1)) {
     const application = findApplication(cgroups, processId);
-    if (application !== undefined) return application;
+    if (application === "gone") return "ended";
+    if (application !== "starting") return application;
     const isGone = await Promise.race([gone, delay(waitMs, false)]);
     if (isGone) {
       const error = readSupervisorError(paths);
@@ -101,6 +102,7 @@ function parseErrorCode(code: string): AgentErrorCode {
   const known: readonly AgentErrorCode[] = [
     "CONTAINER_CONFIG_INVALID",
     "USER_UNKNOWN",
+    "COMMAND_MISSING",
     "ROOTFS_FAILED",
   ];
   return known.find((name) => name === code) ?? "START_FAILED";
@@ -147,6 +149,7 @@ function renderLaunch(context: StartContext, request: StartRequest, paths: Proce
       (name) => ["file", `/etc/${name} ${join(paths.run, name)}`] as const,
     ),
     ["user", plan.user],
+    ["path", plan.env.PATH ?? ""],
     ["working-dir", plan.workingDir],
     ["set-home", Object.hasOwn(plan.env, "HOME") ? 0 : 1],
     ["lxc-path", context.lxcPath],

@@ -22,7 +22,6 @@ export type StopRequest = {
 /** Ends a container: its stop signal, the grace period, then KILL. True when it ended by itself. */
 export async function stopContainer(cgroups: Cgroups, request: StopRequest): Promise<boolean> {
   const { processId, supervisor, application, stopSignal, graceMs } = request;
-  // An application that has put itself into the background left lxc-init, which passes signals on.
   const target =
     application !== undefined && isAlive(application)
       ? application.pid
@@ -38,6 +37,15 @@ export async function stopContainer(cgroups: Cgroups, request: StopRequest): Pro
 export function killContainer(cgroups: Cgroups, processId: string): void {
   const init = findInit(cgroups, processId);
   if (init !== undefined) sendSignal(init, SIGKILL);
+}
+
+/** Ends what an application left behind when its first process ended: lxc-init would wait for it. True when there was
+ * nothing to end. */
+export function endOrphans(cgroups: Cgroups, processId: string): boolean {
+  const init = findInit(cgroups, processId);
+  const orphans = cgroups.listContainerPids(processId).filter((pid) => pid !== init);
+  for (const pid of orphans) sendSignal(pid, SIGKILL);
+  return orphans.length === 0;
 }
 
 /** Kills whatever is left of a run and removes its groups. True when nothing is left. */

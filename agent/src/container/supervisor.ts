@@ -1,5 +1,6 @@
 import type { ChildProcess } from "node:child_process";
 import { closeSync, mkdirSync, openSync } from "node:fs";
+import { arch } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 
 import type { Cgroups } from "../cgroup/cgroups.ts";
@@ -23,9 +24,13 @@ const ADOPTED_POLL_MS = 500;
 export function startSupervisor(paths: ProcessPaths): Supervisor | undefined {
   const logFd = openSync(`${paths.run}/supervisor.log`, "a", 0o600);
   try {
-    const child = startDetached("/usr/bin/perl", ["-e", supervisorScript, "--", paths.run], {
-      logFd,
-    });
+    const child = startDetached(
+      "/usr/bin/perl",
+      ["-e", supervisorScript, "--", arch(), paths.run],
+      {
+        logFd,
+      },
+    );
     const identity = child.pid === undefined ? undefined : identifyProcess(child.pid);
     return identity === undefined ? undefined : { identity, gone: waitForExit(child) };
   } finally {

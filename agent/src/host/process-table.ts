@@ -49,10 +49,10 @@ export function getExecutable(pid: number): string | undefined {
   }
 }
 
-/** True for the first process of a pid namespace below ours. */
-export function isNamespaceInit(pid: number): boolean {
-  const status = readProcFile(`/proc/${pid}/status`) ?? "";
-  return /^NSpid:(\t\d+)+\t1$/m.test(status);
+/** The pid that the process has in its own pid namespace; undefined when it is in ours, or gone. */
+export function getNamespacePid(pid: number): number | undefined {
+  const match = /^NSpid:(?:\t\d+)+\t(\d+)$/m.exec(readProcFile(`/proc/${pid}/status`) ?? "");
+  return match === null ? undefined : Number(match[1]);
 }
 
 /** False when the process is gone already. */

@@ -2,27 +2,25 @@
  * every Debian and Ubuntu and can make the system calls that no runtime of ours has; it is no longer there when the
  * container runs: it turns into the shell script below, which costs a tenth of the memory.
  *
- * Argument: the run's folder. In it: `launch` (lines "KEY VALUE"), `argv` (the command, each word ended by NUL).
+ * Arguments: the processor as Node names it, and the run's folder. In it: `launch` (lines "KEY VALUE"), `argv` (the command, each word ended by NUL).
  * It writes there: `pid` (itself), `user` (uid, gid, home), `error` (CODE, then why) and `lxc.log`. */
 export const supervisorScript = String.raw`
 use strict;
-use warnings;
-use POSIX ();
 
-use constant {
-  CLONE_NEWNS => 0x20000, CLONE_NEWUSER => 0x10000000,
-  MS_RDONLY => 1, MS_NOSUID => 2, MS_NODEV => 4, MS_REC => 0x4000, MS_SLAVE => 0x80000,
-  OPEN_TREE => 428, MOVE_MOUNT => 429, MOUNT_SETATTR => 442,
-  AT_FDCWD => -100, AT_EMPTY_PATH => 0x1000, OPEN_TREE_CLONE => 1, OPEN_TREE_CLOEXEC => 0x80000, MOVE_MOUNT_F_EMPTY_PATH => 4,
-  MOUNT_ATTR_RDONLY => 1, MOUNT_ATTR_NODEV => 4, MOUNT_ATTR_IDMAP => 0x100000,
-  PASSWD_BYTES_MAX => 1024 * 1024,
-};
+# No module is loaded: POSIX alone would cost more time than all the mounts.
 my %numbers = (
-  x86_64 => { mount => 165, unshare => 272 },
-  aarch64 => { mount => 40, unshare => 97 },
+  x64 => { mount => 165, unshare => 272, close => 3, dup3 => 292 },
+  arm64 => { mount => 40, unshare => 97, close => 57, dup3 => 24 },
 );
+my ($CLONE_NEWNS, $CLONE_NEWUSER) = (0x20000, 0x10000000);
+my ($MS_NOSUID, $MS_NODEV, $MS_REC, $MS_SLAVE) = (2, 4, 0x4000, 0x80000);
+my ($OPEN_TREE, $MOVE_MOUNT, $MOUNT_SETATTR) = (428, 429, 442);
+my ($AT_FDCWD, $AT_EMPTY_PATH, $OPEN_TREE_CLONE, $MOVE_MOUNT_F_EMPTY_PATH) = (-100, 0x1000, 1, 4);
+my $ID_MAPPED_READ_ONLY_NODEV = 0x100000 | 1 | 4;
+my ($O_WRONLY, $O_CREAT, $O_EXCL, $O_NONBLOCK) = (1, 0100, 0200, 04000);
+my $PASSWD_BYTES_MAX = 1024 * 1024;
 
-my ($folder) = @ARGV;
+my ($architecture, $folder) = @ARGV;
 my $code = "ROOTFS_FAILED";
 
 # The agent reads why from the file "error"; a kill leaves none. The tenant side no longer sees that file and tells
@@ -33,11 +31,11 @@ sub fail {
   chomp $why;
   if (defined $tell) { syswrite($tell, "! $code $why"); }
   elsif (open(my $file, ">", "$folder/error")) { print $file "$code $why\n"; close $file; }
-  POSIX::_exit(1);
+  exit(1);
 }
 $SIG{__DIE__} = sub { fail($_[0]) };
 
-my $number = $numbers{(POSIX::uname())[4]} or die "this processor is not supported\n";
+my $number = $numbers{$architecture} or die "this processor is not supported\n";
 
 sub call {
   my ($what, @arguments) = @_;
@@ -74,15 +72,22 @@ for (split /\n/, read_file("$folder/launch")) {
 }
 
 # An agent that takes the run back moves its folder away first, so a late supervisor ends here.
-sysopen(my $pid_file, "$folder/pid", POSIX::O_WRONLY() | POSIX::O_CREAT() | POSIX::O_EXCL(), 0600)
+sysopen(my $pid_file, "$folder/pid", $O_WRONLY | $O_CREAT | $O_EXCL, 0600)
   or die "$folder/pid: $!\n";
 syswrite($pid_file, "$$\n");
 close $pid_file;
-write_file($_, "$$\n") for @{ $many{join} };
+# Changing groups waits for every processor, so another process does it meanwhile.
+my $mover = fork() // die "fork: $!\n";
+if ($mover == 0) {
+  my $parent = getppid;
+  write_file($_, "$parent\n") for @{ $many{join} };
+  exit 0;
+}
+my $arguments = read_file("$folder/argv");
 my %contents = map { my ($target, $source) = split / /; ($target => read_file($source)) } @{ $many{file} };
 
-call("unshare", $number->{unshare}, CLONE_NEWNS);
-mount_at("none", "/", "none", MS_REC | MS_SLAVE, 0);
+call("unshare", $number->{unshare}, $CLONE_NEWNS);
+mount_at("none", "/", "none", $MS_REC | $MS_SLAVE, 0);
 
 pipe(my $ready_out, my $ready_in) or die "pipe: $!\n";
 pipe(my $go_out, my $go_in) or die "pipe: $!\n";
@@ -92,7 +97,7 @@ if ($tenant == 0) {
   close $_ for $ready_out, $go_in, $user_out;
   $tell = $user_in;
   prepare_as_tenant();
-  POSIX::_exit(0);
+  exit(0);
 }
 close $_ for $ready_in, $go_out, $user_in;
 sysread($ready_out, my $ready, 1) or die "no user namespace; is user.max_user_namespaces 0?\n";
@@ -112,17 +117,17 @@ become_shell();
 # ids. The overlay's option string stays short because all names are relative to this small file system.
 sub mount_layers {
   my ($user_namespace) = @_;
-  mount_at("strata", $one{mounts}, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m");
+  mount_at("strata", $one{mounts}, "tmpfs", $MS_NOSUID | $MS_NODEV, "mode=0755,size=1m");
   chdir $one{mounts} or die "$one{mounts}: $!\n";
   my @lower;
-  my $attributes = pack "Q4", MOUNT_ATTR_IDMAP | MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, 0, 0, $user_namespace;
+  my $attributes = pack "Q4", $ID_MAPPED_READ_ONLY_NODEV, 0, 0, $user_namespace;
   for my $layer (@{ $many{layer} }) {
     my $name = scalar @lower;
     mkdir $name or die "mkdir: $!\n";
-    my $tree = call("open $layer", OPEN_TREE, AT_FDCWD, "$layer", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-    call("map the ids of $layer", MOUNT_SETATTR, $tree, "", AT_EMPTY_PATH, $attributes, length $attributes);
-    call("mount $layer", MOVE_MOUNT, $tree, "", AT_FDCWD, "$name", MOVE_MOUNT_F_EMPTY_PATH);
-    POSIX::close($tree);
+    my $tree = call("open $layer", $OPEN_TREE, $AT_FDCWD, "$layer", $OPEN_TREE_CLONE);
+    call("map the ids of $layer", $MOUNT_SETATTR, $tree, "", $AT_EMPTY_PATH, $attributes, length $attributes);
+    call("mount $layer", $MOVE_MOUNT, $tree, "", $AT_FDCWD, "$name", $MOVE_MOUNT_F_EMPTY_PATH);
+    call("close", $number->{close}, $tree + 0);
     unshift @lower, $name;
   }
   symlink $one{upper}, "u" or die "symlink: $!\n";
@@ -131,15 +136,15 @@ sub mount_layers {
   # LXC wants its folder to be open to the container's root, which the agent's folders on the host need not be.
   mkdir $one{'lxc-path'} or die "mkdir: $!\n";
   my $options = "lowerdir=" . join(":", @lower) . ",upperdir=u,workdir=w,volatile";
-  mount_at("overlay", "rootfs", "overlay", MS_NODEV, $options);
+  mount_at("overlay", "rootfs", "overlay", $MS_NODEV, $options);
 }
 
 # From here to the end of the user lookup we are root of the container's own ids and see its files alone: whatever the
 # image made of /etc or of the working directory, nothing leads out of it.
 sub prepare_as_tenant {
-  call("unshare", $number->{unshare}, CLONE_NEWUSER);
+  call("unshare", $number->{unshare}, $CLONE_NEWUSER);
   syswrite($ready_in, "x");
-  sysread($go_out, my $go, 1) or POSIX::_exit(1);
+  sysread($go_out, my $go, 1) or exit(1);
   $) = "0 0"; $( = 0; $> = 0; $< = 0;
   # The tmpfs is the parent's current folder and ours is not, so the name is absolute.
   chroot "$one{mounts}/rootfs" or die "chroot: $!\n";
@@ -149,6 +154,7 @@ sub prepare_as_tenant {
   replace_file($_, $contents{$_}) for sort keys %contents;
   my ($uid, $gid, $home) = find_user($one{user} // "");
   make_path($one{'working-dir'});
+  find_program((split /\0/, $arguments, 2)[0]);
   syswrite($user_in, "$uid $gid $home");
 }
 
@@ -156,7 +162,7 @@ sub prepare_as_tenant {
 sub replace_file {
   my ($path, $text) = @_;
   unlink $path;
-  sysopen(my $file, $path, POSIX::O_WRONLY() | POSIX::O_CREAT() | POSIX::O_EXCL(), 0644) or return;
+  sysopen(my $file, $path, $O_WRONLY | $O_CREAT | $O_EXCL, 0644) or return;
   syswrite($file, $text);
 }
 
@@ -169,6 +175,17 @@ sub make_path {
     mkdir $made, 0755;
   }
   -d $path or die "the working directory $path is not a folder in the image\n";
+}
+
+# LXC does not say that there is no such program; it looks like a crash. A link may lead to where only the running
+# container has something, so it is taken for good.
+sub find_program {
+  my ($program) = @_;
+  $code = "COMMAND_MISSING";
+  chdir $one{'working-dir'};
+  my @places = $program =~ m{/} ? ($program) : map { "$_/$program" } split /:/, $one{path};
+  return if grep { m{^/proc/} || -l $_ || (-f $_ && -x _) } @places;
+  die "the image has no program $program\n";
 }
 
 # "name", "uid", "name:group", "uid:gid" and so on, as image-spec v1.1 has it. Only the name must be in the image.
@@ -196,10 +213,10 @@ sub find_user {
 # Never waits for a fifo, never reads more than the limit.
 sub records {
   my ($path, $fields) = @_;
-  sysopen(my $file, $path, POSIX::O_RDONLY() | POSIX::O_NONBLOCK()) or return ();
+  sysopen(my $file, $path, $O_NONBLOCK) or return ();
   return () if !-f $file;
   my $text = "";
-  while (length $text < PASSWD_BYTES_MAX) { sysread($file, $text, 65536, length $text) or last; }
+  while (length $text < $PASSWD_BYTES_MAX) { sysread($file, $text, 65536, length $text) or last; }
   return grep { @$_ == $fields } map { [split /:/, $_, -1] } split /\n/, $text;
 }
 
@@ -210,19 +227,34 @@ sub become_shell {
   my ($host_uid, $host_gid) = ($one{'id-base'} + $uid, $one{'id-base'} + $gid);
   pipe(my $log_out, my $log_in) or die "pipe: $!\n";
   chown $host_uid, $host_gid, $log_out, $log_in;
-  my @command = split /\0/, read_file("$folder/argv"), -1;
+  my @command = split /\0/, $arguments, -1;
   pop @command;
   my @home = $one{'set-home'} ? ("-s", "lxc.environment=HOME=$home") : ();
   my @lxc = (
     "/usr/bin/lxc-execute", "-n", $one{name}, "-P", $one{'lxc-path'}, "-f", "$folder/config",
     "-o", "$folder/lxc.log", "-l", "ERROR", "-s", "lxc.init.uid=$uid", "-s", "lxc.init.gid=$gid", @home, "--", @command,
   );
-  my $write_end = POSIX::dup2(fileno $log_in, 8);
-  my $read_end = POSIX::dup2(fileno $log_out, 9);
+  # The shell knows handles of one digit only; these two may be in use until all others are closed.
+  move_handle(fileno $log_in, 100);
+  move_handle(fileno $log_out, 101);
   opendir(my $handles, "/proc/self/fd") or die "/proc/self/fd: $!\n";
-  for my $handle (grep { /^\d+$/ && $_ > 2 && $_ != 8 && $_ != 9 } readdir $handles) { POSIX::close($handle); }
+  my @open = grep { /^\d+$/ && $_ > 2 && $_ != 100 && $_ != 101 && $_ != fileno $handles } readdir $handles;
+  closedir $handles;
+  syscall($number->{close}, $_ + 0) for @open;
+  move_handle(100, 8);
+  move_handle(101, 9);
+  waitpid($mover, 0);
+  die "the supervisor cannot leave the agent's control group\n" if $? != 0;
+  # An agent that gave this run up has taken its folder away, and may have made the next one there.
+  die "given up\n" if read_file("$folder/pid") ne "$$\n";
   exec "/bin/sh", "-c", $one{shell}, "strata", $one{log}, $one{exit}, @lxc;
   die "/bin/sh: $!\n";
+}
+
+sub move_handle {
+  my ($from, $to) = @_;
+  call("handle $from", $number->{dup3}, $from, $to, 0);
+  syscall($number->{close}, $from);
 }
 `;
 

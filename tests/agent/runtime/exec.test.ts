@@ -5,7 +5,9 @@ import { anExec } from "../support/exec-connection.ts";
 
 async function aRunningProcess(): Promise<TestNode> {
   const node = await aNode({ config: { User: "www", WorkingDir: "/var/www" } });
-  node.assign(anAssignment("exec sleep 600", { spec: { env: { COLOUR: "green" }, stopGraceMs: 0 } }));
+  node.assign(
+    anAssignment("exec sleep 600", { spec: { env: { COLOUR: "green" }, stopGraceMs: 0 } }),
+  );
   await node.until("web-1", ({ state }) => state === "running");
   return node;
 }

@@ -1,4 +1,4 @@
-import { Duplex, PassThrough } from "node:stream";
+import { duplexPair } from "node:stream";
 
 import { exec, type ExecRequest } from "@strata/agent/container/exec";
 import { createFrameDecoder, encodeFrame, type FrameType } from "@strata/protocol/agent/stream";
@@ -8,7 +8,7 @@ import type { TestNode } from "./a-node.ts";
 export type ExecResult = {
   readonly stdout: string;
   readonly stderr: string;
-  readonly code: number | undefined;
+  readonly code: number;
 };
 
 export type ExecSession = {
@@ -19,37 +19,38 @@ export type ExecSession = {
   readonly result: Promise<ExecResult>;
 };
 
+let streams = 0;
+
 /** A command in a running process, with both ends of its connection in this program. */
 export function anExec(node: TestNode, request: Partial<ExecRequest>): ExecSession {
-  const toAgent = new PassThrough();
-  const fromAgent = new PassThrough();
-  const connection = Duplex.from({ readable: toAgent, writable: fromAgent });
+  const [client, agent] = duplexPair();
   const output = { stdout: "", stderr: "" };
-  let code: number | undefined;
+  const exit = Promise.withResolvers<number>();
   const listeners = new Set<() => void>();
   const decode = createFrameDecoder();
-  fromAgent.on("data", (chunk: Buffer) => {
+  client.on("data", (chunk: Buffer) => {
     for (const { type, payload } of decode(chunk)) {
       if (type === "stdout" || type === "stderr") output[type] += payload.toString("utf8");
-      if (type === "exit") code = Number(JSON.parse(payload.toString("utf8")).code);
+      if (type === "exit") exit.resolve(Number(JSON.parse(payload.toString("utf8")).code));
     }
     listeners.forEach((listener) => listener());
   });
+  streams += 1;
   const done = exec(
     node.runtime().services.start,
     {
       kind: "exec",
-      id: `stream-${listeners.size}`,
+      id: `stream-${streams}`,
       processId: "web-1",
       command: ["true"],
       tty: false,
       env: {},
       ...request,
     },
-    connection,
+    agent,
   );
   return {
-    send: (type, payload) => void toAgent.write(encodeFrame(type, payload)),
+    send: (type, payload) => void client.write(encodeFrame(type, payload)),
     untilOutput: (text) => {
       const { promise, resolve } = Promise.withResolvers<void>();
       const listener = (): void => {
@@ -59,10 +60,7 @@ export function anExec(node: TestNode, request: Partial<ExecRequest>): ExecSessi
       listener();
       return promise;
     },
-    hangUp: () => void toAgent.end(),
-    result: done.then(async () => {
-      while (code === undefined) await new Promise((resolve) => setImmediate(resolve));
-      return { ...output, code };
-    }),
+    hangUp: () => void client.end(),
+    result: done.then(async () => ({ ...output, code: await exit.promise })),
   };
 }
