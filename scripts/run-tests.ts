@@ -27,6 +27,8 @@ if (files.length === 0) {
   process.exit(2);
 }
 
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
+
 const before = observe(run);
 let counts = patterns.length === 0 ? await runCheck() : noCounts;
 counts = addCounts(

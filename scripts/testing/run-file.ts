@@ -33,10 +33,14 @@ export async function runFile(
   child.stdout.on("data", collect);
   child.stderr.on("data", collect);
   const killGroup = (): void => {
-    output += `\nnot done in ${deadlineMs / 1000} s: killed\n`;
     if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
   };
-  const timer = setTimeout(killGroup, deadlineMs);
+  const timer = setTimeout(() => {
+    output += `\nnot done in ${deadlineMs / 1000} s: killed\n`;
+    killGroup();
+  }, deadlineMs);
+  // A group of its own does not get the terminal's interrupt.
+  process.once("exit", killGroup);
   const closed = once(child, "close");
   try {
     const [exitCode]: unknown[] = await once(child, "exit");
@@ -45,6 +49,7 @@ export async function runFile(
     return { output, exitCode: typeof exitCode === "number" ? exitCode : null };
   } finally {
     clearTimeout(timer);
+    process.off("exit", killGroup);
     child.stdout.destroy();
     child.stderr.destroy();
   }
