@@ -115,7 +115,7 @@ export default defineConfig({
     "typescript/no-misused-promises": "error",
     "typescript/await-thenable": "error",
     "typescript/only-throw-error": "error",
-    "typescript/return-await": ["error", "in-try-catch"],
+    "typescript/return-await": ["error", "error-handling-correctness-only"],
     "typescript/switch-exhaustiveness-check": [
       "error",
       { considerDefaultExhaustiveForUnions: true },
