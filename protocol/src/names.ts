@@ -3,7 +3,7 @@ import { z } from "zod";
 /** Limit of RFC 1123, section 2.1, for one label of a host name. */
 export const LABEL_LENGTH_MAX = 63;
 /** An alias leaves room for the `-xxxxxxxx` that makes it a process id and so a host name. */
-export const ALIAS_LENGTH_MAX = 54;
+const ALIAS_LENGTH_MAX = 54;
 
 const label = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;
 const labelHint =

@@ -28,7 +28,7 @@ const names = new Map<number, FrameType>(
 
 export type Frame = { readonly type: FrameType; readonly payload: Buffer };
 export type StreamErrorCode = "FRAME_INVALID";
-export class StreamError extends CodedError<StreamErrorCode> {}
+class StreamError extends CodedError<StreamErrorCode> {}
 
 export function encodeFrame(
   type: FrameType,

@@ -70,14 +70,14 @@ export const ScalingPolicyInput = z
 export const ScalingPolicy = z.object({ name: Name, min: z.int(), max: z.int(), ...stored });
 export type ScalingPolicy = z.infer<typeof ScalingPolicy>;
 
-export const ResourcesInput = z.strictObject({
+const ResourcesInput = z.strictObject({
   memory: Bytes.refine((bytes) => bytes >= 4 * 1024 * 1024, "at least 4Mi").default(
     256 * 1024 * 1024,
   ),
   cpu: CpuMillis.refine((millis) => millis >= 10, "at least 10m").default(1000),
   pids: z.int().min(8).max(4_000_000).default(512),
 });
-export const Resources = z.object({
+const Resources = z.object({
   /** Bytes. */
   memory: z.int(),
   /** Processors. */
@@ -211,7 +211,7 @@ export const Process = z.object({
 });
 export type Process = z.infer<typeof Process>;
 
-export const nodeStates = ["ready", "cordoned", "draining", "away"] as const;
+const nodeStates = ["ready", "cordoned", "draining", "away"] as const;
 export const Node = z.object({
   id: z.string(),
   name: Name,

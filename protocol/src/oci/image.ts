@@ -5,8 +5,8 @@ import { type Digest, isDigest, parseDigest } from "./digest.ts";
 /** threats.md's limits, OCI distribution-spec v1.1: a registry accepts manifests of at least 4 MiB. */
 export const MANIFEST_SIZE_BYTES_MAX = 4 * 1024 * 1024;
 export const CONFIG_SIZE_BYTES_MAX = 8 * 1024 * 1024;
-export const LAYERS_MAX = 512;
-export const INDEX_CHILDREN_MAX = 1024;
+const LAYERS_MAX = 512;
+const INDEX_CHILDREN_MAX = 1024;
 
 export const DigestText = z
   .string()

@@ -6,7 +6,7 @@ const repositoryGrammar =
   /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
 const tagGrammar = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
 /** Many clients limit host and name together to 255. */
-export const REPOSITORY_LENGTH_MAX = 255;
+const REPOSITORY_LENGTH_MAX = 255;
 
 export type Reference =
   | { readonly repository: string; readonly tag: string }
