@@ -1,3 +1,5 @@
+import type { Writable } from "node:stream";
+
 import { startPiped, waitForEnd } from "../host/run-tool.ts";
 import { isLayerErrorCode } from "../layer/errors.ts";
 import { type LayerRecord, type UnpackJob, UnpackOutcome } from "../layer/worker-protocol.ts";
@@ -16,6 +18,7 @@ export type UnpackProcess = {
   readonly stop: () => Promise<void>;
 };
 
+const QUEUED_BYTES_MAX = 4 * 1024 * 1024;
 const OUTCOME_BYTES_MAX = 1024 * 1024;
 const ERRORS_BYTES_MAX = 4096;
 
@@ -25,25 +28,44 @@ export function startUnpackProcess(self: SelfCommand, job: UnpackJob): UnpackPro
   const closed = waitForEnd(child, self.file).catch((error: unknown) => String(error));
   // It closes its input when it refuses the layer: the outcome says why.
   child.stdin.on("error", () => undefined);
-  let wake = (): void => undefined;
-  const onReady = (): void => wake();
-  child.stdin.on("drain", onReady).on("close", onReady);
+  const queue = new Queue(child.stdin);
   const layer = readOutcome({ stdout: child.stdout, stderr: child.stderr, closed });
   layer.catch(() => undefined);
   return {
     layer,
-    write: async (chunk) => {
-      if (child.stdin.destroyed || child.stdin.write(chunk)) return;
-      await new Promise<void>((resolve) => {
-        wake = resolve;
-      });
-    },
+    write: (chunk) => queue.write(chunk),
     end: () => child.stdin.end(),
     stop: async () => {
       child.kill("SIGKILL");
       await closed;
     },
   };
+}
+
+/** Lets the download run ahead of the unpacking: on a busy machine each of the two waits for a processor now and then,
+ * and should not wait for the other one as well. */
+class Queue {
+  readonly #stream: Writable;
+  #bytes = 0;
+  #wake = (): void => undefined;
+
+  constructor(stream: Writable) {
+    this.#stream = stream.on("close", () => this.#wake());
+  }
+
+  async write(chunk: Buffer): Promise<void> {
+    if (this.#stream.destroyed) return;
+    this.#bytes += chunk.length;
+    this.#stream.write(chunk, () => {
+      this.#bytes -= chunk.length;
+      this.#wake();
+    });
+    while (this.#bytes > QUEUED_BYTES_MAX && !this.#stream.destroyed) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
 }
 
 async function readOutcome(child: {
