@@ -10,7 +10,7 @@ import { createReportOrder } from "./domain/report.ts";
 import type { Services } from "./http/services.ts";
 import { createTelemetry } from "./http/telemetry.ts";
 import type { ImageSource } from "./images/inspect-image.ts";
-import { expireNodes } from "./loops/expire-nodes.ts";
+import { createExpireNodes } from "./loops/expire-nodes.ts";
 import { reconcile } from "./loops/reconcile.ts";
 import { createWakeups, type Wakeups } from "./loops/wakeups.ts";
 import type { OpenDatabase } from "./store/database.ts";
@@ -110,20 +110,24 @@ export function createServices(world: World, state: State, options: CoreOptions)
 }
 
 /** One tick of each loop. */
-export type Ticks = { readonly reconcile: () => boolean; readonly expireNodes: () => boolean };
+export type Ticks = {
+  /** True when there is more to do at once. */
+  readonly reconcile: () => boolean;
+  readonly expireNodes: () => void;
+};
 
 export function createTicks(services: Services): Ticks {
   const { store, config, clock, presence, telemetry } = services;
   const silentMs = (nodeId: string): number => presence.silentMs(nodeId, clock.monotonicMs());
   const beatMs = (): number => beatIntervalMs(countNodes(store.sql), config.reportsPerSecond);
-  const timed = (loop: string, tick: () => boolean): (() => boolean) => {
-    return () => {
+  const timed =
+    <Result>(loop: string, tick: () => Result) =>
+    (): Result => {
       const startedMs = clock.monotonicMs();
-      const more = tick();
+      const result = tick();
       telemetry.tickDone(loop, (clock.monotonicMs() - startedMs) / 1000);
-      return more;
+      return result;
     };
-  };
   return {
     reconcile: timed("reconcile", () =>
       reconcile({
@@ -134,8 +138,15 @@ export function createTicks(services: Services): Ticks {
         actionsMax: limits.actionsPerTickMax,
       }),
     ),
-    expireNodes: timed("expire-nodes", () =>
-      expireNodes({ store, silentMs, beatIntervalMs: beatMs, nowMs: clock.nowMs }),
+    expireNodes: timed(
+      "expire-nodes",
+      createExpireNodes({
+        store,
+        silentMs,
+        beatIntervalMs: beatMs,
+        isHeld: services.isHeld,
+        nowMs: clock.nowMs,
+      }),
     ),
   };
 }

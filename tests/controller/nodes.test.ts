@@ -199,12 +199,18 @@ suite("silence", (test) => {
       (await controller.call("GET", "/v1/subscriptions/hi")).body.status.message,
       /held back/,
     );
+    const said = async (): Promise<string[]> =>
+      (await controller.call("GET", "/v1/events?type=controller")).body.items.map(
+        ({ type }: { type: string }) => type,
+      );
+    assert.equal(await said(), ["controller.holding"]);
     // Two come back: fewer than a mass.
     await pass(controller, 3 * MINUTE_MS, agents.slice(0, 6));
     const ready = (await processesOf(controller)).filter(
       (one) => one.ready && one.state === "running",
     );
     assert.is(ready.length, 8);
+    assert.equal(await said(), ["controller.holding", "controller.resumed"]);
   });
 });
 

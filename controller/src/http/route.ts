@@ -53,6 +53,8 @@ export type Route<P extends Fields, Q extends Fields, B extends z.ZodType> = {
   readonly bodyBytesMax?: number;
   /** Reads the body itself, as something else than JSON. */
   readonly rawBody?: string;
+  /** The answer goes on for long: a HEAD, which would start it for nobody, is refused. */
+  readonly streams?: true;
   readonly answers: Readonly<Record<number, Answer>>;
   readonly handle: (
     call: Call<z.output<P>, z.output<Q>, z.output<B>>,
@@ -86,6 +88,7 @@ export function createRouter(app: OpenAPIHono, authenticate: Authenticate): Rout
       describe(app, route);
       app.on(route.method.toUpperCase(), route.path.replaceAll(/\{(\w+)\}/g, ":$1"), async (c) => {
         const caller = authorize(c, { access: route.access, authenticate });
+        if (route.streams === true && c.req.method === "HEAD") throw noHead();
         const params = parseFields(route.params, { values: c.req.param(), what: "path" });
         const query = parseFields(route.query, { values: readQuery(c), what: "query" });
         const body = await readInput(c, route);
@@ -93,6 +96,10 @@ export function createRouter(app: OpenAPIHono, authenticate: Authenticate): Rout
       });
     },
   };
+}
+
+function noHead(): ControllerError {
+  return new ControllerError("METHOD_NOT_ALLOWED", "HEAD does nothing here", { hint: "use GET" });
 }
 
 const nobody: Principal = { id: "anonymous", scope: "pull", tenant: "", nodeId: undefined };

@@ -8,19 +8,40 @@ export type ExpireOptions = {
   readonly store: Store;
   readonly silentMs: (nodeId: string) => number;
   readonly beatIntervalMs: () => number;
+  /** Whether the mass-loss breaker holds replacements back. */
+  readonly isHeld: () => boolean;
   readonly nowMs: () => number;
 };
 
 /** How long an expired join token can still be looked at. */
 const JOIN_TOKEN_KEPT_MS = 24 * 3_600_000;
 
-/** One tick: nodes that missed three beats are away, one transaction each; old join tokens go. */
-export function expireNodes({ store, silentMs, beatIntervalMs, nowMs }: ExpireOptions): boolean {
-  const patienceMs = MISSED_BEATS_UNTIL_AWAY * beatIntervalMs();
-  for (const node of listNodes(store.sql)) {
-    if (node.presence === "present" && silentMs(node.id) >= patienceMs)
-      store.write((unit) => markAway(unit, node));
-  }
-  deleteExpiredJoinTokens(store.sql, new Date(nowMs() - JOIN_TOKEN_KEPT_MS).toISOString());
-  return false;
+/** Makes the tick: nodes that missed three beats are away, one transaction each; whether that is a mass loss is said
+ * when it begins and when it ends; old join tokens go. */
+export function createExpireNodes(options: ExpireOptions): () => void {
+  const { store, silentMs, beatIntervalMs, isHeld, nowMs } = options;
+  let wasHeld = false;
+  return () => {
+    const patienceMs = MISSED_BEATS_UNTIL_AWAY * beatIntervalMs();
+    for (const node of listNodes(store.sql)) {
+      if (node.presence === "present" && silentMs(node.id) >= patienceMs)
+        store.write((unit) => markAway(unit, node));
+    }
+    deleteExpiredJoinTokens(store.sql, new Date(nowMs() - JOIN_TOKEN_KEPT_MS).toISOString());
+    const held = isHeld();
+    if (held !== wasHeld) announce(store, held);
+    wasHeld = held;
+  };
+}
+
+function announce(store: Store, held: boolean): void {
+  store.write((unit) => {
+    unit.emit({
+      type: held ? "controller.holding" : "controller.resumed",
+      subject: "controller",
+      message: held
+        ? "too many nodes fell silent at once: replacements are held back until they return or are deleted"
+        : "lost processes are replaced again",
+    });
+  });
 }

@@ -1,24 +1,16 @@
-import { isSame } from "../domain/canonical.ts";
 /** Compares wishes and world and writes what has to happen: snapshot, plan, apply, in one turn and one transaction. */
 import { type Action, planSubscription, type StopReason } from "../domain/plan.ts";
-import type { Problem } from "../domain/process.ts";
-import { schedule, type SchedulingOptions, type WaitingProcess } from "../domain/schedule.ts";
+import type { SchedulingOptions } from "../domain/schedule.ts";
 import {
   deleteProcess,
   insertProcess,
-  listProcesses,
   type ProcessRow,
   updateProcess,
 } from "../store/processes.ts";
 import { deleteSubscription, type SubscriptionRow } from "../store/subscriptions.ts";
 import type { Store, Unit } from "../store/unit.ts";
-import {
-  readSnapshot,
-  type Snapshot,
-  type SnapshotOptions,
-  toCandidates,
-  toPlanned,
-} from "./snapshot.ts";
+import { applyPlacement, planPlacements } from "./place.ts";
+import { readSnapshot, type Snapshot, type SnapshotOptions, toPlanned } from "./snapshot.ts";
 
 export type ReconcileOptions = {
   readonly store: Store;
@@ -42,20 +34,19 @@ export function reconcile(options: ReconcileOptions): boolean {
   const finished = snapshot.subscriptions.filter(
     ({ id, deletedAt }) => deletedAt !== null && !snapshot.processes.has(id),
   );
-  const waiting = [...snapshot.processes.values()].flat().filter(isWaiting);
   if (
     steps.length === 0 &&
     finished.length === 0 &&
-    placements(options, snapshot, waiting).length === 0
+    planPlacements(snapshot, options.scheduling).length === 0
   )
     return false;
   store.write((unit) => {
     for (const step of steps.slice(0, actionsMax)) applyStep(unit, snapshot, step);
     for (const subscription of finished) finishDeletion(unit, subscription);
-    const rows = listProcesses(unit.sql);
+    // Anew, with the processes that were made just now and without those that gave their place back.
     const fresh = readSnapshot(unit.sql, snapshot);
-    for (const placement of placements(options, fresh, rows.filter(isWaiting)).slice(0, actionsMax))
-      applyPlacement(unit, { ...placement, startDeadlineMs: options.startDeadlineMs });
+    for (const placement of planPlacements(fresh, options.scheduling).slice(0, actionsMax))
+      applyPlacement(unit, placement, options);
   });
   // What was written may itself be the reason for a next step: look again.
   return true;
@@ -169,62 +160,5 @@ function finishDeletion(unit: Unit, { id, tenant, alias }: SubscriptionRow): voi
     tenant,
     subject: alias,
     message: `subscription ${alias} is gone`,
-  });
-}
-
-function isWaiting({ nodeId, desired }: ProcessRow): boolean {
-  return nodeId === null && desired === "running";
-}
-
-type Placement = { readonly row: ProcessRow } & (
-  | { readonly nodeId: string }
-  | { readonly problem: Problem }
-);
-
-/** Where waiting processes go, and for those that find no place the reason, where it is another than before. */
-function placements(
-  { scheduling }: ReconcileOptions,
-  snapshot: Snapshot,
-  waiting: readonly ProcessRow[],
-): readonly Placement[] {
-  if (waiting.length === 0) return [];
-  const rows = new Map(waiting.map((row) => [row.id, row]));
-  const subscriptions = new Map(snapshot.subscriptions.map((one) => [one.id, one]));
-  const wanted = waiting.flatMap((row): readonly WaitingProcess[] => {
-    const need = snapshot.needOf(row);
-    const subscription = subscriptions.get(row.subscriptionId);
-    if (need === undefined || subscription === undefined) return [];
-    return [{ id: row.id, partition: subscription.partition, ...need }];
-  });
-  const candidates = toCandidates(snapshot, [...snapshot.processes.values()].flat());
-  const { placed, unplaced } = schedule(wanted, candidates, scheduling);
-  return [
-    ...placed.flatMap(({ processId, nodeId }): readonly Placement[] => {
-      const row = rows.get(processId);
-      return row === undefined ? [] : [{ row, nodeId }];
-    }),
-    ...unplaced.flatMap(({ processId, problem }): readonly Placement[] => {
-      const row = rows.get(processId);
-      return row === undefined || isSame(row.problem, problem) ? [] : [{ row, problem }];
-    }),
-  ];
-}
-
-function applyPlacement(
-  unit: Unit,
-  placement: Placement & { readonly startDeadlineMs: number },
-): void {
-  const { row } = placement;
-  if ("problem" in placement) {
-    updateProcess(unit.sql, row.id, { problem: placement.problem });
-    return;
-  }
-  updateProcess(unit.sql, row.id, {
-    nodeId: placement.nodeId,
-    assignmentId: `assignment-${unit.newId()}`,
-    fence: row.fence + 1,
-    startDeadline: new Date(unit.nowMs + placement.startDeadlineMs).toISOString(),
-    problem: null,
-    decidedRevision: unit.touchNode(placement.nodeId),
   });
 }

@@ -35,6 +35,7 @@ export function addAgentBinaryRoute(router: Router, { config }: Services): void 
     method: "get",
     path: "/v1/agent/{platform}",
     access: "public",
+    streams: true,
     summary: "The agent as one binary. X-Checksum-Sha256 is its digest.",
     params: Params,
     answers: {

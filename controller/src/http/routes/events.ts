@@ -30,6 +30,7 @@ export function addEventRoutes(router: Router, services: Services): void {
     method: "get",
     path: "/v1/events",
     access: "viewer",
+    streams: true,
     summary:
       "Events, oldest first. With Accept: text/event-stream they are followed; Last-Event-ID resumes.",
     query: Query,

@@ -67,6 +67,7 @@ function addStreamRoutes(router: Router, services: Services): void {
     method: "get",
     path: "/v1/processes/{id}/logs",
     access: "viewer",
+    streams: true,
     summary: "What the process wrote, as text. ?follow=true goes on as it comes.",
     params: Params,
     query: LogsQuery,

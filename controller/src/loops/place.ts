@@ -1,0 +1,82 @@
+/** The waiting processes and the scheduler: what it decides, and how that is written down. */
+import { isSame } from "../domain/canonical.ts";
+import type { Problem } from "../domain/process.ts";
+import { schedule, type SchedulingOptions, type WaitingProcess } from "../domain/schedule.ts";
+import { type ProcessRow, updateProcess } from "../store/processes.ts";
+import type { Unit } from "../store/unit.ts";
+import { type Snapshot, toCandidates } from "./snapshot.ts";
+
+/** One decision: a node for the process, or the reason why there is none. */
+export type Placement = { readonly row: ProcessRow; readonly tenant: string } & (
+  | { readonly nodeId: string; readonly nodeName: string }
+  | { readonly problem: Problem }
+);
+
+/** Where the waiting processes go, and for those that find no place the reason, where it is another than before. */
+export function planPlacements(
+  snapshot: Snapshot,
+  scheduling: SchedulingOptions,
+): readonly Placement[] {
+  const all = [...snapshot.processes.values()].flat();
+  const rows = new Map(all.filter(isWaiting).map((row) => [row.id, row]));
+  if (rows.size === 0) return [];
+  const subscriptions = new Map(snapshot.subscriptions.map((one) => [one.id, one]));
+  const waiting = [...rows.values()].flatMap((row): readonly WaitingProcess[] => {
+    const need = snapshot.needOf(row);
+    const partition = subscriptions.get(row.subscriptionId)?.partition;
+    return need === undefined || partition === undefined
+      ? []
+      : [{ id: row.id, partition, ...need }];
+  });
+  const { placed, unplaced } = schedule(waiting, toCandidates(snapshot, all), scheduling);
+  const subjectOf = (processId: string): Pick<Placement, "row" | "tenant"> | undefined => {
+    const row = rows.get(processId);
+    const tenant = subscriptions.get(row?.subscriptionId ?? "")?.tenant;
+    return row === undefined || tenant === undefined ? undefined : { row, tenant };
+  };
+  return [
+    ...placed.flatMap(({ processId, nodeId }): readonly Placement[] => {
+      const subject = subjectOf(processId);
+      const nodeName = snapshot.nodes.get(nodeId)?.name ?? nodeId;
+      return subject === undefined ? [] : [{ ...subject, nodeId, nodeName }];
+    }),
+    ...unplaced.flatMap(({ processId, problem }): readonly Placement[] => {
+      const subject = subjectOf(processId);
+      const isNews = subject !== undefined && !isSame(subject.row.problem, problem);
+      return isNews ? [{ ...subject, problem }] : [];
+    }),
+  ];
+}
+
+/** `startDeadlineMs` from now on, a process that has not begun to start must not start any more. */
+export function applyPlacement(
+  unit: Unit,
+  placement: Placement,
+  { startDeadlineMs }: { readonly startDeadlineMs: number },
+): void {
+  const { row, tenant } = placement;
+  if ("problem" in placement) {
+    updateProcess(unit.sql, row.id, { problem: placement.problem });
+    return;
+  }
+  const { nodeId, nodeName } = placement;
+  updateProcess(unit.sql, row.id, {
+    nodeId,
+    assignmentId: `assignment-${unit.newId()}`,
+    fence: row.fence + 1,
+    startDeadline: new Date(unit.nowMs + startDeadlineMs).toISOString(),
+    problem: null,
+    decidedRevision: unit.touchNode(nodeId),
+  });
+  unit.emit({
+    type: "process.placed",
+    tenant,
+    subject: row.id,
+    message: `process ${row.id} goes to node ${nodeName}`,
+    data: { nodeId, generation: row.generation },
+  });
+}
+
+function isWaiting({ nodeId, desired }: ProcessRow): boolean {
+  return nodeId === null && desired === "running";
+}
