@@ -11,7 +11,8 @@ import { painter } from "../output/style.ts";
 import { requireKind } from "../resources/kinds.ts";
 import { getOne } from "./get.ts";
 
-const EVENTS_SHOWN = "20";
+const EVENTS_ASKED = "200";
+const EVENTS_SHOWN = 20;
 
 export async function run(invocation: Invocation): Promise<void> {
   const { context, args, options } = invocation;
@@ -23,9 +24,13 @@ export async function run(invocation: Invocation): Promise<void> {
   const query = {
     subject: kind.nameOf(item),
     tenant: getText(options, "tenant"),
-    limit: EVENTS_SHOWN,
+    limit: EVENTS_ASKED,
   };
-  const events = await listResources<Event>(client, withQuery("/v1/events", query));
+  const all = await listResources<Event>(client, withQuery("/v1/events", query));
+  // A cartridge and a subscription may have one name; the type says which of them it was.
+  const events = all
+    .filter(({ type }) => type.startsWith(`${kind.eventPrefix}.`))
+    .slice(-EVENTS_SHOWN);
   const paint = painter(context, context.stdout);
   print(context, `\n${paint("bold", "Events")}${events.length === 0 ? ": none" : ""}`);
   for (const event of events) print(context, eventLine(event));

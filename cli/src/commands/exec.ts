@@ -7,7 +7,10 @@ import { attach } from "../stream/attach.ts";
 
 export async function run(invocation: Invocation): Promise<number> {
   const { context, args, options } = invocation;
-  const [name = "", ...command] = args;
+  const [name = "", ...rest] = args;
+  // The parser leaves the one that ends our own options among the command's words.
+  const command = rest[0] === "--" ? rest.slice(1) : rest;
+  if (command.length === 0) throw new CliError("USAGE", "exec wants a command after --");
   const isTerminal = getFlag(options, "tty");
   if (isTerminal && (context.stdin.isTTY !== true || context.stdout.isTTY !== true)) {
     throw new CliError("USAGE", "-t needs a terminal on standard input and output", {

@@ -6,6 +6,8 @@ export type Kind = {
   readonly names: readonly string[];
   /** Of the list; one is at `path/name`. */
   readonly path: string;
+  /** Events about it have types that begin so: `scaling-policy`. */
+  readonly eventPrefix: string;
   /** Takes `?tenant=`. */
   readonly isTenanted: boolean;
   /** The list is the only way to see one of them. */
@@ -36,6 +38,7 @@ export function defineKind<Item extends object>(spec: KindSpec<Item>): Kind {
     isTenanted: false,
     isListOnly: false,
     ...spec,
+    eventPrefix: spec.kind.replaceAll(/(?<=.)[A-Z]/g, "-$&").toLowerCase(),
     nameOf: (item) => spec.nameOf(parseItem(item)),
     columns: spec.columns.map((column) => ({
       ...column,

@@ -25,7 +25,7 @@ export function readImage(layout: string): ReadImage {
 }
 
 /** `drwxr-xr-x 0/0 0 etc/`: mode, owner, size and name, in the archive's order. */
-export function listLayer(file: string): readonly string[] {
+function listLayer(file: string): readonly string[] {
   const args = ["--numeric-owner", "--utc", "--quoting-style=escape", "-tvf", file];
   const output = execFileSync("tar", args, {
     encoding: "utf8",
