@@ -27,7 +27,7 @@ export type TestNode = AsyncDisposable & {
   readonly log: (processId: string) => string;
   readonly runtime: () => Runtime;
   /** Ends this life of the agent without stopping anything, and begins the next one over the same data. */
-  readonly restart: () => Promise<void>;
+  readonly restart: (meanwhile?: () => void) => Promise<void>;
 };
 
 export type NodeOptions = ImageOptions & {
@@ -81,8 +81,9 @@ export async function aNode(options: NodeOptions = {}): Promise<TestNode> {
     report,
     log: (processId) => readFileSync(processPaths(agentPaths(config), processId).log, "utf8"),
     runtime: () => runtime,
-    restart: async () => {
+    restart: async (meanwhile) => {
       await runtime.close();
+      meanwhile?.();
       runtime = await open();
       runtime.assign(assigned);
     },
