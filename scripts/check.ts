@@ -3,10 +3,10 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { globSync } from "node:fs";
-import { delimiter, join } from "node:path";
 import { text } from "node:stream/consumers";
 
 import { root } from "./root.ts";
+import { toolPath } from "./tool-path.ts";
 
 type Check = { readonly name: string; readonly command: readonly string[] };
 type Outcome = { readonly name: string; readonly output: string };
@@ -71,9 +71,4 @@ function pickLines(output: string): string {
     .split("\n")
     .filter((line) => paths.some((path) => line.startsWith(path)))
     .join("\n");
-}
-
-function toolPath(): string {
-  const folders = [".tools/node_modules/.bin", "node_modules/.bin"].map((path) => join(root, path));
-  return [...folders, process.env["PATH"] ?? ""].join(delimiter);
 }

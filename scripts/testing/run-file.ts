@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 
 import { root } from "../root.ts";
+import { toolPath } from "../tool-path.ts";
 import type { FileEnd } from "./summary.ts";
 
 const OUTPUT_BYTES_MAX = 8 * 1024 * 1024;
@@ -23,7 +24,7 @@ export async function runFile(
   const child = spawn(program, args, {
     cwd: root,
     detached: true,
-    env: { ...process.env, ...env, NO_COLOR: "1" },
+    env: { ...process.env, PATH: toolPath(), NO_COLOR: "1", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let output = "";
