@@ -1,4 +1,5 @@
 import { execFile, spawn } from "node:child_process";
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
@@ -10,7 +11,10 @@ type Ran = { readonly status: number; readonly stdout: string; readonly stderr: 
 
 /** The program as people start it, found by its own means: root on the controller's machine needs no login. */
 async function strata({ instance }: RunningInstance, ...args: readonly string[]): Promise<Ran> {
-  const env = { ...process.env, ...instance.settings };
+  return runProgram(args, { ...process.env, ...instance.settings });
+}
+
+async function runProgram(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Ran> {
   try {
     return { status: 0, ...(await promisify(execFile)(join(root, "strata"), args, { env })) };
   } catch (error) {
@@ -38,6 +42,31 @@ async function onTerminal(
   });
   const status = await new Promise<number | null>((resolve) => child.on("close", resolve));
   return { status, screen };
+}
+
+/** A person at another machine: nothing but what `login` stored, and the address that serves TLS. */
+async function remotely({ scratch }: RunningInstance, ...args: readonly string[]): Promise<Ran> {
+  const env = { PATH: process.env["PATH"], HOME: scratch, STRATA_DATA: join(scratch, "none") };
+  return runProgram(args, env);
+}
+
+/** Over TLS, trusting the CA whose fingerprint ends every join token, and no other. */
+async function logIn(running: RunningInstance): Promise<void> {
+  const { instance, scratch } = running;
+  const url = `https://127.0.0.1:${instance.settings["STRATA_PORT"]}`;
+  const token = (await strata(running, "node", "join-token", "local", "-q")).stdout.trim();
+  const fingerprint = token.split(".").at(-1) ?? "";
+  const login = ["login", url, "--token-file", join(instance.data, "admin-token")];
+  const wrong = await remotely(running, ...login, "--ca-fingerprint", "0".repeat(64));
+  assert.is(wrong.status, 2);
+  assert.match(wrong.stderr, `has the fingerprint ${fingerprint}, not`);
+  const unasked = await remotely(running, ...login);
+  assert.match(unasked.stderr, "the controller's CA is not trusted");
+  const right = await remotely(running, ...login, "--ca-fingerprint", fingerprint);
+  assert.is(right.status, 0, right.stderr);
+  const { mode } = statSync(join(scratch, ".config/strata/config.json"));
+  assert.is(mode & 0o777, 0o600);
+  assert.is((await remotely(running, "get", "partitions", "-o", "name")).stdout, "local\n");
 }
 
 suite("the command line against a running installation", (test) => {
@@ -81,6 +110,8 @@ suite("the command line against a running installation", (test) => {
       // The terminal is as it was: it echoes, and takes whole lines.
       assert.match(screen, / icanon /);
       assert.match(screen, / echo /);
+
+      await logIn(running);
 
       const restarted = await strata(running, "restart", "hello", "--wait");
       assert.is(restarted.status, 0, restarted.stderr);
