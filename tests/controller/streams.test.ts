@@ -198,6 +198,29 @@ suite("exec", (test) => {
     assert.is(await fromNode(), undefined, "the end of the node is the end of both");
   });
 
+  test("does not keep a controller from stopping", async () => {
+    await using controller = await aControllerProcess();
+    const { agent, processId } = await aRunningProcess(controller);
+    const url = new URL(`/v1/processes/${processId}/exec?command=sh`, controller.url);
+    const opening = upgrade(url, {
+      protocol: "strata-stream",
+      headers: { authorization: `Bearer ${controller.adminToken()}` },
+    });
+    const { socket } = await openStream(controller, agent);
+    const { socket: client } = await opening;
+    const ended = [socket, client].map(
+      (end) =>
+        new Promise((resolve) =>
+          end
+            .on("error", () => undefined)
+            .once("close", resolve)
+            .resume(),
+        ),
+    );
+    assert.is(await controller.kill("SIGTERM"), 0);
+    await Promise.all(ended);
+  });
+
   test("is refused without a token, with another scope, for a bad query, and for what is not there", async () => {
     await using controller = await aControllerProcess();
     const { processId, agent } = await aRunningProcess(controller);

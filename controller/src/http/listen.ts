@@ -1,6 +1,7 @@
 import { createServer, type RequestListener, type Server, type ServerOptions } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
 
 import { getRequestListener } from "@hono/node-server";
 
@@ -12,7 +13,7 @@ export type Listener = {
   readonly port: number;
   /** Takes up a renewed certificate for new connections. */
   readonly setCertificate: (certificate: ServerCertificate) => void;
-  /** Takes no more connections, lets requests end for a while, then cuts them off. */
+  /** Takes no more connections, cuts streams off, lets requests end for a while, then cuts them off too. */
   readonly close: () => Promise<void>;
 };
 
@@ -44,7 +45,12 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   const server: Server = tls ?? createServer(serverOptions, onRequest);
   server.maxHeadersCount = 100;
   server.maxConnections = limits.connectionsMax;
-  server.on("upgrade", options.onUpgrade);
+  const streams = new Set<Duplex>();
+  server.on("upgrade", (request, socket, head) => {
+    streams.add(socket);
+    socket.once("close", () => streams.delete(socket));
+    options.onUpgrade(request, socket, head);
+  });
   const listening = Promise.withResolvers<void>();
   server.once("error", listening.reject);
   server.listen({ port: options.port, host: options.host }, listening.resolve);
@@ -53,7 +59,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   return {
     port: portOf(server.address()),
     setCertificate: (renewed) => tls?.setSecureContext(secureContext(renewed)),
-    close: () => close(server),
+    close: () => close(server, streams),
   };
 }
 
@@ -79,11 +85,17 @@ function portOf(address: string | AddressInfo | null): number {
   return typeof address === "object" && address !== null ? address.port : 0;
 }
 
-async function close(server: Server): Promise<void> {
+async function close(server: Server, streams: ReadonlySet<Duplex>): Promise<void> {
   const closed = Promise.withResolvers<void>();
   server.close(() => closed.resolve());
-  server.closeIdleConnections();
-  const timer = setTimeout(() => server.closeAllConnections(), limits.stopGraceMs);
+  // Node knows nothing more of connections that were upgraded, but waits for them.
+  for (const stream of streams) stream.destroy();
+  // A connection whose last request ends now would otherwise be kept alive.
+  const sweeping = setInterval(() => server.closeIdleConnections(), IDLE_SWEEP_MS);
+  const cutting = setTimeout(() => server.closeAllConnections(), limits.stopGraceMs);
   await closed.promise;
-  clearTimeout(timer);
+  clearInterval(sweeping);
+  clearTimeout(cutting);
 }
+
+const IDLE_SWEEP_MS = 50;
