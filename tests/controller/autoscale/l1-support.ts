@@ -26,6 +26,8 @@ export function aPolicy(input: Record<string, unknown> = {}): ScalingPolicy {
 export function aHistory(parts: Partial<History> = {}): History {
   return {
     current: parts.processes?.length ?? 0,
+    ready: parts.processes?.filter(({ ready }) => ready).length ?? 0,
+    live: parts.processes?.length ?? 0,
     processes: [],
     draining: 0,
     readings: [],

@@ -19,18 +19,19 @@ export type TimedValue = { readonly at: number; readonly value: number };
 /** Theil–Sen slope per second: the median over all pairs, so that single outliers do not turn it.
  * Quadratic; callers pass at most a few dozen points. */
 export function robustSlope(points: readonly TimedValue[]): number {
-  const slopes: number[] = [];
-  for (let j = 1; j < points.length; j += 1) {
-    const later = points[j];
-    for (let i = 0; i < j; i += 1) {
-      const earlier = points[i];
-      if (later === undefined || earlier === undefined || later.at === earlier.at) continue;
-      slopes.push((1000 * (later.value - earlier.value)) / (later.at - earlier.at));
+  const slopes = new Float64Array((points.length * (points.length - 1)) / 2);
+  let count = 0;
+  for (let index = 1; index < points.length; index += 1) {
+    const later = points[index];
+    for (let before = 0; before < index; before += 1) {
+      const earlier = points[before];
+      if (earlier === undefined || later === undefined || later.at === earlier.at) continue;
+      slopes[count] = (1000 * (later.value - earlier.value)) / (later.at - earlier.at);
+      count += 1;
     }
   }
-  if (slopes.length === 0) return 0;
-  const sorted = Float64Array.from(slopes).sort();
-  const middle = sorted.length >> 1;
+  const sorted = slopes.subarray(0, count).sort();
+  const middle = count >> 1;
   const upper = sorted[middle] ?? 0;
-  return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? upper)) / 2;
+  return count % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? upper)) / 2;
 }

@@ -21,7 +21,6 @@ import { recommend, stabilise } from "./stabilise.ts";
 /** What is known before any limiter has its say. */
 type Assessment = {
   readonly measurements: readonly Measurement[];
-  readonly ready: number;
   readonly bounds: Bounds;
   readonly activity: Activity;
   /** Last time that the panic condition held, if that still matters. */
@@ -56,13 +55,14 @@ function assess(situation: Situation): Assessment {
   const { policy, history, state, now } = situation;
   const measurements = policy.metrics.map((metric) => measure(metric, situation));
   const metrics = measurements.map(({ trace }) => trace);
-  const ready = history.processes.reduce((count, process) => count + (process.ready ? 1 : 0), 0);
   const bounds = boundsAt(policy, state.activeSchedules, now);
   const activity = activityOf(measurements, { idleSince: state.idleSince, now });
   const stable = combine(metrics, { policy, current: history.current });
   const panic = panicRaw(metrics);
   const panicAt =
-    panic !== undefined && panicStarts(panic, { policy, ready }) ? now : leavePanic(situation);
+    panic !== undefined && panicStarts(panic, { policy, ready: history.ready })
+      ? now
+      : leavePanic(situation);
   const higher =
     panicAt !== null && panic !== undefined && panic.count > stable.count ? panic : stable;
   const zero = bounds.min === 0 && asksForZero(activity, higher, situation);
@@ -72,7 +72,6 @@ function assess(situation: Situation): Assessment {
     initialMin > load.count ? { count: initialMin, source: { kind: "schedule" } } : load;
   return {
     measurements,
-    ready,
     bounds,
     activity,
     panicAt,
@@ -101,12 +100,12 @@ function limitAll(assessment: Assessment, situation: Situation): Limited {
 
 function traceOf(assessment: Assessment, limited: Limited, situation: Situation): L1Trace {
   const { policy, history, now } = situation;
-  const { measurements, ready, bounds, panicAt, raw } = assessment;
+  const { measurements, bounds, panicAt, raw } = assessment;
   const metrics = measurements.map(({ trace }) => trace);
   return {
     at: now,
     current: history.current,
-    ready,
+    ready: history.ready,
     bounds: { min: bounds.min, max: bounds.max, schedules: bounds.schedules },
     metrics,
     horizonMs: horizonMs(policy, history),
@@ -125,6 +124,8 @@ function nextState(assessment: Assessment, desired: number, situation: Situation
   return {
     version: 1,
     series: Object.fromEntries(measurements.map(({ trace, series }) => [trace.metric, series])),
+    past: Object.fromEntries(measurements.map(({ trace, past }) => [trace.metric, past])),
+    trends: trendsOf(measurements),
     failures: failuresOf(measurements),
     panicAt: assessment.panicAt,
     idleSince: assessment.activity.idleSince,
@@ -145,6 +146,12 @@ function leavePanic({ policy, state, now }: Situation): number | null {
 
 function sourceOf({ raw, activity }: Assessment, current: number): L1Trace["source"] {
   return current === 0 && activity.wanted && raw.count <= 1 ? { kind: "wake" } : raw.source;
+}
+
+function trendsOf(measurements: readonly Measurement[]): L1State["trends"] {
+  return Object.fromEntries(
+    measurements.flatMap(({ trace, trend }) => (trend === null ? [] : [[trace.metric, trend]])),
+  );
 }
 
 function failuresOf(measurements: readonly Measurement[]): L1State["failures"] {

@@ -1,38 +1,49 @@
 /** Rule 5: where the load will be when a process that is decided on now is ready. For growth only. */
 import { robustSlope } from "../statistics.ts";
-import type { Point } from "./model.ts";
+import type { Point, Trend } from "./model.ts";
+import { appendPoint } from "./windows.ts";
 
 const POINTS_MIN = 5;
 /** More points make the quadratic slope slow and no better. */
-const POINTS_MAX = 16;
+const POINTS_MAX = 12;
 
-export type Forecast = { readonly slope: number; readonly load: number };
-
-/** The load at the horizon, or undefined with fewer than five points. */
-export function forecastLoad(series: readonly Point[], horizonMs: number): Forecast | undefined {
-  if (series.length < POINTS_MIN) return undefined;
-  const values = thin(series).map(({ at, sum }) => ({ at, value: sum }));
-  const slope = robustSlope(values);
+/** The trend of the window, or null with fewer than five points. */
+export function trendOf(series: readonly Point[]): Trend | null {
+  if (series.length < POINTS_MIN) return null;
   let total = 0;
+  let times = 0;
   let highest = 0;
-  for (const { sum } of series) {
+  for (const { at, sum } of series) {
     total += sum;
+    times += at;
     highest = Math.max(highest, sum);
   }
-  const average = total / series.length;
-  return { slope, load: extrapolate({ average, slope, highest }, horizonMs) };
+  const slope = robustSlope(thin(series).map(({ at, sum }) => ({ at, value: sum })));
+  return { at: times / series.length, slope, average: total / series.length, highest };
 }
 
 /** `average + slope * horizon`, but never below 0 or above twice the highest load seen. */
 export function extrapolate(
-  {
-    average,
-    slope,
-    highest,
-  }: { readonly average: number; readonly slope: number; readonly highest: number },
+  { average, slope, highest }: Omit<Trend, "at">,
   horizonMs: number,
 ): number {
   return Math.min(2 * highest, Math.max(0, average + (slope * horizonMs) / 1000));
+}
+
+/** Points of the longer past are this share of a stable window apart, and reach back that many windows. */
+const PAST_STEP = 1 / 4;
+const PAST_WINDOWS = 5;
+
+/** The longer past with one more moment: its load, smoothed over the panic window. */
+export function appendPast(
+  past: readonly Point[],
+  point: Point,
+  stableWindowMs: number,
+): readonly Point[] {
+  return appendPoint(past, point, {
+    intervalMs: stableWindowMs * PAST_STEP,
+    windowMs: stableWindowMs * PAST_WINDOWS,
+  });
 }
 
 /** Evenly chosen points, the first and the last among them. */

@@ -2,8 +2,8 @@
 import { type Metric, metricKey } from "@strata/protocol/api/autoscale";
 
 import { ceilCount } from "../statistics.ts";
-import { type Forecast, forecastLoad } from "./forecast.ts";
-import type { History, L1State, MetricTrace, Point, ScalingPolicy } from "./model.ts";
+import { appendPast, extrapolate, trendOf } from "./forecast.ts";
+import type { History, L1State, MetricTrace, Point, ScalingPolicy, Trend } from "./model.ts";
 import { needOf } from "./need.ts";
 import { metricInterval, type Observation, observe } from "./observe.ts";
 import { appendPoint, windowLoad } from "./windows.ts";
@@ -12,6 +12,9 @@ export type Measurement = {
   readonly metric: Metric;
   readonly trace: MetricTrace;
   readonly series: readonly Point[];
+  readonly past: readonly Point[];
+  /** Of `past`; null with too few points, or when the policy forecasts nothing. */
+  readonly trend: Trend | null;
   /** Null when nothing fresh is known. */
   readonly point: Point | null;
   readonly failure: { readonly count: number; readonly at: number } | null;
@@ -32,9 +35,8 @@ export function measure(metric: Metric, situation: Situation): Measurement {
   const { target } = metric;
   const stable = windowLoad(series, { since: now - policy.stableWindow, target });
   const panic = windowLoad(series, { since: now - policy.panic.window, target });
-  const forecast = policy.forecast.enabled
-    ? forecastLoad(series, horizonMs(policy, history))
-    : undefined;
+  const trend = policy.forecast.enabled ? trendOf(series) : null;
+  const forecast = trend === null ? null : extrapolate(trend, horizonMs(policy, history));
   const fallback = failure !== null && failure.count >= policy.fallback.after;
   const key = metricKey(metric);
   const sizing = { target, current: history.current, tolerance: policy.tolerance };
@@ -47,19 +49,39 @@ export function measure(metric: Metric, situation: Situation): Measurement {
     missing: observation.failed ? history.current : observation.point.missing,
     need: failure === null ? needOf(stable, sizing) : failedNeed(policy, history.current, fallback),
     panicNeed: failure === null ? ceilCount(panic.grow / target) : 0,
-    slope: forecast?.slope ?? null,
-    forecastLoad: forecast?.load ?? null,
-    forecastNeed: failure === null ? growthNeed(forecast, sizing) : null,
+    slope: trend?.slope ?? null,
+    forecastLoad: forecast,
+    // A falling load asks for nothing here: what has not yet happened never shrinks anything.
+    forecastNeed:
+      failure === null && forecast !== null && (trend?.slope ?? 0) > 0
+        ? needOf({ grow: forecast, shrink: forecast }, sizing)
+        : null,
     seasonalLoad: history.seasonal[key] ?? null,
     failures: failure?.count ?? 0,
     fallback,
   };
-  return { metric, trace, series, point: observation.failed ? null : observation.point, failure };
+  const point = observation.failed ? null : observation.point;
+  const past = pastOf(key, { load: panic.grow, situation });
+  return { metric, trace, series, ...past, point, failure };
 }
 
 /** Decision → ready, as measured or, until then, as the policy assumes. */
 export function horizonMs(policy: ScalingPolicy, history: History): number {
   return history.startP90Ms ?? policy.forecast.horizon;
+}
+
+/** The longer past and its trend. The trend is worth a new look only when a point is complete. */
+function pastOf(
+  key: string,
+  { load, situation }: { readonly load: number; readonly situation: Situation },
+): Pick<Measurement, "past" | "trend"> {
+  const { policy, state, now } = situation;
+  if (!policy.forecast.enabled) return { past: [], trend: null };
+  const before = state.past[key] ?? [];
+  const past = appendPast(before, { at: now, sum: load, missing: 0 }, policy.stableWindow);
+  const known = state.trends[key];
+  const unchanged = known !== undefined && past.length === before.length && past[0] === before[0];
+  return { past, trend: unchanged ? known : trendOf(past) };
 }
 
 function nextSeries(
@@ -106,13 +128,4 @@ function failedNeed(
     default:
       return policy.mode satisfies never;
   }
-}
-
-/** A falling load asks for nothing here: what has not yet happened never shrinks anything. */
-function growthNeed(
-  forecast: Forecast | undefined,
-  sizing: Parameters<typeof needOf>[1],
-): number | null {
-  if (forecast === undefined || forecast.slope <= 0) return null;
-  return needOf({ grow: forecast.load, shrink: forecast.load }, sizing);
 }

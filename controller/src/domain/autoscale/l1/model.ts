@@ -30,14 +30,20 @@ export type Reading = { readonly metric: string; readonly value: number; readonl
 export type History = {
   /** How many processes are wished for now. */
   readonly current: number;
-  readonly processes: readonly ProcessView[];
+  /** Processes that are ready, of whichever generation, without those that drain. */
+  readonly ready: number;
+  /** The same with those that are not ready yet, whether they have a place or not. */
+  readonly live: number;
   /** Processes that are draining because of an earlier decision. */
   readonly draining: number;
+  /** The live ones, for metrics that are sampled process by process; others do without. */
+  readonly processes: readonly ProcessView[];
   /** Wins over the samples of the same metric. */
   readonly readings: readonly Reading[];
   /** By metric key: what `seasonalLoads` found for now. */
   readonly seasonal: Readonly<Record<string, number>>;
-  /** Measured 90th percentile of decision → ready for the cartridge; null until measured. */
+  /** Measured 90th percentile of decision → ready for the cartridge, where a node had room: waiting for a node is
+   * what level 2 looks ahead for. Null until measured. */
   readonly startP90Ms: number | null;
   /** The subscription's own warm-up; null for the policy's. */
   readonly warmUpMs: number | null;
@@ -52,6 +58,16 @@ export type Point = {
   readonly sum: number;
   /** Wished-for processes that `sum` says nothing of. */
   readonly missing: number;
+};
+
+/** What a window says about the load's way: enough to look ahead to any horizon. */
+export type Trend = {
+  /** Middle of the window: the time at which the load was `average`. */
+  readonly at: number;
+  /** Per second. */
+  readonly slope: number;
+  readonly average: number;
+  readonly highest: number;
 };
 
 /** A recommendation that held from `from` to `until`: kept as runs, since most repeat. */
@@ -80,6 +96,10 @@ export type ForecastError = {
 export type L1State = {
   readonly version: 1;
   readonly series: Readonly<Record<string, readonly Point[]>>;
+  /** Like `series`, but coarser and over a longer time: minutes cannot be foreseen out of seconds. */
+  readonly past: Readonly<Record<string, readonly Point[]>>;
+  /** Of `past`; level 2 looks ahead with them. */
+  readonly trends: Readonly<Record<string, Trend>>;
   readonly failures: Readonly<Record<string, { readonly count: number; readonly at: number }>>;
   /** Last time that the panic condition held. */
   readonly panicAt: number | null;
@@ -170,6 +190,8 @@ export type L1Decision = {
 export const INITIAL_L1_STATE: L1State = {
   version: 1,
   series: {},
+  past: {},
+  trends: {},
   failures: {},
   panicAt: null,
   idleSince: null,

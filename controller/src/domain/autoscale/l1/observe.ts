@@ -32,7 +32,7 @@ export function observe(metric: Metric, { policy, history, now }: Scope): Observ
     return { failed: false, point: { at: now, sum: reading.value, missing: 0 } };
   }
   // These have no other source than their readings.
-  if ("interval" in metric || (reading !== undefined && history.processes.length === 0)) {
+  if ("interval" in metric || (reading !== undefined && history.live === 0)) {
     return { failed: true };
   }
   const warmUpMs = history.warmUpMs ?? policy.warmUp;
@@ -51,9 +51,7 @@ function sumSamples({ key, freshSince, warmSince, now }: Filter, history: Histor
   let sum = 0;
   let counted = 0;
   let known = 0;
-  let ready = 0;
   for (const process of history.processes) {
-    if (process.ready) ready += 1;
     const value = freshValue(process, key, freshSince);
     if (value === undefined) continue;
     known += 1;
@@ -61,7 +59,7 @@ function sumSamples({ key, freshSince, warmSince, now }: Filter, history: Histor
     sum += value;
     counted += 1;
   }
-  if (ready > 0 && known === 0) return { failed: true };
+  if (history.ready > 0 && known === 0) return { failed: true };
   return {
     failed: false,
     point: { at: now, sum, missing: Math.max(0, history.current - counted) },

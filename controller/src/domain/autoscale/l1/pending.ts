@@ -9,12 +9,11 @@ export function stillPending(
 ): PendingAction | null {
   if (pending === null || now - pending.since >= policy.actionTimeout) return null;
   if (history.current !== pending.to) return null;
-  const ready = history.processes.reduce((count, process) => count + (process.ready ? 1 : 0), 0);
   switch (pending.kind) {
     case "grow":
-      return ready >= pending.to ? null : pending;
+      return history.ready >= pending.to ? null : pending;
     case "shrink":
-      return history.processes.length <= pending.to && history.draining === 0 ? null : pending;
+      return history.live <= pending.to && history.draining === 0 ? null : pending;
     default:
       return pending.kind satisfies never;
   }

@@ -10,10 +10,11 @@ const WEEK_DAYS = 7;
 /** Hours for which the forecast's error is kept, for each metric. */
 const ERROR_HOURS_MAX = 48;
 
-/** By metric key and slot (milliseconds since 1970 / slot length): the highest stable load seen in the slot. */
+/** By metric key and slot (milliseconds since 1970 / slot length): the average load of the slot. */
 export type SeasonalHistory = Readonly<Record<string, Readonly<Record<string, number>>>>;
 
-/** Adds what a decision saw. Forgets what is older than the lookback. */
+/** Writes down the slot of `now`, and forgets what is older than the lookback. Call it when the slot ends; of a slot
+ * that is written twice, as over a restart, the higher load stays. */
 export function recordSeasonal(
   history: SeasonalHistory,
   loads: readonly { readonly metric: string; readonly load: number }[],
@@ -26,9 +27,7 @@ export function recordSeasonal(
     const known = next[metric] ?? {};
     const before = known[slot];
     if (before !== undefined && before >= load) continue;
-    // Old slots go once in every slot, not with every sample.
-    const kept = before === undefined ? dropBefore(known, oldest) : known;
-    next[metric] = { ...kept, [slot]: load };
+    next[metric] = { ...dropBefore(known, oldest), [slot]: load };
   }
   return next;
 }
