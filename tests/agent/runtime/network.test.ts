@@ -123,7 +123,7 @@ suite("the network of a node", (test) => {
     const lines = node
       .log("ask-1")
       .split("\n")
-      .filter((line) => !line.startsWith("wget:"));
+      .filter((line) => !line.startsWith("nc:"));
     assert.equal(lines.slice(0, 4), ["web-1", "web-1", "closed", "closed"]);
   });
 

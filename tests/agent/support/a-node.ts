@@ -26,6 +26,8 @@ export type TestNode = AsyncDisposable & {
   /** What the process wrote so far. */
   readonly log: (processId: string) => string;
   readonly runtime: () => Runtime;
+  /** Calls back at every change, until the returned function is called. */
+  readonly onChange: (listener: (urgency: "now" | "soon") => void) => () => void;
   /** Ends this life of the agent without stopping anything, and begins the next one over the same data. */
   readonly restart: (meanwhile?: () => void) => Promise<void>;
 };
@@ -49,7 +51,7 @@ export async function aNode(options: NodeOptions = {}): Promise<TestNode> {
     ...options.environment,
   });
   const images = options.images ?? aBusyboxImage(folder.path, options);
-  const listeners = new Set<() => void>();
+  const listeners = new Set<(urgency: "now" | "soon") => void>();
   const open = (): Promise<Runtime> =>
     Runtime.open({
       config,
@@ -57,7 +59,7 @@ export async function aNode(options: NodeOptions = {}): Promise<TestNode> {
       images,
       clock: Date.now,
       logger: createLogger(process.env.STRATA_LOG_LEVEL ?? "silent"),
-      onChange: () => listeners.forEach((listener) => listener()),
+      onChange: (urgency) => listeners.forEach((listener) => listener(urgency)),
     });
   let runtime = await open();
   let assigned: readonly Assignment[] = [];
@@ -81,6 +83,10 @@ export async function aNode(options: NodeOptions = {}): Promise<TestNode> {
     report,
     log: (processId) => readFileSync(processPaths(agentPaths(config), processId).log, "utf8"),
     runtime: () => runtime,
+    onChange: (listener) => {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
     restart: async (meanwhile) => {
       await runtime.close();
       meanwhile?.();
@@ -97,7 +103,10 @@ export async function aNode(options: NodeOptions = {}): Promise<TestNode> {
 }
 
 /** Resolves with what `look` finds, now or after one of the changes to come. The suite's deadline bounds the wait. */
-async function eventually<T>(listeners: Set<() => void>, look: () => T | undefined): Promise<T> {
+async function eventually<T>(
+  listeners: Set<(urgency: "now" | "soon") => void>,
+  look: () => T | undefined,
+): Promise<T> {
   const { promise, resolve } = Promise.withResolvers<T>();
   const listener = (): void => {
     const found = look();
