@@ -30,7 +30,7 @@ export function getErrorCode(error: unknown): string | undefined {
   return typeof error.code === "string" ? error.code : undefined;
 }
 
-export type ParseErrorCode = "INVALID";
+type ParseErrorCode = "INVALID";
 
 /** Text that is not what it should be; thrown by every `parse…` of this package. */
 export class ParseError extends CodedError<ParseErrorCode> {

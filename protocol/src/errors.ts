@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-export { CodedError, getErrorCode, ParseError, type ParseErrorCode } from "./coded-error.ts";
+export { CodedError, getErrorCode, ParseError } from "./coded-error.ts";
 
 /** The body of every error answer of the control API: RFC 9457, "The Problem Details JSON Object". */
 export const Problem = z.object({
