@@ -3,21 +3,31 @@ import { join } from "node:path";
 import type { AgentConfig } from "./config.ts";
 
 /** Where the agent keeps what. Data outlives a reboot; run-time files belong to one boot of the kernel. */
-export type AgentPaths = ReturnType<typeof agentPaths>;
+export type AgentPaths = {
+  readonly data: string;
+  readonly run: string;
+  readonly identity: string;
+  readonly machineId: string;
+  /** The last assignments that were taken in. */
+  readonly desired: string;
+  readonly images: string;
+  readonly processes: string;
+  readonly seccompProfile: string;
+  readonly runs: string;
+};
 
-export function agentPaths({ dataDirectory, runDirectory }: AgentConfig) {
+export function agentPaths({ dataDirectory, runDirectory }: AgentConfig): AgentPaths {
   return {
     data: dataDirectory,
     run: runDirectory,
     identity: join(dataDirectory, "identity.json"),
     machineId: join(dataDirectory, "machine-id"),
-    /** The last assignments that were taken in. */
     desired: join(dataDirectory, "desired.json"),
     images: join(dataDirectory, "images"),
     processes: join(dataDirectory, "processes"),
     seccompProfile: join(runDirectory, "seccomp"),
     runs: join(runDirectory, "runs"),
-  } as const;
+  };
 }
 
 /** The files of one process. Ids of processes are labels of RFC 1123, checked when an assignment is taken in. */

@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { ProcessReport, Report, StreamRequest } from "@strata/protocol/agent/messages";
 import type { Logger } from "pino";
 
-import { acceptAssignments, DesiredState } from "./accept-assignments.ts";
+import { acceptAssignments, type DesiredState } from "./accept-assignments.ts";
 import { createWaker } from "./container/waker.ts";
 import type { ControllerClient } from "./controller-client.ts";
 import { replaceFileDurably } from "./durable-file.ts";

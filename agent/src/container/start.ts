@@ -45,9 +45,6 @@ export type StartContext = {
   readonly startTimeoutMs: number;
 };
 
-/** A container whose application runs. */
-export type StartedRun = { readonly supervisor: Supervisor; readonly application: ProcessIdentity };
-
 /** Writes what the supervisor needs and starts it. Nothing of an earlier run may be left.
  * @throws AgentError CONTAINER_CONFIG_INVALID, START_FAILED */
 export function launch(

@@ -34,7 +34,7 @@ export async function stopContainer(cgroups: Cgroups, request: StopRequest): Pro
 }
 
 /** Kills pid 1 of the container, and with it all the others. LXC and the supervisor then end by themselves. */
-export function killContainer(cgroups: Cgroups, processId: string): void {
+function killContainer(cgroups: Cgroups, processId: string): void {
   const init = findInit(cgroups, processId);
   if (init !== undefined) sendSignal(init, SIGKILL);
 }

@@ -18,7 +18,7 @@ export function parseSubnet(text: string): Subnet {
   return { network, prefix };
 }
 
-export function formatAddress(address: number): string {
+function formatAddress(address: number): string {
   return [24, 16, 8, 0].map((shift) => Math.floor(address / 2 ** shift) % 256).join(".");
 }
 

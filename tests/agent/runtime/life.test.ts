@@ -71,8 +71,9 @@ suite("the life of a process", (test) => {
   test("waits after the third restart, and says so", async () => {
     await using node = await aNode();
     node.assign(anAssignment("exit 3"));
-    const report = await node.until("web-1", ({ problem }) =>
-      /in 30 s$/.test(problem?.message ?? ""),
+    const report = await node.until(
+      "web-1",
+      ({ problem }) => problem?.message.endsWith("in 30 s") === true,
     );
     assert.is(report.state, "starting");
     assert.is(report.problem?.code, "CRASHED");
