@@ -119,6 +119,7 @@ export const commands: readonly CommandSpec[] = [
             flags: "--register",
             summary: "push it, and create or update the cartridge of its name",
           },
+          { flags: "--fresh", summary: "install Debian packages again, whatever the cache has" },
           { flags: "--compression <kind>", summary: "gzip, zstd or none [gzip]" },
           { flags: "-q, --quiet", summary: "print the digest alone" },
         ],

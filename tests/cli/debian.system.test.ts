@@ -12,9 +12,9 @@ base: { debian: { packages: [busybox-static] } }
 command: [/bin/busybox]
 `;
 
-async function build(folder: string, cache: string): Promise<CliResult> {
-  const env = { XDG_CACHE_HOME: join(folder, cache) };
-  return runCli(["cartridge", "build", folder, "-o", join(folder, "out")], { env });
+async function build(folder: string, ...more: readonly string[]): Promise<CliResult> {
+  const env = { XDG_CACHE_HOME: join(folder, "cache") };
+  return runCli(["cartridge", "build", folder, "-o", join(folder, "out"), ...more], { env });
 }
 
 suite("a base of Debian packages", (test) => {
@@ -23,14 +23,14 @@ suite("a base of Debian packages", (test) => {
     async () => {
       await using folder = aTemporaryDirectory();
       writeFiles(folder.path, { "cartridge.yaml": recipe });
-      const first = await build(folder.path, "cache-1");
+      const first = await build(folder.path);
       assert.is(first.status, 0, first.stderr);
       assert.match(first.stderr, "install busybox-static from Debian");
       const { digest, layers } = readImage(join(folder.path, "out"));
-      const second = await build(folder.path, "cache-2");
+      const second = await build(folder.path, "--fresh");
       assert.match(second.stderr, "install busybox-static from Debian");
       assert.is(readImage(join(folder.path, "out")).digest, digest);
-      const third = await build(folder.path, "cache-2");
+      const third = await build(folder.path);
       assert.match(third.stderr, "from the cache");
       assert.is(readImage(join(folder.path, "out")).digest, digest);
 
@@ -54,7 +54,7 @@ suite("a base of Debian packages", (test) => {
       await using folder = aTemporaryDirectory();
       const missing = recipe.replace("busybox-static", "no-such-package");
       writeFiles(folder.path, { "cartridge.yaml": missing });
-      const { status, stderr } = await build(folder.path, "cache");
+      const { status, stderr } = await build(folder.path);
       assert.is(status, 5);
       assert.match(stderr, "Unable to locate package no-such-package");
     },

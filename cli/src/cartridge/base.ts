@@ -40,6 +40,7 @@ export async function addDebianBase(base: DebianBase, options: BuildOptions): Pr
     cache,
     `${debianKey(base, source, options.epochSeconds)}-${options.compression}`,
   );
+  if (options.isFresh) await removeTree(entry);
   const found = await stat(entry).catch(() => undefined);
   if (found === undefined) {
     options.onStep(`install ${base.packages.join(", ")} from Debian ${source.suite}`);

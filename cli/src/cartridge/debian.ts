@@ -36,10 +36,8 @@ export async function findDebianSource(base: DebianBase): Promise<DebianSource> 
     .split("\n")
     .map((line) => line.split("|"))
     .filter(([origin, codename]) => origin === "Debian" && codename?.split("-")[0] === suite);
-  if (targets.length === 0) {
-    const lines = [`deb http://deb.debian.org/debian ${suite} main`];
-    return { suite, lines, state: "" };
-  }
+  // A machine that has thrown its lists away: mmdebstrap knows the public archive, security updates included.
+  if (targets.length === 0) return { suite, lines: [], state: "" };
   const lines = targets.map(
     ([, codename, uri, component]) => `deb ${uri} ${codename} ${component}`,
   );

@@ -9,6 +9,8 @@ export type BuildOptions = {
   readonly epochSeconds: number;
   /** Where layers of Debian packages are kept for the next build. */
   readonly cacheFolder: string;
+  /** Debian packages are installed again, whatever the cache has. */
+  readonly isFresh: boolean;
   /** GOARCH of this machine. */
   readonly architecture: string;
   /** A new step begins, said in one line. */

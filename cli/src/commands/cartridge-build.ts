@@ -36,6 +36,7 @@ export async function run({ context, args, options }: Invocation): Promise<void>
     ),
     epochSeconds,
     cacheFolder: cache,
+    isFresh: getFlag(options, "fresh"),
     architecture: process.arch === "x64" ? "amd64" : process.arch,
   });
   if (isPushed) await pushLayout(layout, { context, options });
