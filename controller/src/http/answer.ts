@@ -1,4 +1,5 @@
 import type { Context } from "hono";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
 
 import type { Outcome } from "../operations/upsert.ts";
 import { etagOf } from "./precondition.ts";
@@ -10,7 +11,16 @@ export function answerResource(
   action: Outcome<unknown>["action"] | "read" = "read",
 ): Response {
   c.header("etag", etagOf(resource));
-  return c.json(resource, action === "created" ? 201 : 200);
+  return answerJson(c, resource, action === "created" ? 201 : 200);
+}
+
+/** JSON with a line break at its end: most who read it sit at a terminal. */
+export function answerJson(
+  c: Context,
+  value: object,
+  status: ContentfulStatusCode = 200,
+): Response {
+  return c.body(`${JSON.stringify(value)}\n`, status, { "content-type": "application/json" });
 }
 
 export function answerNothing(c: Context): Response {

@@ -78,12 +78,12 @@ function addErrors(app: OpenAPIHono, { logger }: Services): void {
         hint: "GET / shows what there is, GET /openapi.json all of it",
       }),
     );
-    return c.body(JSON.stringify(body), status, headers);
+    return c.body(`${JSON.stringify(body)}\n`, status, headers);
   });
   app.onError((error, c) => {
     const { status, headers, body } = toProblem(error);
     if (status >= 500)
       logger.error({ err: error, method: c.req.method, path: c.req.path }, "failed");
-    return c.body(JSON.stringify(body), status, headers);
+    return c.body(`${JSON.stringify(body)}\n`, status, headers);
   });
 }

@@ -18,6 +18,7 @@ import { listAssignments } from "../../operations/assignments.ts";
 import { joinNode } from "../../operations/join.ts";
 import { takeReport } from "../../operations/report.ts";
 import { countNodes, getNode } from "../../store/nodes.ts";
+import { answerJson } from "../answer.ts";
 import type { Router } from "../route.ts";
 import type { Services } from "../services.ts";
 
@@ -54,7 +55,7 @@ export function addAgentRoutes(router: Router, services: Services): void {
         epoch,
         beatIntervalMs: nextBeatMs(services),
       };
-      return c.json(answer, 201);
+      return answerJson(c, answer, 201);
     },
   });
   router.add({
@@ -72,7 +73,7 @@ export function addAgentRoutes(router: Router, services: Services): void {
         services.samples.set(nodeId, samplesOf(report));
         if (takeReport(store, { nodeId, report, nowMs: clock.nowMs() })) services.reconcileSoon();
       }
-      return c.json({ epoch, beatIntervalMs: nextBeatMs(services) });
+      return answerJson(c, { epoch, beatIntervalMs: nextBeatMs(services) });
     },
   });
   addAssignmentRoute(router, services);
@@ -114,7 +115,7 @@ function addAssignmentRoute(router: Router, services: Services): void {
             assignments: listAssignments(store.sql, nodeId),
             streams: rendezvous.pendingFor(nodeId),
           };
-          return c.json(answer);
+          return answerJson(c, answer);
         }
         const timeoutMs = endsAt - clock.monotonicMs();
         if (timeoutMs <= 0 || signal.aborted) return c.body(null, 204);

@@ -2,6 +2,7 @@ import { ApplyResult } from "@strata/protocol/api/resources";
 import { z } from "zod";
 
 import { applyDocuments } from "../../operations/apply.ts";
+import { answerJson } from "../answer.ts";
 import { parseDocuments, readDocument } from "../apply-documents.ts";
 import { readBody } from "../body.ts";
 import { TenantQuery, tenantOf } from "../read.ts";
@@ -37,7 +38,7 @@ export function addApplyRoute(router: Router, services: Services): void {
       const run = query.dryRun === "true" ? store.rehearse : store.write;
       const result = run((unit) => applyDocuments(unit, { documents, tenant }));
       services.reconcileSoon();
-      return c.json(result);
+      return answerJson(c, result);
     },
   });
 }

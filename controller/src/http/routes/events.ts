@@ -6,6 +6,7 @@ import { z } from "zod";
 import { ControllerError } from "../../errors.ts";
 import { latestEventId, listEventsAfter, listLatestEvents } from "../../store/events.ts";
 import type { EventFilter } from "../../store/events.ts";
+import { answerJson } from "../answer.ts";
 import { TenantQuery, tenantFilterOf } from "../read.ts";
 import type { Router } from "../route.ts";
 import type { Services } from "../services.ts";
@@ -50,7 +51,10 @@ export function addEventRoutes(router: Router, services: Services): void {
       const last = rows.at(-1);
       const next =
         after !== undefined && rows.length === limit && last !== undefined ? last.id : null;
-      return c.json({ items: rows.map(showEvent), next: next === null ? null : String(next) });
+      return answerJson(c, {
+        items: rows.map(showEvent),
+        next: next === null ? null : String(next),
+      });
     },
   });
 }

@@ -24,7 +24,12 @@ export function addGeneralRoutes(router: Router, services: Services): void {
     access: "public",
     summary: "One screen of help.",
     answers: text("Help."),
-    handle: ({ c }) => c.text(help.replaceAll("@URL@", reachedUrl(c, services))),
+    handle: ({ c }) =>
+      c.text(
+        help
+          .replaceAll("@URL@", reachedUrl(c, services))
+          .replaceAll("@DATA@", services.config.dataDirectory),
+      ),
   });
   router.add({
     method: "get",

@@ -9,7 +9,7 @@ import { type Outcome, requireFound } from "../../operations/upsert.ts";
 import type { Sql } from "../../store/database.ts";
 import type { Page } from "../../store/page.ts";
 import type { Unit } from "../../store/unit.ts";
-import { answerNothing, answerResource } from "../answer.ts";
+import { answerJson, answerNothing, answerResource } from "../answer.ts";
 import { PageQuery, toPage } from "../read.ts";
 import type { Router } from "../route.ts";
 import type { Services } from "../services.ts";
@@ -107,7 +107,7 @@ export function addReaders<R extends Row, Shown extends { revision: number }>(
     answers: { 200: { description: "One page.", schema: listOf(resource.resource) } },
     handle: ({ query: { after, limit }, c }) => {
       const rows = resource.list(services.store.sql, { after, limit: limit + 1 });
-      return c.json(toPage(rows, { limit, keyOf: ({ name }) => name, show: resource.show }));
+      return answerJson(c, toPage(rows, { limit, keyOf: ({ name }) => name, show: resource.show }));
     },
   });
 }

@@ -6,7 +6,7 @@ import type { Admission } from "../../domain/node.ts";
 import { admitNode, removeNode, requireNode } from "../../operations/nodes.ts";
 import { listNodesPage, type NodeRow } from "../../store/nodes.ts";
 import { listAssigned } from "../../store/processes.ts";
-import { answerNothing, answerResource } from "../answer.ts";
+import { answerJson, answerNothing, answerResource } from "../answer.ts";
 import { PageQuery, toPage } from "../read.ts";
 import type { Router } from "../route.ts";
 import type { Services } from "../services.ts";
@@ -28,7 +28,7 @@ export function addNodeRoutes(router: Router, services: Services): void {
     answers: { 200: { description: "One page.", schema: listOf(Node) } },
     handle: ({ query: { after, limit, partition }, c }) => {
       const rows = listNodesPage(store.sql, { after, limit: limit + 1, partition });
-      return c.json(toPage(rows, { limit, keyOf: ({ name }) => name, show }));
+      return answerJson(c, toPage(rows, { limit, keyOf: ({ name }) => name, show }));
     },
   });
   router.add({

@@ -7,6 +7,7 @@ import { getNode, getNodeByName } from "../../store/nodes.ts";
 import { listProcessViews, type ProcessView } from "../../store/processes.ts";
 import { runExec } from "../../streams/exec.ts";
 import { openLogText } from "../../streams/logs.ts";
+import { answerJson } from "../answer.ts";
 import {
   PageQuery,
   readProcess,
@@ -40,7 +41,7 @@ export function addProcessRoutes(router: Router, services: Services): void {
       const filter = { tenant: tenantFilterOf(caller, query.tenant), subscription, nodeId };
       const views = listProcessViews(store.sql, { filter, after, limit: limit + 1 });
       const show = (view: ProcessView): Process => readProcess(services, view);
-      return c.json(toPage(views, { limit, keyOf: ({ process }) => process.id, show }));
+      return answerJson(c, toPage(views, { limit, keyOf: ({ process }) => process.id, show }));
     },
   });
   router.add({
@@ -51,7 +52,7 @@ export function addProcessRoutes(router: Router, services: Services): void {
     params: Params,
     answers: { 200: { description: "The process.", schema: Process } },
     handle: ({ params: { id }, caller, c }) =>
-      c.json(readProcess(services, requireProcess(services, id, caller))),
+      answerJson(c, readProcess(services, requireProcess(services, id, caller))),
   });
   addStreamRoutes(router, services);
 }
@@ -105,7 +106,7 @@ function addStreamRoutes(router: Router, services: Services): void {
       const { command, env, stdin, timeout } = body;
       const wish = { kind: "exec", processId, command, env, tty: false } as const;
       const socket = await rendezvous.open(nodeId, wish, c.req.raw.signal);
-      return c.json(await runExec(socket, { stdin, timeoutMs: timeout }));
+      return answerJson(c, await runExec(socket, { stdin, timeoutMs: timeout }));
     },
   });
 }

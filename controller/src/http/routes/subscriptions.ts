@@ -17,7 +17,7 @@ import {
 import { requireFound } from "../../operations/upsert.ts";
 import { listProcessViews } from "../../store/processes.ts";
 import { getSubscription, listSubscriptionsOfTenant } from "../../store/subscriptions.ts";
-import { answerResource } from "../answer.ts";
+import { answerJson, answerResource } from "../answer.ts";
 import {
   PageQuery,
   readProcess,
@@ -64,7 +64,7 @@ export function addSubscriptionRoutes(router: Router, services: Services): void 
         limit: limit + 1,
       });
       const show = (row: (typeof rows)[number]): Subscription => readSubscription(services, row);
-      return c.json(toPage(rows, { limit, keyOf: ({ alias }) => alias, show }));
+      return answerJson(c, toPage(rows, { limit, keyOf: ({ alias }) => alias, show }));
     },
   });
   router.add({
@@ -82,7 +82,8 @@ export function addSubscriptionRoutes(router: Router, services: Services): void 
       const { after, limit } = query;
       const filter = { tenant, subscription: alias };
       const views = listProcessViews(sql, { filter, after, limit: limit + 1 });
-      return c.json(
+      return answerJson(
+        c,
         toPage(views, {
           limit,
           keyOf: ({ process }) => process.id,
@@ -126,7 +127,7 @@ function addWriters(router: Router, services: Services): void {
         removeSubscription(unit, { tenant, alias, precondition }),
       );
       services.reconcileSoon();
-      return c.json(readSubscription(services, row), 202);
+      return answerJson(c, readSubscription(services, row), 202);
     },
   });
 }

@@ -21,7 +21,7 @@ import {
   listTokens,
   type TokenRow,
 } from "../../store/tokens.ts";
-import { answerNothing } from "../answer.ts";
+import { answerJson, answerNothing } from "../answer.ts";
 import { joinCommand } from "../own-address.ts";
 import { PageQuery, toPage } from "../read.ts";
 import type { Router } from "../route.ts";
@@ -42,7 +42,7 @@ export function addTokenRoutes(router: Router, services: Services): void {
       const { row, token } = store.write((unit) =>
         createToken(unit, { input, secret: random.newSecret() }),
       );
-      return c.json({ ...showToken(row), token }, 201);
+      return answerJson(c, { ...showToken(row), token }, 201);
     },
   });
   router.add({
@@ -54,7 +54,7 @@ export function addTokenRoutes(router: Router, services: Services): void {
     answers: { 200: { description: "One page.", schema: listOf(TokenResource) } },
     handle: ({ query: { after, limit }, c }) => {
       const rows = listTokens(store.sql, { after, limit: limit + 1 });
-      return c.json(toPage(rows, { limit, keyOf: ({ id }) => id, show: showToken }));
+      return answerJson(c, toPage(rows, { limit, keyOf: ({ id }) => id, show: showToken }));
     },
   });
   router.add({
@@ -91,7 +91,7 @@ function addJoinTokenRoutes(router: Router, services: Services): void {
         }),
       );
       const command = joinCommand(services, token);
-      return c.json({ ...showJoinToken(row), token, command }, 201);
+      return answerJson(c, { ...showJoinToken(row), token, command }, 201);
     },
   });
   router.add({
@@ -103,7 +103,7 @@ function addJoinTokenRoutes(router: Router, services: Services): void {
     answers: { 200: { description: "One page.", schema: listOf(JoinTokenResource) } },
     handle: ({ query: { after, limit }, c }) => {
       const rows = listJoinTokens(store.sql, { after, limit: limit + 1 });
-      return c.json(toPage(rows, { limit, keyOf: ({ id }) => id, show: showJoinToken }));
+      return answerJson(c, toPage(rows, { limit, keyOf: ({ id }) => id, show: showJoinToken }));
     },
   });
   router.add({
