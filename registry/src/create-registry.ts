@@ -6,12 +6,18 @@ import { Hono } from "hono";
 import type { Authorize } from "./authorize.ts";
 import type { BlobStore } from "./blob-store.ts";
 import { createBufferPool } from "./buffer-pool.ts";
+import {
+  type CollectGarbage,
+  createGarbageCollector,
+  type GarbageReport,
+} from "./collect-garbage.ts";
 import { dispatch, type RouteTable } from "./http/dispatch.ts";
 import type { RegistryEnv } from "./http/env.ts";
 import { answerError, toRegistryError } from "./http/errors.ts";
 import { defaultLimits, type RegistryLimits } from "./limits.ts";
 import type { RegistryLogger } from "./logger.ts";
 import type { MetadataStore, StoredManifest } from "./metadata-store.ts";
+import { createRecentUses } from "./recent-uses.ts";
 import { createBaseRoutes } from "./routes/base.ts";
 import { createBlobRoutes } from "./routes/blobs.ts";
 import { createCatalogRoutes } from "./routes/catalog.ts";
@@ -49,7 +55,9 @@ export type Registry = {
   readonly resolve: (repository: string, reference: string) => Promise<StoredManifest | undefined>;
   /** Reads a small blob whole, such as an image's config; undefined when absent or longer than `sizeBytesMax`. */
   readonly readBlob: (request: ReadBlob) => Promise<Buffer | undefined>;
-  /** Forgets stale uploads and files that a crash left. To be called at start, and then every few minutes. */
+  /** Removes what nothing needs, while clients go on. See `CollectGarbage` for what stays. */
+  readonly collectGarbage: (request?: CollectGarbage) => Promise<GarbageReport>;
+  /** Forgets stale uploads and files that a crash left, and writes down times of use. To be called at start, and then every few minutes. */
   readonly sweepUploads: () => Promise<number>;
   /** Removes blob files that a crash left without a row. To be called at start. */
   readonly sweepBlobs: () => Promise<number>;
@@ -68,12 +76,17 @@ export function createRegistry(options: RegistryOptions): Registry {
   const limits: RegistryLimits = { ...defaultLimits, ...options.limits };
   const buffers = createBufferPool();
   const storedBlobs = createStoredBlobs({ blobs, metadata, buffers, logger });
-  const parts = { ...options, limits, buffers, storedBlobs };
+  const onTagMoved = options.onTagMoved ?? ((): void => undefined);
+  const uses = createRecentUses({
+    metadata,
+    clock: options.clock,
+    onError: (err) => logger.warn({ err }, "times of use wait to be written"),
+  });
+  const parts = { ...options, limits, buffers, storedBlobs, uses, onTagMoved };
   const uploads = createUploads(parts);
   const table = createRouteTable({
     ...parts,
     uploads,
-    onTagMoved: options.onTagMoved ?? (() => undefined),
     sparse: options.sparse ?? false,
     verifyReads: options.verifyReads ?? true,
   });
@@ -98,7 +111,11 @@ export function createRegistry(options: RegistryOptions): Registry {
         ? metadata.findManifest(repository, reference)
         : undefined,
     readBlob: (request) => readBlob(options, request),
-    sweepUploads: () => uploads.sweep(),
+    collectGarbage: createGarbageCollector(parts),
+    sweepUploads: async () => {
+      await uses.flush();
+      return uploads.sweep();
+    },
     sweepBlobs: () => storedBlobs.sweep(),
     close: () => metadata.close(),
   };

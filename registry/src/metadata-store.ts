@@ -33,7 +33,7 @@ export type BlobIndex = {
   readonly findBlob: (repository: string, digest: Digest) => Promise<number | undefined>;
   /** Whether the bytes are known at all, in whatever repository. */
   readonly hasBlob: (digest: Digest) => Promise<boolean>;
-  /** Idempotent. Also brings back a forgotten blob, for all repositories that had it. */
+  /** Idempotent; renews the time of the link. Also brings back a forgotten blob, for all repositories that had it. */
   readonly putBlob: (blob: PutBlob) => Promise<void>;
   /** False, and nothing changed, when `from` does not have the blob. */
   readonly mountBlob: (mount: MountBlob) => Promise<boolean>;
@@ -131,7 +131,82 @@ export type ManifestIndex = {
   readonly listRepositories: (page: Page) => Promise<readonly string[]>;
 };
 
+/** A manifest as the collector sees it. */
+export type ManifestFacts = ManifestUse & {
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  readonly subject: Digest | undefined;
+  /** Blobs and children that it needs; not its subject. */
+  readonly references: readonly Digest[];
+  readonly pushedAt: number;
+};
+
+/** When a manifest was last of use. A pull reads it; a touch asks whether it is there, or takes a tag from it. */
+export type ManifestUse = {
+  readonly pulledAt: number | undefined;
+  readonly touchedAt: number | undefined;
+};
+
+export type TagFacts = {
+  readonly name: string;
+  readonly digest: Digest;
+  readonly updatedAt: number;
+};
+
+/** All of one repository at one moment. */
+export type RepositoryFacts = {
+  readonly manifests: readonly ManifestFacts[];
+  readonly tags: readonly TagFacts[];
+};
+
+/** What shall go. A manifest that goes takes its tags with it. */
+export type Removals = {
+  readonly tags: readonly string[];
+  readonly manifests: readonly Digest[];
+};
+
+export type CollectRequest = {
+  readonly repository: string;
+  /** Called inside the step, so nothing changes between what it sees and what is done. Must be pure and quick. */
+  readonly plan: (facts: RepositoryFacts) => Removals;
+  /** Then every blob goes from the repository that no manifest of it needs, and that was linked at this time or
+   * before, unless `spares` holds it back. */
+  readonly linkedUntil: number;
+  readonly spares: (digest: Digest) => boolean;
+  /** Only say what would happen. */
+  readonly dryRun: boolean;
+};
+
+export type Collected = {
+  readonly tags: readonly TagFacts[];
+  readonly manifests: readonly ManifestDescriptor[];
+  /** Blobs that went from the repository. When no other repository has one, its row is gone and its bytes may go. */
+  readonly links: readonly {
+    readonly digest: Digest;
+    /** 0 for one that was lost. */
+    readonly sizeBytes: number;
+    /** How many other repositories have it. */
+    readonly elsewhere: number;
+  }[];
+};
+
+export type BlobUse = { readonly repository: string; readonly digest: Digest; readonly at: number };
+export type UseRecord = {
+  readonly blobs: readonly BlobUse[];
+  readonly manifests: readonly (ManifestUse & {
+    readonly repository: string;
+    readonly digest: Digest;
+  })[];
+};
+
+export type GarbageIndex = {
+  readonly collect: (request: CollectRequest) => Promise<Collected>;
+  /** Times only ever move forward. What does not exist (any more) is passed over. */
+  readonly recordUses: (uses: UseRecord) => Promise<void>;
+};
+
 /** What exists, under which name, and who is uploading. Drivers pass `tests/contract/metadata-store.ts`. */
 export type MetadataStore = BlobIndex &
   UploadIndex &
-  ManifestIndex & { readonly close: () => void };
+  ManifestIndex &
+  GarbageIndex & { readonly close: () => void };

@@ -16,6 +16,8 @@ export type StoredBlobs = {
   /** Looks again at a blob that was found missing, short or altered, and takes it out of service if it is. A client
    * that asks is then told to push it, and the push brings it back. */
   readonly distrust: (digest: Digest) => Promise<void>;
+  /** Removes the bytes unless somebody has pushed them again; gives whether it did. */
+  readonly dropUnknown: (digest: Digest) => Promise<boolean>;
   /** Removes bytes that a crash left without a row; gives their number. */
   readonly sweep: () => Promise<number>;
 };
@@ -66,6 +68,7 @@ export function createStoredBlobs(options: StoredBlobsOptions): StoredBlobs {
         await blobs.quarantine(digest);
         logger.error({ digest }, "blob lost or corrupt: quarantined until it is pushed again");
       }),
+    dropUnknown: (digest) => lock(digest, () => dropIfUnknown(digest)),
     sweep: async () => {
       let swept = 0;
       for await (const digest of blobs.listBlobs()) {

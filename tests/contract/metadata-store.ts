@@ -7,7 +7,12 @@ import { assert, suite } from "../support/suite.ts";
 
 export function testMetadataStore(name: string, make: () => MetadataStore): void {
   suite(`metadata store contract: ${name}`, (test) => {
-    for (const { title, body } of [...blobCases, ...uploadCases, ...manifestCases]) {
+    for (const { title, body } of [
+      ...blobCases,
+      ...uploadCases,
+      ...manifestCases,
+      ...garbageCases,
+    ]) {
       test(title, async () => {
         const store = make();
         try {
@@ -295,6 +300,95 @@ const manifestCases: readonly Case[] = [
         [`{"is":"one"}`],
       );
       assert.equal(await store.listReferrers({ ...query, repository: "b" }), []);
+    },
+  },
+];
+
+const collectAll = { repository: "a", linkedUntil: 10, spares: () => false, dryRun: false };
+
+const garbageCases: readonly Case[] = [
+  {
+    title: "shows the planner all of a repository, and removes in one step what it says",
+    body: async (store) => {
+      await putBlob(store, "a");
+      await putBlob(store, "b");
+      const [one, two] = [
+        aManifest("one", { ...needs(4), tags: ["x", "y"] }),
+        aManifest("two", { subject: other, tags: ["z"] }),
+      ];
+      for (const manifest of [one, two]) await store.putManifest(manifest);
+      const use = { repository: "a", digest: two.digest };
+      await store.recordUses({ blobs: [], manifests: [{ ...use, pulledAt: 7, touchedAt: 8 }] });
+      await store.recordUses({
+        blobs: [],
+        manifests: [
+          { ...use, pulledAt: 5, touchedAt: undefined },
+          { ...use, digest: other, pulledAt: 5, touchedAt: 5 },
+        ],
+      });
+      const collected = await store.collect({
+        ...collectAll,
+        plan: ({ manifests, tags }) => {
+          assert.equal(tags.map((tag) => `${tag.name} ${tag.updatedAt}`).toSorted(), [
+            "x 1",
+            "y 1",
+            "z 1",
+          ]);
+          const unused = { pulledAt: undefined, touchedAt: undefined };
+          const facts = { pushedAt: 1, sizeBytes: 3, subject: undefined };
+          assert.equal(
+            manifests.toSorted((a) => (a.digest === one.digest ? -1 : 1)),
+            [
+              { ...facts, ...unused, digest: one.digest, references: [digest] },
+              {
+                ...facts,
+                digest: two.digest,
+                subject: other,
+                references: [],
+                pulledAt: 7,
+                touchedAt: 8,
+              },
+            ],
+          );
+          return { tags: ["z"], manifests: [one.digest] };
+        },
+      });
+      assert.equal(collected.tags.map(({ name }) => name).toSorted(), ["x", "y", "z"]);
+      assert.equal(
+        collected.manifests.map((manifest) => manifest.digest),
+        [one.digest],
+      );
+      assert.equal(collected.links, [{ digest, sizeBytes: 4, elsewhere: 1 }]);
+      assert.is(await store.findBlob("a", digest), undefined);
+      assert.is(await store.findBlob("b", digest), 4);
+      assert.is((await store.findManifest("a", two.digest))?.digest, two.digest);
+      assert.is(await store.findManifest("a", "z"), undefined);
+    },
+  },
+  {
+    title: "takes blobs that nothing needs, but not young or spared ones, and in a dry run none",
+    body: async (store) => {
+      const plan = (): { readonly tags: []; readonly manifests: [] } => ({
+        tags: [],
+        manifests: [],
+      });
+      await putBlob(store, "a");
+      await putBlob(store, "a", other);
+      await store.recordUses({
+        blobs: [{ repository: "a", digest: other, at: 11 }],
+        manifests: [],
+      });
+      const links = [{ digest, sizeBytes: 4, elsewhere: 0 }];
+      assert.equal((await store.collect({ ...collectAll, plan, dryRun: true })).links, links);
+      assert.is(await store.hasBlob(digest), true);
+      assert.equal((await store.collect({ ...collectAll, plan, spares: () => true })).links, []);
+      assert.equal((await store.collect({ ...collectAll, plan })).links, links);
+      assert.is(await store.hasBlob(digest), false);
+      assert.is(await store.findBlob("a", other), 4);
+      await store.forgetBlob(other);
+      assert.equal((await store.collect({ ...collectAll, plan, linkedUntil: 11 })).links, [
+        { digest: other, sizeBytes: 0, elsewhere: 0 },
+      ]);
     },
   },
 ];

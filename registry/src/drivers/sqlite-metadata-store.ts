@@ -1,6 +1,7 @@
 import type { MetadataStore } from "../metadata-store.ts";
 import { createBlobIndex } from "./sqlite/blob-index.ts";
 import { openDatabase } from "./sqlite/database.ts";
+import { createGarbageIndex } from "./sqlite/garbage-index.ts";
 import { createManifestIndex } from "./sqlite/manifest-index.ts";
 import { createUploadIndex } from "./sqlite/upload-index.ts";
 
@@ -16,6 +17,7 @@ export function createSqliteMetadataStore(
     ...createBlobIndex(database),
     ...createUploadIndex(database),
     ...createManifestIndex(database),
+    ...createGarbageIndex(database),
     close,
   };
 }

@@ -14,6 +14,7 @@ import { type ByteRange, parseRange } from "../http/range.ts";
 import { type Piece, pieceBytes, SendError, sendPieces } from "../http/send-blob.ts";
 import type { RegistryLimits } from "../limits.ts";
 import type { BlobIndex } from "../metadata-store.ts";
+import type { RecentUses } from "../recent-uses.ts";
 import type { ResourceOf } from "../resource.ts";
 import { createRunningHash } from "../running-hash.ts";
 import type { StoredBlobs } from "../stored-blobs.ts";
@@ -22,6 +23,7 @@ export type BlobRoutesOptions = {
   readonly blobs: BlobReader;
   readonly storedBlobs: Pick<StoredBlobs, "remove" | "distrust">;
   readonly metadata: Pick<BlobIndex, "findBlob">;
+  readonly uses: Pick<RecentUses, "blobTouched">;
   readonly buffers: BufferPool;
   readonly limits: RegistryLimits;
   /** Whether whole blobs are hashed on their way out; a corrupt one is cut off before its last bytes. */
@@ -40,10 +42,12 @@ export function createBlobRoutes(options: BlobRoutesOptions): Routes<ResourceOf<
 }
 
 async function headBlob(
-  { metadata }: BlobRoutesOptions,
+  { metadata, uses }: BlobRoutesOptions,
   { resource }: BlobExchange,
 ): Promise<Response> {
   const digest = requireDigest(resource.digest);
+  // A client that hears yes builds on it, so the collector must know before the answer is found.
+  uses.blobTouched(resource.repository, digest);
   const sizeBytes = await metadata.findBlob(resource.repository, digest);
   if (sizeBytes === undefined) throw unknownBlob(resource);
   const headers = { ...blobHeaders(digest), "content-length": String(sizeBytes) };

@@ -12,6 +12,7 @@ import { readSmallBody, requestBody } from "../http/request-body.ts";
 import type { RegistryLimits } from "../limits.ts";
 import { type ParsedManifest, parseManifest } from "../manifest/parse-manifest.ts";
 import type { ManifestDescriptor, ManifestIndex, PutManifest } from "../metadata-store.ts";
+import type { RecentUses } from "../recent-uses.ts";
 import type { ResourceOf } from "../resource.ts";
 
 /** A tag now points elsewhere: `digest` is undefined when it is gone, `previous` when it is new. */
@@ -24,6 +25,7 @@ export type TagMoved = {
 
 export type ManifestRoutesOptions = {
   readonly metadata: ManifestIndex;
+  readonly uses: Pick<RecentUses, "pulled" | "touched">;
   readonly limits: RegistryLimits;
   readonly clock: () => number;
   readonly onTagMoved: (move: TagMoved) => void;
@@ -46,12 +48,13 @@ export function createManifestRoutes(
 }
 
 async function getManifest(
-  { metadata }: ManifestRoutesOptions,
+  { metadata, uses }: ManifestRoutesOptions,
   { context, resource }: ManifestExchange,
 ): Promise<Response> {
   const { repository, reference } = resource;
   const manifest = await metadata.findManifest(repository, requireReference(reference));
   if (manifest === undefined) throw unknownManifest(resource);
+  uses.pulled(repository, manifest.digest);
   const etag = entityTag(manifest.digest);
   return matchesAny(requestHeader(context, "if-none-match"), etag)
     ? answerEmpty(304, { etag, "docker-content-digest": manifest.digest })
@@ -59,12 +62,15 @@ async function getManifest(
 }
 
 async function headManifest(
-  { metadata }: ManifestRoutesOptions,
+  { metadata, uses }: ManifestRoutesOptions,
   { resource }: ManifestExchange,
 ): Promise<Response> {
   const { repository, reference } = resource;
+  // A client that hears yes may push an index on it, so the collector must know before the answer is found.
+  if (isDigest(reference)) uses.touched(repository, reference);
   const found = await metadata.findManifestDescriptor(repository, requireReference(reference));
   if (found === undefined) throw unknownManifest(resource);
+  uses.touched(repository, found.digest);
   return new Response(null, { headers: manifestHeaders(found) });
 }
 
@@ -81,7 +87,7 @@ async function putManifest(
   options: ManifestRoutesOptions,
   exchange: ManifestExchange,
 ): Promise<Response> {
-  const { metadata, limits, clock, sparse, onTagMoved } = options;
+  const { metadata, uses, limits, clock, sparse, onTagMoved } = options;
   const { context, resource, query } = exchange;
   const { repository } = resource;
   const target = parseTarget(exchange, limits.tagsPerPutMax);
@@ -98,7 +104,9 @@ async function putManifest(
   const result = await metadata.putManifest(manifest);
   if (result.kind !== "stored") throw incompleteManifest(result);
   for (const { tag, previous } of result.moves) {
-    if (previous !== digest) onTagMoved({ repository, tag, digest, previous });
+    if (previous === digest) continue;
+    if (previous !== undefined) uses.touched(repository, previous);
+    onTagMoved({ repository, tag, digest, previous });
   }
   return answerEmpty(201, {
     location: `/v2/${repository}/manifests/${digest}`,
@@ -154,7 +162,7 @@ function withoutNeed(reference: PutManifest["references"][number]): typeof refer
 }
 
 async function deleteManifest(
-  { metadata, onTagMoved }: ManifestRoutesOptions,
+  { metadata, uses, onTagMoved }: ManifestRoutesOptions,
   { resource }: ManifestExchange,
 ): Promise<Response> {
   const { repository } = resource;
@@ -168,6 +176,7 @@ async function deleteManifest(
   } else {
     const previous = await metadata.removeTag(repository, reference);
     if (previous === undefined) throw unknownManifest(resource);
+    uses.touched(repository, previous);
     onTagMoved({ repository, tag: reference, digest: undefined, previous });
   }
   return answerEmpty(202, {});

@@ -79,7 +79,10 @@ function linkBlob(transaction: Transaction, { repository, digest, at }: Link): v
   transaction
     .insert(repositoryBlobs)
     .values({ repository, digest, linkedAt: at })
-    .onConflictDoNothing()
+    .onConflictDoUpdate({
+      target: [repositoryBlobs.repository, repositoryBlobs.digest],
+      set: { linkedAt: at },
+    })
     .run();
 }
 

@@ -32,6 +32,7 @@ export const repositoryBlobs = sqliteTable(
       .notNull()
       .references(() => repositories.name),
     digest: text().$type<Digest>().notNull(),
+    /** When it was last pushed, mounted or looked for: the collector's grace counts from here. */
     linkedAt: integer().notNull(),
   },
   (table) => [
@@ -112,3 +113,29 @@ export const tags = sqliteTable(
     index("tags_digest").on(table.repository, table.digest),
   ],
 );
+
+/** When a manifest was last of use to somebody. Beside `manifests`, because a column behind its body costs a walk. */
+export const manifestUses = sqliteTable(
+  "manifest_uses",
+  {
+    repository: text().notNull(),
+    digest: text().$type<Digest>().notNull(),
+    /** Somebody read it. */
+    pulledAt: integer(),
+    /** Somebody asked whether it is there, or a tag left it. */
+    touchedAt: integer(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.repository, table.digest] }),
+    foreignKey({
+      columns: [table.repository, table.digest],
+      foreignColumns: [manifests.repository, manifests.digest],
+    }).onDelete("cascade"),
+  ],
+);
+
+/** How far a task that goes on after a restart has come. */
+export const progress = sqliteTable("progress", {
+  task: text().primaryKey(),
+  position: text().notNull(),
+});
