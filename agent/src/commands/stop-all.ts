@@ -1,3 +1,6 @@
+import { existsSync, readdirSync, rmdirSync } from "node:fs";
+import { dirname } from "node:path";
+
 import { AgentError } from "../errors.ts";
 import { readOrMakeMachineId } from "../machine-id.ts";
 import { agentPaths } from "../paths.ts";
@@ -27,9 +30,17 @@ export const purgeCommand: Command = {
       await stopAll(context);
     }
     await removeTree(context.config.dataDirectory);
+    // The folders above are shared with a controller on the same machine.
+    for (const path of [context.config.runDirectory, context.config.dataDirectory]) {
+      removeIfEmpty(dirname(path));
+    }
     return 0;
   },
 };
+
+function removeIfEmpty(path: string): void {
+  if (existsSync(path) && readdirSync(path).length === 0) rmdirSync(path);
+}
 
 async function stopAll({ config, clock, logger, newId }: CommandContext): Promise<void> {
   const paths = agentPaths(config);
