@@ -10,7 +10,7 @@ import { describeTree, unpackInto } from "./trees.ts";
 /** `/bin` and its like are links into these, so these come first. */
 const merged = ["usr", "usr/bin", "usr/lib", "usr/lib64", "usr/sbin"];
 /** Essential packages with setuid programs, hard links, links to links and thousands of files. */
-const packages = ["perl-base", "coreutils", "passwd", "util-linux", "tzdata", "libc-bin"];
+const packages = ["coreutils", "passwd", "util-linux", "tzdata", "libc-bin"];
 
 /** What Debian installed of these packages here, with a capability and a name that is not UTF-8 on top. */
 function debianLayer(folder: string): string {
@@ -56,7 +56,7 @@ suite("a Debian userland", (test) => {
       const layer = debianLayer(folder.path);
       const archive = execFileSync("cat", [layer], { maxBuffer: 1024 ** 3 });
       const expected = unpackWithTar(layer, at("tar"));
-      assert.ok(expected.length > 2000, `${expected.length} entries`);
+      assert.ok(expected.length > 1500, `${expected.length} entries`);
       assert.equal(unpackWithUmoci(layer, folder.path), expected);
       const blobs = {
         plain: archive,
