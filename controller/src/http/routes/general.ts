@@ -16,7 +16,7 @@ const text = (description: string, contentType = "text/plain"): Record<number, A
 
 /** Health, metrics, help, the CA and the install script: none of it is a secret. */
 export function addGeneralRoutes(router: Router, services: Services): void {
-  const help = asset("help.txt");
+  const help = asset("help.txt").replaceAll("@DATA@", services.config.dataDirectory);
   const installScript = asset("install.sh");
   router.add({
     method: "get",
@@ -24,12 +24,7 @@ export function addGeneralRoutes(router: Router, services: Services): void {
     access: "public",
     summary: "One screen of help.",
     answers: text("Help."),
-    handle: ({ c }) =>
-      c.text(
-        help
-          .replaceAll("@URL@", reachedUrl(c, services))
-          .replaceAll("@DATA@", services.config.dataDirectory),
-      ),
+    handle: ({ c }) => c.text(help.replaceAll("@URL@", reachedUrl(c, services))),
   });
   router.add({
     method: "get",
