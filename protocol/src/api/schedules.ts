@@ -8,8 +8,7 @@ const MINUTES_OF_WEEK = 7 * MINUTES_OF_DAY;
 const SAMPLE_WEEKS = 106;
 const SAMPLE_START = "2026-01-01T12:00:00Z";
 
-export const weekdays = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"] as const;
-export type Weekday = (typeof weekdays)[number];
+const weekdays = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"] as const;
 
 const Count = z.int().min(0).max(100_000);
 /** The name of a time zone in the IANA database. */

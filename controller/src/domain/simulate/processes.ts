@@ -77,7 +77,7 @@ export function placePending(sim: Simulation, partition: SimPartition): void {
 }
 
 /** Puts a process on a node, where it starts. */
-export function place(sim: Simulation, process: SimProcess, node: SimNode): void {
+function place(sim: Simulation, process: SimProcess, node: SimNode): void {
   const now = sim.queue.now();
   const { subscription } = process;
   subscription.partition.pending.delete(process);
