@@ -15,7 +15,7 @@ import { QemuSettings } from "@strata/controller/providers/qemu-settings";
 
 import { providerContract, type ProviderFixture } from "../../contract/provider.ts";
 import { assert, rejectsWithCode, suite } from "../../support/suite.ts";
-import { aTemporaryDirectory, type TemporaryDirectory } from "../../support/temporary.ts";
+import { aTemporaryDirectory } from "../../support/temporary.ts";
 import { requireDebianImage } from "./debian-image.ts";
 import { aVmRequest } from "./vm-request.ts";
 
@@ -38,84 +38,91 @@ function aRequest(changes: Partial<VmRequest> = {}): VmRequest {
 }
 
 const pidOf = (folder: string, id: string): number =>
-  Number(readFileSync(join(folder, "vms", id, "pid"), "utf8"));
+  Number(readFileSync(join(folder, id, "pid"), "utf8"));
 
-async function anEmptyCloud(): Promise<ProviderFixture> {
+type Cloud = ProviderFixture & {
+  readonly provider: Provider;
+  /** Where the VMs are. */
+  readonly folder: string;
+};
+
+/** Whatever runs in it when the test ends is killed: QEMU outlives its starter on purpose. */
+async function aCloud(changes: Record<string, unknown> = {}): Promise<Cloud> {
   const temporary = aTemporaryDirectory();
-  const settings = anEmptyDisk(temporary.path);
+  const settings = anEmptyDisk(temporary.path, changes);
   const folder = join(temporary.path, "vms");
   const connect = (controllerId: string) => createQemuProvider({ controllerId, settings, folder });
   return {
     connect,
+    provider: connect("controller-a"),
+    folder,
     request: aRequest,
-    killFromOutside: async (id) => {
-      const pid = pidOf(temporary.path, id);
-      process.kill(pid, "SIGKILL");
-      // Ending takes a moment; the suite's limit ends the wait.
-      while (usesFolder(String(pid), folder)) await nextTurn();
-    },
-    leftovers: async () => leftoversOf(folder),
+    killFromOutside: (id) => killMachine(pidOf(folder, id)),
+    leftovers: async () => [...machinesOf(folder).map(String), ...foldersIn(folder)],
     [Symbol.asyncDispose]: async () => {
-      await deleteAll(connect("controller-a"));
+      for (const pid of machinesOf(folder)) await killMachine(pid);
       await temporary[Symbol.asyncDispose]();
     },
   };
 }
 
-function leftoversOf(folder: string): readonly string[] {
-  const processes = readdirSync("/proc").filter(
-    (pid) => /^\d+$/.test(pid) && usesFolder(pid, folder),
-  );
-  const folders =
-    statSync(folder, { throwIfNoEntry: false }) === undefined ? [] : readdirSync(folder);
-  return [...processes, ...folders];
+function foldersIn(folder: string): readonly string[] {
+  return statSync(folder, { throwIfNoEntry: false }) === undefined ? [] : readdirSync(folder);
 }
 
-function usesFolder(pid: string, folder: string): boolean {
+/** The QEMUs with files in this folder. */
+function machinesOf(folder: string): readonly number[] {
+  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  return pids.map(Number).filter((pid) => commandLineOf(pid).includes(folder));
+}
+
+async function killMachine(pid: number): Promise<void> {
+  process.kill(pid, "SIGKILL");
+  // Ending takes a moment; the test's limit ends the wait.
+  while (commandLineOf(pid) !== "") await nextTurn();
+}
+
+function commandLineOf(pid: number): string {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(folder);
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
   } catch {
-    return false;
+    return "";
   }
 }
 
-async function deleteAll(provider: Provider): Promise<void> {
-  for (const vm of await provider.list(never)) await provider.delete(vm.id, never);
-}
-
-providerContract("qemu", anEmptyCloud, { timeoutMs: 60_000 });
+providerContract("qemu", aCloud, { timeoutMs: 60_000 });
 
 suite("the qemu provider", (test) => {
   test("says that a paused machine is not running", async () => {
-    await using temporary = aTemporaryDirectory();
-    const provider = aProvider(temporary, {});
+    await using cloud = await aCloud();
+    const { provider } = cloud;
     const { id } = await provider.create(aRequest(), never);
     assert.equal(stateOf(await provider.describe(id, never)), ["running", "running"]);
-    tellMachine(temporary.path, id, "stop");
+    tellMachine(cloud.folder, id, "stop");
     assert.equal(stateOf(await provider.describe(id, never)), ["stopped", "paused"]);
     await provider.delete(id, never);
   });
 
   test("keeps the join token out of every file that others can read, and out of the command line", async () => {
-    await using temporary = aTemporaryDirectory();
-    const provider = aProvider(temporary, {});
+    await using cloud = await aCloud();
+    const { provider } = cloud;
     const files = [{ path: "/run/token", mode: "0600", content: "s3cret" }];
     const { id } = await provider.create(aRequest({ firstBoot: { files, script: "true" } }), never);
-    const folder = join(temporary.path, "vms", id);
+    const folder = join(cloud.folder, id);
     assert.is(statSync(folder).mode & 0o777, 0o700);
     assert.not.ok(readdirSync(folder).includes("user-data"));
-    const pid = pidOf(temporary.path, id);
+    const pid = pidOf(cloud.folder, id);
     assert.not.match(readFileSync(`/proc/${pid}/cmdline`, "utf8"), /s3cret/);
     assert.not.match(readFileSync(`/proc/${pid}/environ`, "utf8"), /s3cret/);
     await provider.delete(id, never);
   });
 
   test("puts a machine on a bridge, and nothing stays on it afterwards", async () => {
-    await using temporary = aTemporaryDirectory();
     const bridge = `stq${process.pid % 100_000}`;
     execFileSync("ip", ["link", "add", bridge, "type", "bridge"]);
     try {
-      const provider = aProvider(temporary, { bridge });
+      await using cloud = await aCloud({ bridge });
+      const { provider } = cloud;
       const { id } = await provider.create(aRequest(), never);
       assert.is(portsOf(bridge).length, 1);
       await provider.delete(id, never);
@@ -126,8 +133,8 @@ suite("the qemu provider", (test) => {
   });
 
   test("refuses what it cannot make, and says why", async () => {
-    await using temporary = aTemporaryDirectory();
-    const provider = aProvider(temporary, {});
+    await using cloud = await aCloud();
+    const { provider } = cloud;
     const unknown = await rejectsWithCode(
       provider.create(aRequest({ image: "windows" }), never),
       "PROVIDER_INVALID",
@@ -139,13 +146,13 @@ suite("the qemu provider", (test) => {
     await rejectsWithCode(provider.describe(parseVmId("a/../../etc"), never), "PROVIDER_INVALID");
     const huge = { ...aRequest().flavor, memoryBytes: 2 ** 52 };
     await rejectsWithCode(provider.create(aRequest({ flavor: huge }), never), "PROVIDER_CAPACITY");
-    await deleteAll(provider);
-    assert.equal(leftoversOf(join(temporary.path, "vms")), []);
+    for (const vm of await provider.list(never)) await provider.delete(vm.id, never);
+    assert.equal(await cloud.leftovers(), []);
   });
 
   test("finishes a creation whose controller died before QEMU was started", async () => {
-    await using temporary = aTemporaryDirectory();
-    const provider = aProvider(temporary, {});
+    await using cloud = await aCloud();
+    const { provider } = cloud;
     const wanted = aRequest({ flavor: { ...aRequest().flavor, diskBytes: 4096 } });
     await rejectsWithCode(provider.create(wanted, never), "PROVIDER_INVALID");
     assert.equal(
@@ -160,11 +167,11 @@ suite("the qemu provider", (test) => {
   test(
     "boots Debian, runs its first boot by cloud-init, runs LXC inside, and shuts down by itself",
     async () => {
-      await using temporary = aTemporaryDirectory();
       await using listener = await aListener();
       const { diskFile: disk, kernelFile: kernel, initrdFile: initrd } = requireDebianImage();
       const images = { debian: { disk, format: "raw", kernel, initrd } };
-      const provider = aProvider(temporary, { images, stopGrace: "3m", timeout: "5m" });
+      await using cloud = await aCloud({ images, stopGrace: "3m", timeout: "5m" });
+      const { provider } = cloud;
       const probe = readFileSync(join(import.meta.dirname, "nested-lxc.sh"), "utf8");
       const vm = await provider.create(
         aVmRequest({
@@ -185,14 +192,14 @@ suite("the qemu provider", (test) => {
       assert.match(said, /^token 600 secret$/m);
       assert.match(said, /^cgroup2fs$/m);
       assert.match(said, /idmap: ok/);
-      assert.match(said, /^probe 0$/m);
+      assert.match(said, /^probe 0$/m, said);
       assert.is((await provider.describe(vm.id, never))?.state, "running");
       const [, parting] = await Promise.all([
         provider.delete(vm.id, never),
         listener.next("/parting"),
       ]);
       assert.is(parting, "shut down in order");
-      assert.equal(leftoversOf(join(temporary.path, "vms")), []);
+      assert.equal(await cloud.leftovers(), []);
     },
     { timeoutMs: 900_000 },
   );
@@ -242,15 +249,6 @@ async function aListener(): Promise<Listener> {
   };
 }
 
-function aProvider(temporary: TemporaryDirectory, changes: Record<string, unknown>): Provider {
-  const settings = anEmptyDisk(temporary.path, changes);
-  return createQemuProvider({
-    controllerId: "controller-a",
-    settings,
-    folder: join(temporary.path, "vms"),
-  });
-}
-
 function stateOf(vm: { readonly state: string; readonly message?: string } | undefined) {
   return [vm?.state, vm?.message];
 }
@@ -260,7 +258,7 @@ function tellMachine(folder: string, id: string, command: string): void {
   const script = `use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die; <$s>;
     for my $c ("qmp_capabilities", $ARGV[1]) { print $s "{\\"execute\\": \\"$c\\"}\\n"; $s->flush;
     while (<$s>) { last if /"return"/ } }`;
-  execFileSync("perl", ["-e", script, join(folder, "vms", id, "qmp"), command]);
+  execFileSync("perl", ["-e", script, join(folder, id, "qmp"), command]);
 }
 
 function portsOf(bridge: string): readonly string[] {
