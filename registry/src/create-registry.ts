@@ -17,6 +17,7 @@ import { answerError, toRegistryError } from "./http/errors.ts";
 import { defaultLimits, type RegistryLimits } from "./limits.ts";
 import type { RegistryLogger } from "./logger.ts";
 import type { MetadataStore, StoredManifest } from "./metadata-store.ts";
+import type { FindQuota } from "./quota.ts";
 import { createRecentUses } from "./recent-uses.ts";
 import { createBaseRoutes } from "./routes/base.ts";
 import { createBlobRoutes } from "./routes/blobs.ts";
@@ -41,6 +42,8 @@ export type RegistryOptions = {
   readonly limits?: Partial<RegistryLimits>;
   /** Called after the move is durable, before the push is answered. Must not throw. */
   readonly onTagMoved?: (move: TagMoved) => void;
+  /** What each repository and its neighbours may hold [no limit]. A push over it gets 403 with the numbers. */
+  readonly quota?: FindQuota;
   /** Accept manifests whose blobs or children were not pushed [false]. */
   readonly sparse?: boolean;
   /** Hash whole blobs on their way out, and never complete a corrupt one [true]. */
@@ -55,6 +58,8 @@ export type Registry = {
   readonly resolve: (repository: string, reference: string) => Promise<StoredManifest | undefined>;
   /** Reads a small blob whole, such as an image's config; undefined when absent or longer than `sizeBytesMax`. */
   readonly readBlob: (request: ReadBlob) => Promise<Buffer | undefined>;
+  /** Bytes held by the repository of this name and all below it; by all for the empty prefix. */
+  readonly sumBytes: (prefix: string) => Promise<number>;
   /** Removes what nothing needs, while clients go on. See `CollectGarbage` for what stays. */
   readonly collectGarbage: (request?: CollectGarbage) => Promise<GarbageReport>;
   /** Forgets stale uploads and files that a crash left, and writes down times of use. To be called at start, and then every few minutes. */
@@ -82,7 +87,8 @@ export function createRegistry(options: RegistryOptions): Registry {
     clock: options.clock,
     onError: (err) => logger.warn({ err }, "times of use wait to be written"),
   });
-  const parts = { ...options, limits, buffers, storedBlobs, uses, onTagMoved };
+  const quota = options.quota ?? ((): undefined => undefined);
+  const parts = { ...options, limits, buffers, storedBlobs, uses, onTagMoved, quota };
   const uploads = createUploads(parts);
   const table = createRouteTable({
     ...parts,
@@ -111,6 +117,7 @@ export function createRegistry(options: RegistryOptions): Registry {
         ? metadata.findManifest(repository, reference)
         : undefined,
     readBlob: (request) => readBlob(options, request),
+    sumBytes: metadata.sumBytes,
     collectGarbage: createGarbageCollector(parts),
     sweepUploads: async () => {
       await uses.flush();

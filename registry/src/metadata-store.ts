@@ -1,7 +1,10 @@
 import type { Digest } from "@strata/protocol/oci/digest";
 
+import type { Quota } from "./quota.ts";
+
 /** Every method is one atomic step, durable when its promise resolves. Times are milliseconds since 1970, and like
- * ids they come from the caller. Drivers throw the database's own errors (`SQLITE_FULL` when the disk is full). */
+ * ids they come from the caller. Drivers throw the database's own errors (`SQLITE_FULL` when the disk is full), and
+ * RegistryError DENIED, with nothing changed, for what exceeds a `quota` given. */
 
 /** A page of a list in byte order: entries greater than `last`, at most `limit`. */
 export type Page = { readonly last: string | undefined; readonly limit: number };
@@ -13,6 +16,7 @@ export type PutBlob = {
   /** The upload that it came from is forgotten in the same step. */
   readonly uploadId: string | undefined;
   readonly at: number;
+  readonly quota?: Quota | undefined;
 };
 
 export type MountBlob = {
@@ -20,6 +24,7 @@ export type MountBlob = {
   readonly repository: string;
   readonly digest: Digest;
   readonly at: number;
+  readonly quota?: Quota | undefined;
 };
 
 /** absent      the repository has no such blob
@@ -86,6 +91,7 @@ export type PutManifest = StoredManifest & {
   readonly referrer: string | undefined;
   readonly tags: readonly string[];
   readonly at: number;
+  readonly quota?: Quota | undefined;
 };
 
 /** What a tag pointed at before; undefined when it is new. */
@@ -205,8 +211,14 @@ export type GarbageIndex = {
   readonly recordUses: (uses: UseRecord) => Promise<void>;
 };
 
+export type UsageIndex = {
+  /** Bytes that the repository and all below it hold; see `Quota`. */
+  readonly sumBytes: (prefix: string) => Promise<number>;
+};
+
 /** What exists, under which name, and who is uploading. Drivers pass `tests/contract/metadata-store.ts`. */
 export type MetadataStore = BlobIndex &
   UploadIndex &
   ManifestIndex &
-  GarbageIndex & { readonly close: () => void };
+  GarbageIndex &
+  UsageIndex & { readonly close: () => void };

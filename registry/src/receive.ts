@@ -21,18 +21,21 @@ export type ReceiveOptions = {
   /** Must have hashed what is stored so far. */
   readonly hash: RunningHash;
   readonly blobSizeBytesMax: number;
+  /** Throws when the upload may not grow to so many bytes; asked before any of them is stored. */
+  readonly admit: (sizeBytes: number) => void;
 };
 
 /** Appends a chunk to the upload and to the hash. When the client hangs up or falls silent, what came is kept; when
  * the chunk is longer or shorter than it said, none of it is.
  * @throws RegistryError SIZE_INVALID, BLOB_TOO_LARGE, and those of the body */
 export async function receive(upload: OpenUpload, options: ReceiveOptions): Promise<void> {
-  const { chunk, hash, blobSizeBytesMax } = options;
+  const { chunk, hash, blobSizeBytesMax, admit } = options;
   const start = upload.sizeBytes;
   const declared = declaredBytes(chunk);
   const sizeMax = Math.min(start + (declared ?? Infinity), blobSizeBytesMax);
   if (start + (declared ?? 0) > blobSizeBytesMax) throw tooLarge(blobSizeBytesMax);
-  const complete = await appendBody(upload, { body: chunk.body, hash, sizeMax });
+  admit(start + (declared ?? 0));
+  const complete = await appendBody(upload, { body: chunk.body, hash, sizeMax, admit });
   if (complete && (declared === undefined || upload.sizeBytes === start + declared)) return;
   await upload.truncate(start);
   if (declared === undefined) throw tooLarge(blobSizeBytesMax);
@@ -57,17 +60,19 @@ type AppendOptions = {
   readonly body: RequestBody;
   readonly hash: RunningHash;
   readonly sizeMax: number;
+  readonly admit: (sizeBytes: number) => void;
 };
 
 /** False when the body goes on behind `sizeMax`; then it is not read to its end. */
 async function appendBody(upload: OpenUpload, options: AppendOptions): Promise<boolean> {
-  const { body, hash, sizeMax } = options;
+  const { body, hash, sizeMax, admit } = options;
   let batch: Buffer[] = [];
   let batchBytes = 0;
   let writing = Promise.resolve();
   try {
     for await (const bytes of body.chunks) {
       if (hash.hashedBytes() + bytes.length > sizeMax) return false;
+      admit(hash.hashedBytes() + bytes.length);
       hash.update(bytes);
       batch.push(bytes);
       batchBytes += bytes.length;

@@ -1,3 +1,4 @@
+import { getErrorCode } from "@strata/protocol/errors";
 import { type Digest, type DigestAlgorithm, digestAlgorithm } from "@strata/protocol/oci/digest";
 
 import type { BlobStore, OpenUpload } from "./blob-store.ts";
@@ -8,6 +9,7 @@ import { uploadHeaders } from "./http/upload-headers.ts";
 import type { RegistryLimits } from "./limits.ts";
 import { createLiveUploads, type LiveUpload, type LiveUploads } from "./live-uploads.ts";
 import type { MetadataStore, UploadRecord } from "./metadata-store.ts";
+import { createQuotaGuard, type FindQuota, type QuotaGuard } from "./quota.ts";
 import { type Chunk, receive } from "./receive.ts";
 import { hashStored } from "./running-hash.ts";
 import type { StoredBlobs } from "./stored-blobs.ts";
@@ -45,6 +47,7 @@ export type UploadsOptions = {
   readonly storedBlobs: StoredBlobs;
   readonly buffers: BufferPool;
   readonly limits: RegistryLimits;
+  readonly quota: FindQuota;
   readonly clock: () => number;
   readonly newId: () => string;
 };
@@ -56,6 +59,7 @@ const RETRY_AFTER_SECONDS = "30";
 
 type State = UploadsOptions & {
   readonly live: LiveUploads;
+  readonly room: QuotaGuard;
   /** Bodies being received now. */
   readonly bodies: { count: number };
 };
@@ -67,7 +71,12 @@ type Finish = FinishUpload & {
 };
 
 export function createUploads(options: UploadsOptions): Uploads {
-  const state: State = { ...options, live: createLiveUploads(), bodies: { count: 0 } };
+  const state: State = {
+    ...options,
+    live: createLiveUploads(),
+    room: createQuotaGuard(options.metadata, options.quota),
+    bodies: { count: 0 },
+  };
   const { blobs, metadata, live, clock } = state;
   return {
     start: (owner, algorithm) => start(state, owner, algorithm),
@@ -142,7 +151,7 @@ async function receiveWhole(state: State, { repository, digest, chunk }: WholeBl
   }
 }
 
-/** Writes to an upload alone; gives it up when the disk is full. */
+/** Writes to an upload alone; gives it up when the disk is full, or what its owner may have. */
 async function writing<Result>(
   state: State,
   id: string,
@@ -152,7 +161,8 @@ async function writing<Result>(
     return await state.live.exclusively(id, body);
   } catch (error) {
     // The client cannot go on without space, and what is kept would only make it scarcer.
-    if (isDiskFull(error)) await discard(state, id).catch(() => undefined);
+    if (isDiskFull(error) || getErrorCode(error) === "DENIED")
+      await discard(state, id).catch(() => undefined);
     throw error;
   }
 }
@@ -160,7 +170,7 @@ async function writing<Result>(
 type Reception = { readonly place: Place; readonly file: OpenUpload; readonly chunk: Chunk };
 
 async function receiveChunk(
-  { bodies, limits, buffers }: State,
+  { bodies, limits, buffers, room }: State,
   upload: LiveUpload,
   { place, file, chunk }: Reception,
 ): Promise<void> {
@@ -170,14 +180,16 @@ async function receiveChunk(
   if (bodies.count >= limits.bodiesAtOnceMax) throw tooMany("blobs are being received");
   bodies.count += 1;
   try {
+    const admit = await room.enter(place);
     // After a restart, or a chunk that was taken back, the hash has to be brought to where the file is.
     const hash =
       upload.hash?.hashedBytes() === file.sizeBytes
         ? upload.hash
         : await hashStored(file, upload.algorithm, buffers);
     upload.hash = hash;
-    await receive(file, { chunk, hash, blobSizeBytesMax: limits.blobSizeBytesMax });
+    await receive(file, { chunk, hash, blobSizeBytesMax: limits.blobSizeBytesMax, admit });
   } finally {
+    room.settle(place, file.sizeBytes);
     bodies.count -= 1;
   }
 }
@@ -187,7 +199,7 @@ async function finish(
   upload: LiveUpload,
   { digest, chunk, place, uploadId }: Finish & { readonly place: Place },
 ): Promise<void> {
-  const { blobs, storedBlobs, live, clock } = state;
+  const { blobs, storedBlobs, live, room, clock, quota } = state;
   const { id, repository } = place;
   await using file = await requireFile(blobs, id);
   const algorithm = digestAlgorithm(digest);
@@ -206,8 +218,9 @@ async function finish(
     });
   }
   const blob = { repository, digest, sizeBytes: file.sizeBytes, uploadId, at: clock() };
-  if (!(await storedBlobs.commit(id, blob))) throw unknownUpload();
+  if (!(await storedBlobs.commit(id, { ...blob, quota: quota(repository) }))) throw unknownUpload();
   live.remove(id);
+  room.leave(id);
 }
 
 /** Ends the running hash if it is the right one, or reads all the bytes again. */
@@ -222,8 +235,9 @@ async function digestOf(
   return (usable ? hash : await hashStored(file, algorithm, buffers)).digest();
 }
 
-async function discard({ blobs, metadata, live }: State, id: string): Promise<void> {
+async function discard({ blobs, metadata, live, room }: State, id: string): Promise<void> {
   live.remove(id);
+  room.leave(id);
   await blobs.deleteUpload(id);
   await metadata.removeUpload(id);
 }

@@ -4,6 +4,7 @@ import { openDatabase } from "./sqlite/database.ts";
 import { createGarbageIndex } from "./sqlite/garbage-index.ts";
 import { createManifestIndex } from "./sqlite/manifest-index.ts";
 import { createUploadIndex } from "./sqlite/upload-index.ts";
+import { createUsageIndex } from "./sqlite/usage-index.ts";
 
 /** Metadata in one SQLite file, or in memory for `:memory:`. One owner at a time.
  * @throws RegistryError INTERNAL when a newer version wrote the file, or another process still has it after
@@ -18,6 +19,7 @@ export function createSqliteMetadataStore(
     ...createUploadIndex(database),
     ...createManifestIndex(database),
     ...createGarbageIndex(database),
+    ...createUsageIndex(database),
     close,
   };
 }

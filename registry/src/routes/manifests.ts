@@ -12,6 +12,7 @@ import { readSmallBody, requestBody } from "../http/request-body.ts";
 import type { RegistryLimits } from "../limits.ts";
 import { type ParsedManifest, parseManifest } from "../manifest/parse-manifest.ts";
 import type { ManifestDescriptor, ManifestIndex, PutManifest } from "../metadata-store.ts";
+import type { FindQuota } from "../quota.ts";
 import type { RecentUses } from "../recent-uses.ts";
 import type { ResourceOf } from "../resource.ts";
 
@@ -29,6 +30,7 @@ export type ManifestRoutesOptions = {
   readonly limits: RegistryLimits;
   readonly clock: () => number;
   readonly onTagMoved: (move: TagMoved) => void;
+  readonly quota: FindQuota;
   /** Whether manifests may name blobs and manifests that the repository does not have. */
   readonly sparse: boolean;
 };
@@ -100,6 +102,7 @@ async function putManifest(
     repository,
     tags: target.tags,
     at: clock(),
+    quota: options.quota(repository),
   };
   const result = await metadata.putManifest(manifest);
   if (result.kind !== "stored") throw incompleteManifest(result);

@@ -13,6 +13,7 @@ import { requestBody } from "../http/request-body.ts";
 import { uploadHeaders } from "../http/upload-headers.ts";
 import type { RegistryLimits } from "../limits.ts";
 import type { BlobIndex } from "../metadata-store.ts";
+import type { FindQuota } from "../quota.ts";
 import type { Chunk } from "../receive.ts";
 import type { ResourceOf } from "../resource.ts";
 import type { UploadKey, Uploads } from "../uploads.ts";
@@ -23,6 +24,7 @@ export type UploadRoutesOptions = {
   readonly limits: RegistryLimits;
   readonly clock: () => number;
   readonly authorize: Authorize;
+  readonly quota: FindQuota;
 };
 
 /** distribution-spec v1.1, "Pushing Blobs": where an upload starts (end-4a, end-4b, end-4c, end-11). */
@@ -67,7 +69,7 @@ async function startUpload(
 /** distribution-spec v1.1, "Mounting a blob from another repository". Undefined when there is nothing to mount that
  * the caller may read: then an ordinary upload starts, and nobody learns whether the blob exists. */
 async function mountBlob(
-  { metadata, limits, clock, authorize }: UploadRoutesOptions,
+  { metadata, limits, clock, authorize, quota }: UploadRoutesOptions,
   { context, resource: { repository }, query }: Exchange<ResourceOf<"uploads">>,
 ): Promise<Digest | undefined> {
   const digest = query.get("mount");
@@ -85,7 +87,8 @@ async function mountBlob(
       remote: context.env.incoming.socket.remoteAddress,
     });
     if (access.kind !== "allowed") continue;
-    if (await metadata.mountBlob({ from, repository, digest, at: clock() })) return digest;
+    const mount = { from, repository, digest, at: clock(), quota: quota(repository) };
+    if (await metadata.mountBlob(mount)) return digest;
   }
   return undefined;
 }

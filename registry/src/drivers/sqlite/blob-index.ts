@@ -4,6 +4,7 @@ import { and, eq, sql } from "drizzle-orm";
 import type { BlobIndex, PutBlob, RemoveBlobResult } from "../../metadata-store.ts";
 import type { RegistryDatabase, Transaction } from "./database.ts";
 import { blobs, manifestReferences, repositories, repositoryBlobs, uploads } from "./schema.ts";
+import { withinQuota } from "./usage-index.ts";
 
 export function createBlobIndex(database: RegistryDatabase): BlobIndex {
   const findBlob = prepareFindBlob(database);
@@ -15,11 +16,14 @@ export function createBlobIndex(database: RegistryDatabase): BlobIndex {
         .from(blobs)
         .where(eq(blobs.digest, digest))
         .get() !== undefined,
-    putBlob: async (blob) => database.transaction((transaction) => putBlob(transaction, blob)),
-    mountBlob: async ({ from, repository, digest, at }) =>
+    putBlob: async (blob) =>
+      database.transaction((transaction) =>
+        withinQuota(transaction, blob.quota, () => putBlob(transaction, blob)),
+      ),
+    mountBlob: async ({ from, repository, digest, at, quota }) =>
       database.transaction((transaction) => {
         if (findBlob(from, digest) === undefined) return false;
-        linkBlob(transaction, { repository, digest, at });
+        withinQuota(transaction, quota, () => linkBlob(transaction, { repository, digest, at }));
         return true;
       }),
     listRepositoriesWithBlob: async (digest, limit) =>

@@ -12,6 +12,7 @@ import { prepareFindBlob } from "./blob-index.ts";
 import type { RegistryDatabase } from "./database.ts";
 import { preparePutManifest } from "./put-manifest.ts";
 import { manifests, repositories, tags } from "./schema.ts";
+import { withinQuota } from "./usage-index.ts";
 
 const descriptorColumns = {
   digest: manifests.digest,
@@ -28,7 +29,9 @@ export function createManifestIndex(database: RegistryDatabase): ManifestIndex {
     findManifest: async (repository, reference) => findManifest(repository, reference),
     findManifestDescriptor: async (repository, reference) => findDescriptor(repository, reference),
     putManifest: async (manifest) =>
-      database.transaction((transaction) => putManifest(transaction, manifest)),
+      database.transaction((transaction) =>
+        withinQuota(transaction, manifest.quota, () => putManifest(transaction, manifest)),
+      ),
     removeManifest: async (repository, digest) => removeManifest(database, repository, digest),
     removeTag: async (repository, tag) =>
       database
