@@ -242,9 +242,14 @@ suite("seasonal floor of level 1", (test) => {
     assert.equal(seasonalLoads(weeks(14), seasonal, START + 7 * HOUR), { "in-flight": 50 });
   });
 
-  test("takes any day while there is no such week, and nothing before a whole day", () => {
+  test("takes days of the same kind while there is no such week, and nothing before a whole day", () => {
     const { seasonal } = aPolicy();
-    assert.equal(seasonalLoads(weeks(3), seasonal, START + 8 * HOUR), { "in-flight": 100 });
+    assert.equal(seasonalLoads(weeks(4), seasonal, START + 8 * HOUR), { "in-flight": 100 });
+    assert.equal(
+      seasonalLoads(weeks(2), seasonal, START + 8 * HOUR),
+      {},
+      "only a weekend before a Monday",
+    );
     assert.equal(seasonalLoads(weeks(0.5), seasonal, START + 8 * HOUR), {});
   });
 

@@ -32,7 +32,8 @@ export function recordSeasonal(
   return next;
 }
 
-/** The percentile over the same time of the same weekday, or of any day while there is no such week yet.
+/** The percentile over the same time of the same weekday. While there is no such week yet, over days of the same kind:
+ * a Saturday says nothing of a Monday.
  * Nothing for a metric with less than `minHistory` of data. */
 export function seasonalLoads(
   history: SeasonalHistory,
@@ -68,15 +69,20 @@ function sameTimeLoad(
 ): number | undefined {
   // Days are taken from the local clock: the morning peak stays at its hour when summer time begins.
   const local = Temporal.Instant.fromEpochMilliseconds(at).toZonedDateTimeISO(timeZone);
-  const anyDay: number[] = [];
+  const sameKind: number[] = [];
   const sameWeekday: number[] = [];
   for (let days = 1; days <= lookback / DAY_MS; days += 1) {
-    const load = slots[seasonalSlot(local.subtract({ days }).epochMilliseconds)];
+    const then = local.subtract({ days });
+    const load = slots[seasonalSlot(then.epochMilliseconds)];
     if (load === undefined) continue;
-    anyDay.push(load);
+    if (isWeekend(then) === isWeekend(local)) sameKind.push(load);
     if (days % WEEK_DAYS === 0) sameWeekday.push(load);
   }
-  return percentile(sameWeekday.length > 0 ? sameWeekday : anyDay, share);
+  return percentile(sameWeekday.length > 0 ? sameWeekday : sameKind, share);
+}
+
+function isWeekend({ dayOfWeek }: Temporal.ZonedDateTime): boolean {
+  return dayOfWeek >= 6;
 }
 
 /** Adds one comparison of the forecast with what came, kept by the hour. */
