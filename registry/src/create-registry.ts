@@ -19,6 +19,7 @@ import type { RegistryLogger } from "./logger.ts";
 import type { MetadataStore, StoredManifest } from "./metadata-store.ts";
 import type { FindQuota } from "./quota.ts";
 import { createRecentUses } from "./recent-uses.ts";
+import { createRepair, type FindBlobElsewhere } from "./repair-blob.ts";
 import { createBaseRoutes } from "./routes/base.ts";
 import { createBlobRoutes } from "./routes/blobs.ts";
 import { createCatalogRoutes } from "./routes/catalog.ts";
@@ -26,7 +27,8 @@ import { createManifestRoutes, type TagMoved } from "./routes/manifests.ts";
 import { createReferrersRoutes } from "./routes/referrers.ts";
 import { createTagRoutes } from "./routes/tags.ts";
 import { createUploadRoutes, createUploadsRoutes } from "./routes/uploads.ts";
-import { createStoredBlobs } from "./stored-blobs.ts";
+import { createScrubber, type Scrub, type ScrubReport } from "./scrub.ts";
+import { type CorruptBlob, createStoredBlobs } from "./stored-blobs.ts";
 import { createUploads } from "./uploads.ts";
 
 export type RegistryOptions = {
@@ -44,6 +46,10 @@ export type RegistryOptions = {
   readonly onTagMoved?: (move: TagMoved) => void;
   /** What each repository and its neighbours may hold [no limit]. A push over it gets 403 with the numbers. */
   readonly quota?: FindQuota;
+  /** Called when a blob was found lost or altered and was taken out of service. Must not throw. */
+  readonly onCorrupt?: (corrupt: CorruptBlob) => void;
+  /** Where a lost blob may be had from; asked by `scrub`. */
+  readonly repair?: FindBlobElsewhere;
   /** Accept manifests whose blobs or children were not pushed [false]. */
   readonly sparse?: boolean;
   /** Hash whole blobs on their way out, and never complete a corrupt one [true]. */
@@ -58,6 +64,8 @@ export type Registry = {
   readonly resolve: (repository: string, reference: string) => Promise<StoredManifest | undefined>;
   /** Reads a small blob whole, such as an image's config; undefined when absent or longer than `sizeBytesMax`. */
   readonly readBlob: (request: ReadBlob) => Promise<Buffer | undefined>;
+  /** Hashes stored blobs at a slow pace, quarantines damaged ones, and repairs those that are lost. One at a time. */
+  readonly scrub: (request?: Scrub) => Promise<ScrubReport>;
   /** Bytes held by the repository of this name and all below it; by all for the empty prefix. */
   readonly sumBytes: (prefix: string) => Promise<number>;
   /** Removes what nothing needs, while clients go on. See `CollectGarbage` for what stays. */
@@ -80,7 +88,8 @@ export function createRegistry(options: RegistryOptions): Registry {
   const { blobs, metadata, authorize, logger } = options;
   const limits: RegistryLimits = { ...defaultLimits, ...options.limits };
   const buffers = createBufferPool();
-  const storedBlobs = createStoredBlobs({ blobs, metadata, buffers, logger });
+  const onCorrupt = options.onCorrupt ?? ((): void => undefined);
+  const storedBlobs = createStoredBlobs({ blobs, metadata, buffers, logger, onCorrupt });
   const onTagMoved = options.onTagMoved ?? ((): void => undefined);
   const uses = createRecentUses({
     metadata,
@@ -95,6 +104,12 @@ export function createRegistry(options: RegistryOptions): Registry {
     uploads,
     sparse: options.sparse ?? false,
     verifyReads: options.verifyReads ?? true,
+  });
+  const repair = createRepair({
+    ...parts,
+    findElsewhere: options.repair,
+    blobSizeBytesMax: limits.blobSizeBytesMax,
+    hold: uploads.hold,
   });
   const app = new Hono<RegistryEnv>();
   app.on(methods, ["/v2", "/v2/*"], async (context) => {
@@ -119,6 +134,7 @@ export function createRegistry(options: RegistryOptions): Registry {
     readBlob: (request) => readBlob(options, request),
     sumBytes: metadata.sumBytes,
     collectGarbage: createGarbageCollector(parts),
+    scrub: createScrubber({ ...parts, repair }),
     sweepUploads: async () => {
       await uses.flush();
       return uploads.sweep();

@@ -19,6 +19,8 @@ export type PutBlob = {
   readonly quota?: Quota | undefined;
 };
 
+export type RestoreBlob = Pick<PutBlob, "digest" | "sizeBytes" | "at">;
+
 export type MountBlob = {
   readonly from: string;
   readonly repository: string;
@@ -44,6 +46,8 @@ export type BlobIndex = {
   readonly mountBlob: (mount: MountBlob) => Promise<boolean>;
   readonly listRepositoriesWithBlob: (digest: Digest, limit: number) => Promise<readonly string[]>;
   readonly removeBlob: (repository: string, digest: Digest) => Promise<RemoveBlobResult>;
+  /** Brings back a forgotten blob for all repositories that claim it; false when none does (any more). */
+  readonly restoreBlob: (blob: RestoreBlob) => Promise<boolean>;
   /** The bytes are lost or corrupt. Repositories keep their claim, but see no blob until it is put again. */
   readonly forgetBlob: (digest: Digest) => Promise<void>;
 };
@@ -211,6 +215,17 @@ export type GarbageIndex = {
   readonly recordUses: (uses: UseRecord) => Promise<void>;
 };
 
+export type ScrubIndex = {
+  /** Every blob whose bytes are known, in the order of digests. */
+  readonly listBlobs: (page: Page) => Promise<readonly Digest[]>;
+  /** Blobs that repositories claim and whose bytes are forgotten. */
+  readonly listLostBlobs: (limit: number) => Promise<readonly Digest[]>;
+  readonly listClaimants: (digest: Digest, limit: number) => Promise<readonly string[]>;
+  /** How far a task has come that goes on after a restart; undefined is its beginning. */
+  readonly findProgress: (task: string) => Promise<string | undefined>;
+  readonly setProgress: (task: string, position: string | undefined) => Promise<void>;
+};
+
 export type UsageIndex = {
   /** Bytes that the repository and all below it hold; see `Quota`. */
   readonly sumBytes: (prefix: string) => Promise<number>;
@@ -221,4 +236,5 @@ export type MetadataStore = BlobIndex &
   UploadIndex &
   ManifestIndex &
   GarbageIndex &
-  UsageIndex & { readonly close: () => void };
+  UsageIndex &
+  ScrubIndex & { readonly close: () => void };

@@ -1,10 +1,11 @@
+import { getErrorCode } from "@strata/protocol/errors";
 import { type Digest, digestAlgorithm } from "@strata/protocol/oci/digest";
 
 import type { BlobStore } from "./blob-store.ts";
 import type { BufferPool } from "./buffer-pool.ts";
 import { createKeyedLock } from "./keyed-lock.ts";
 import type { RegistryLogger } from "./logger.ts";
-import type { MetadataStore, PutBlob, RemoveBlobResult } from "./metadata-store.ts";
+import type { MetadataStore, PutBlob, RemoveBlobResult, RestoreBlob } from "./metadata-store.ts";
 import { hashStored } from "./running-hash.ts";
 
 /** Keeps bytes and metadata in step. Bytes come first and go last, and what concerns one digest happens one after
@@ -12,25 +13,39 @@ import { hashStored } from "./running-hash.ts";
 export type StoredBlobs = {
   /** Makes the verified upload `from` the blob. False when the upload is gone. */
   readonly commit: (from: string, blob: PutBlob) => Promise<boolean>;
+  /** Makes the verified upload `from` the bytes of a blob that was lost. False when nobody wants it any more. */
+  readonly restore: (from: string, blob: RestoreBlob) => Promise<boolean>;
   readonly remove: (repository: string, digest: Digest) => Promise<RemoveBlobResult>;
   /** Looks again at a blob that was found missing, short or altered, and takes it out of service if it is. A client
-   * that asks is then told to push it, and the push brings it back. */
-  readonly distrust: (digest: Digest) => Promise<void>;
+   * that asks is then told to push it, and the push brings it back. Gives whether it was taken out. */
+  readonly distrust: (digest: Digest) => Promise<boolean>;
   /** Removes the bytes unless somebody has pushed them again; gives whether it did. */
   readonly dropUnknown: (digest: Digest) => Promise<boolean>;
   /** Removes bytes that a crash left without a row; gives their number. */
   readonly sweep: () => Promise<number>;
 };
 
+/** A blob that had to be taken out of service. */
+export type CorruptBlob = {
+  readonly digest: Digest;
+  /** The first of those that claim it. */
+  readonly repositories: readonly string[];
+};
+
+/** Repositories named for a corrupt blob. */
+const CLAIMANTS_MAX = 20;
+
 export type StoredBlobsOptions = {
   readonly blobs: BlobStore;
   readonly metadata: MetadataStore;
   readonly buffers: BufferPool;
+  /** Told of each blob that was taken out of service. Must not throw. */
+  readonly onCorrupt: (corrupt: CorruptBlob) => void;
   readonly logger: RegistryLogger;
 };
 
 export function createStoredBlobs(options: StoredBlobsOptions): StoredBlobs {
-  const { blobs, metadata, logger } = options;
+  const { blobs, metadata, onCorrupt, logger } = options;
   const lock = createKeyedLock();
   const dropIfUnknown = async (digest: Digest): Promise<boolean> => {
     if (await metadata.hasBlob(digest)) return false;
@@ -55,6 +70,13 @@ export function createStoredBlobs(options: StoredBlobsOptions): StoredBlobs {
         }
         return true;
       }),
+    restore: (from, blob) =>
+      lock(blob.digest, async () => {
+        if (!(await blobs.commitUpload(from, blob.digest))) return false;
+        const wanted = await metadata.restoreBlob(blob);
+        if (!wanted) await dropIfUnknown(blob.digest);
+        return wanted;
+      }),
     remove: (repository, digest) =>
       lock(digest, async () => {
         const result = await metadata.removeBlob(repository, digest);
@@ -63,10 +85,13 @@ export function createStoredBlobs(options: StoredBlobsOptions): StoredBlobs {
       }),
     distrust: (digest) =>
       lock(digest, async () => {
-        if (await isSound(options, digest)) return;
+        // Deleted meanwhile: nobody misses it.
+        if (!(await metadata.hasBlob(digest)) || (await isSound(options, digest))) return false;
         await metadata.forgetBlob(digest);
         await blobs.quarantine(digest);
+        onCorrupt({ digest, repositories: await metadata.listClaimants(digest, CLAIMANTS_MAX) });
         logger.error({ digest }, "blob lost or corrupt: quarantined until it is pushed again");
+        return true;
       }),
     dropUnknown: (digest) => lock(digest, () => dropIfUnknown(digest)),
     sweep: async () => {
@@ -81,9 +106,18 @@ export function createStoredBlobs(options: StoredBlobsOptions): StoredBlobs {
   };
 }
 
-async function isSound({ blobs, buffers }: StoredBlobsOptions, digest: Digest): Promise<boolean> {
+async function isSound(
+  { blobs, buffers }: Pick<StoredBlobsOptions, "blobs" | "buffers">,
+  digest: Digest,
+): Promise<boolean> {
   await using blob = await blobs.open(digest);
   if (blob === undefined) return false;
-  const hash = await hashStored(blob, digestAlgorithm(digest), buffers);
-  return hash.digest() === digest;
+  try {
+    const hash = await hashStored(blob, digestAlgorithm(digest), buffers);
+    return hash.digest() === digest;
+  } catch (error) {
+    // A sector that cannot be read any more is as good as altered; anything else may pass.
+    if (getErrorCode(error) === "EIO") return false;
+    throw error;
+  }
 }

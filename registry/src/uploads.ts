@@ -37,6 +37,8 @@ export type Uploads = {
   /** Receives a blob in one go, with no upload to resume. */
   readonly receiveWhole: (whole: WholeBlob) => Promise<void>;
   readonly cancel: (key: UploadKey) => Promise<void>;
+  /** Keeps a file of this id from the sweep while the body runs. */
+  readonly hold: <Result>(id: string, body: () => Promise<Result>) => Promise<Result>;
   /** Forgets uploads that nobody touched for `uploadAgeMsMax`, and files that a crash left; gives their number. */
   readonly sweep: () => Promise<number>;
 };
@@ -104,6 +106,14 @@ export function createUploads(options: UploadsOptions): Uploads {
     cancel: async (key) => {
       await requireRecord(state, key);
       await discard(state, key.id);
+    },
+    hold: async (id, body) => {
+      live.add(id, "sha256");
+      try {
+        return await body();
+      } finally {
+        live.remove(id);
+      }
     },
     sweep: async () =>
       (await sweepExpired(state)) + (await sweepOrphans({ blobs, metadata, live })),

@@ -43,6 +43,7 @@ function aStore(scheduler: fc.Scheduler): Store & { readonly metadataNow: Metada
     blobs,
     metadata,
     buffers: createBufferPool(),
+    onCorrupt: () => undefined,
     logger: silent,
   });
   const collect = createGarbageCollector({

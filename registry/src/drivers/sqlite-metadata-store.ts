@@ -3,6 +3,7 @@ import { createBlobIndex } from "./sqlite/blob-index.ts";
 import { openDatabase } from "./sqlite/database.ts";
 import { createGarbageIndex } from "./sqlite/garbage-index.ts";
 import { createManifestIndex } from "./sqlite/manifest-index.ts";
+import { createScrubIndex } from "./sqlite/scrub-index.ts";
 import { createUploadIndex } from "./sqlite/upload-index.ts";
 import { createUsageIndex } from "./sqlite/usage-index.ts";
 
@@ -20,6 +21,7 @@ export function createSqliteMetadataStore(
     ...createManifestIndex(database),
     ...createGarbageIndex(database),
     ...createUsageIndex(database),
+    ...createScrubIndex(database),
     close,
   };
 }

@@ -1,7 +1,7 @@
 import type { Digest } from "@strata/protocol/oci/digest";
 import { and, eq, sql } from "drizzle-orm";
 
-import type { BlobIndex, PutBlob, RemoveBlobResult } from "../../metadata-store.ts";
+import type { BlobIndex, PutBlob, RemoveBlobResult, RestoreBlob } from "../../metadata-store.ts";
 import type { RegistryDatabase, Transaction } from "./database.ts";
 import { blobs, manifestReferences, repositories, repositoryBlobs, uploads } from "./schema.ts";
 import { withinQuota } from "./usage-index.ts";
@@ -37,6 +37,8 @@ export function createBlobIndex(database: RegistryDatabase): BlobIndex {
         .map((row) => row.repository),
     removeBlob: async (repository, digest) =>
       database.transaction((transaction) => removeBlob(transaction, repository, digest)),
+    restoreBlob: async (blob) =>
+      database.transaction((transaction) => restoreBlob(transaction, blob)),
     forgetBlob: async (digest) => {
       database.delete(blobs).where(eq(blobs.digest, digest)).run();
     },
@@ -65,13 +67,29 @@ export function putRepository(transaction: Transaction, name: string, at: number
   transaction.insert(repositories).values({ name, createdAt: at }).onConflictDoNothing().run();
 }
 
-function putBlob(transaction: Transaction, blob: PutBlob): void {
-  const { repository, digest, sizeBytes, uploadId, at } = blob;
+function restoreBlob(transaction: Transaction, { digest, sizeBytes, at }: RestoreBlob): boolean {
+  const claim = transaction
+    .select()
+    .from(repositoryBlobs)
+    .where(eq(repositoryBlobs.digest, digest))
+    .limit(1)
+    .get();
+  if (claim === undefined) return false;
+  putBytes(transaction, { digest, sizeBytes, at });
+  return true;
+}
+
+function putBytes(transaction: Transaction, { digest, sizeBytes, at }: RestoreBlob): void {
   transaction
     .insert(blobs)
     .values({ digest, sizeBytes, createdAt: at })
     .onConflictDoUpdate({ target: blobs.digest, set: { sizeBytes } })
     .run();
+}
+
+function putBlob(transaction: Transaction, blob: PutBlob): void {
+  const { repository, digest, uploadId, at } = blob;
+  putBytes(transaction, blob);
   linkBlob(transaction, { repository, digest, at });
   if (uploadId !== undefined) transaction.delete(uploads).where(eq(uploads.id, uploadId)).run();
 }
