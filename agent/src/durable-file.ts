@@ -28,6 +28,14 @@ export async function replaceFileDurably(path: string, content: string): Promise
   await folder.sync();
 }
 
+/** Resolves when a file that was replaced outlives a loss of power, its name included. */
+export async function syncFile(path: string): Promise<void> {
+  for (const target of [path, dirname(path)]) {
+    await using handle = await open(target, "r");
+    await handle.sync();
+  }
+}
+
 /** Undefined when there is no such file.
  * @throws AgentError STATE_UNREADABLE for content that does not fit the schema. */
 export function readStateFile<T>(path: string, schema: z.ZodType<T>): T | undefined {

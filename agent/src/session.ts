@@ -6,7 +6,7 @@ import type { Logger } from "pino";
 import { acceptAssignments, type DesiredState } from "./accept-assignments.ts";
 import { createWaker } from "./container/waker.ts";
 import type { ControllerClient } from "./controller-client.ts";
-import { replaceFileDurably } from "./durable-file.ts";
+import { replaceFile, syncFile } from "./durable-file.ts";
 import { readCapacity } from "./host/machine.ts";
 
 export type SessionOptions = {
@@ -27,8 +27,8 @@ export type SessionOptions = {
 };
 
 const POLL_WAIT_MS = 30_000;
-/** Changes that nobody waits for are gathered this long. */
-const GATHER_MS = 50;
+/** Changes that nobody waits for are gathered this long: most starts are over by then and need one report alone. */
+const GATHER_MS = 100;
 /** Stream requests come again until they are opened. */
 const STREAMS_REMEMBERED = 1000;
 const BACKOFF_FIRST_MS = 250;
@@ -75,7 +75,7 @@ export class Session {
   }
 
   async #pollForEver(): Promise<void> {
-    const { client, logger } = this.#options;
+    const { client, logger, desiredPath, onDesired } = this.#options;
     const { signal } = this.#stop;
     for (let failures = 0; !signal.aborted;) {
       try {
@@ -85,11 +85,13 @@ export class Session {
         const { desired, refusals } = acceptAssignments(this.#desired, message);
         for (const refusal of refusals)
           logger.warn({ refusal }, "part of the assignments was refused");
-        // On disk before it is acted on, so that a restart works from nothing older.
-        await replaceFileDurably(this.#options.desiredPath, JSON.stringify(desired));
+        // In the file before it is acted on, so that another life of the agent works from nothing older; a loss of
+        // power, which ends all containers anyway, is guarded against while they already start.
+        replaceFile(desiredPath, JSON.stringify(desired));
         this.#desired = desired;
-        this.#options.onDesired(desired);
+        onDesired(desired);
         message.streams.forEach((request) => this.#openOnce(request));
+        await syncFile(desiredPath);
         // The controller learns that this revision was taken in, and which epoch is held.
         this.changed("soon");
       } catch (error) {

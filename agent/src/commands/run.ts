@@ -2,6 +2,7 @@ import process from "node:process";
 import { parseArgs } from "node:util";
 
 import { DesiredState } from "../accept-assignments.ts";
+import { listRecords } from "../container/record.ts";
 import { createControllerClient, createDispatcher } from "../controller-client.ts";
 import { readStateFile } from "../durable-file.ts";
 import { requireArchitecture } from "../host/machine.ts";
@@ -40,7 +41,7 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
   const paths = agentPaths(config);
   const address = { url: identity.controllerUrl, caPem: identity.caPem };
   const dispatcher = createDispatcher(address);
-  const desired = readDesired(paths.desired, identity);
+  const desired = readDesired(identity, context);
   const runtime = await Runtime.open({
     config,
     agentKey: await readOrMakeMachineId(paths.machineId, newId),
@@ -86,9 +87,18 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
   process.exit(0);
 }
 
-/** A node that was never told anything works from an empty list, and asks for revision 0. */
-function readDesired(path: string, { epoch }: Identity): DesiredState {
-  return readStateFile(path, DesiredState) ?? { version: 1, epoch, revision: 0, assignments: [] };
+/** A node that was never told anything works from an empty list, and asks for revision 0. One that lost what it was told
+ * goes on with what its processes remember, so that nothing is stopped for want of a file. */
+function readDesired({ epoch }: Identity, { config, logger }: CommandContext): DesiredState {
+  const paths = agentPaths(config);
+  const unknown = { version: 1, epoch, revision: 0 } as const;
+  try {
+    return readStateFile(paths.desired, DesiredState) ?? { ...unknown, assignments: [] };
+  } catch (error) {
+    logger.error({ err: error }, "going on with what the processes remember");
+    const assignments = listRecords(paths, logger).map(({ assignment }) => assignment);
+    return { ...unknown, assignments };
+  }
 }
 
 function stopOnSignal(stop: () => void): void {

@@ -1,4 +1,4 @@
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 
 import { Assignment, Exit, Port, ProcessSpec } from "@strata/protocol/agent/messages";
 import type { Logger } from "pino";
@@ -49,6 +49,7 @@ export function newRecord(assignment: Assignment): ProcessRecord {
 /** The records of all processes. A damaged one is left out: a kill never damages one, and after a loss of power nothing
  * of its process is left running. */
 export function listRecords(paths: AgentPaths, logger: Logger): readonly ProcessRecord[] {
+  if (!existsSync(paths.processes)) return [];
   return readdirSync(paths.processes).flatMap((processId) => {
     const path = processPaths(paths, processId).record;
     try {
