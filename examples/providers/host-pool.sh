@@ -70,7 +70,7 @@ create() {
   vm "$host" | jq '{vm: .}'
 }
 
-# The host's name comes from a lease that we wrote; an id that names none is absent.
+# A host is named by the lease that we wrote; an id that names none is absent.
 describe() {
   id=$(ask .id)
   case $id in */* | .*) fail invalid "$id is not a host" ;; esac

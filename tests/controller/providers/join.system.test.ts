@@ -11,14 +11,18 @@ import {
   type RunningInstance,
   urlOf,
 } from "../../support/running-instance.ts";
-import { assert, suite } from "../../support/suite.ts";
+import { assert, suite, type Test } from "../../support/suite.ts";
 import { requireDebianImage } from "./debian-image.ts";
 import { aLxdServer, IMAGE_ALIAS, type LxdServer } from "./lxd-server.ts";
+import { havePrograms, imagePrograms, lxdPrograms } from "./programs.ts";
 import { aVmRequest } from "./vm-request.ts";
 
 const never = new AbortController().signal;
 
-suite("a VM that a provider made", (test) => {
+const name = "a VM that a provider made";
+if (havePrograms(name, [...lxdPrograms, ...imagePrograms])) suite(name, defineTests);
+
+function defineTests(test: Test): void {
   for (const firstBoot of ["exec", "cloud-init"]) {
     test(
       `joins by its first boot (${firstBoot}) and serves cartridges`,
@@ -61,7 +65,7 @@ suite("a VM that a provider made", (test) => {
       { timeoutMs: 300_000 },
     );
   }
-});
+}
 
 function aProvider(server: LxdServer, firstBoot: string) {
   const settings = IncusSettings.parse({

@@ -34,7 +34,6 @@ EOF
 cat >"$root/etc/cloud/cloud.cfg.d/90-tests.cfg" <<'EOF'
 datasource_list: [NoCloud, LXD, None]
 network: {config: disabled}
-users: []
 cloud_init_modules: [write-files, resizefs, set_hostname]
 cloud_config_modules: [runcmd]
 cloud_final_modules: [scripts-user]
@@ -73,7 +72,7 @@ unwanted="apt-daily-upgrade.timer apt-daily.timer dpkg-db-backup.timer e2scrub_a
 # shellcheck disable=SC2086
 chroot "$root" systemctl -q disable $unwanted
 chroot "$root" systemctl -q enable systemd-networkd mount-cgroups
-chroot "$root" systemctl -q mask getty.target systemd-logind
+chroot "$root" systemctl -q mask getty.target
 chroot "$root" systemctl -q set-default multi-user
 
 mkdir "$work/image"
@@ -89,7 +88,7 @@ tar -C "$work" -cf "$work/image/image.tar" --exclude='rootfs/boot/*' --exclude='
 
 cp "$root"/boot/vmlinuz-* "$work/image/vmlinuz"
 cp "$root"/boot/initrd.img-* "$work/image/initrd.img"
-rm -rf "$root"/boot/*
+rm -f "${root:?}"/boot/*
 mke2fs -q -t ext4 -L root -d "$root" "$work/image/disk.raw" 2G
 
 : >"$work/image/done"

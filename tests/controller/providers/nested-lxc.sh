@@ -1,3 +1,4 @@
+#!/bin/sh
 # What an agent does in an instance, by hand: layers, overlay, user namespace, network, limits, lxc-execute.
 # $1: idmapped, when the layers are expected to be mountable with other ids; plain otherwise.
 set -eu

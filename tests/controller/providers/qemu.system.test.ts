@@ -14,9 +14,10 @@ import { createQemuProvider } from "@strata/controller/providers/qemu";
 import { QemuSettings } from "@strata/controller/providers/qemu-settings";
 
 import { providerContract, type ProviderFixture } from "../../contract/provider.ts";
-import { assert, rejectsWithCode, suite } from "../../support/suite.ts";
+import { assert, rejectsWithCode, suite, type Test } from "../../support/suite.ts";
 import { aTemporaryDirectory } from "../../support/temporary.ts";
 import { requireDebianImage } from "./debian-image.ts";
+import { havePrograms, imagePrograms, qemuPrograms } from "./programs.ts";
 import { aVmRequest } from "./vm-request.ts";
 
 const never = new AbortController().signal;
@@ -90,9 +91,15 @@ function commandLineOf(pid: number): string {
   }
 }
 
-providerContract("qemu", aCloud, { timeoutMs: 60_000 });
+if (havePrograms("the qemu provider", qemuPrograms)) {
+  providerContract("qemu", aCloud, { timeoutMs: 60_000 });
+  suite("the qemu provider", defineTests);
+  if (havePrograms("a VM of the qemu provider", imagePrograms)) {
+    suite("a VM of the qemu provider", defineBootTest);
+  }
+}
 
-suite("the qemu provider", (test) => {
+function defineTests(test: Test): void {
   test("says that a paused machine is not running", async () => {
     await using cloud = await aCloud();
     const { provider } = cloud;
@@ -163,7 +170,9 @@ suite("the qemu provider", (test) => {
     assert.is(vm.state, "running");
     await provider.delete(vm.id, never);
   });
+}
 
+function defineBootTest(test: Test): void {
   test(
     "boots Debian, runs its first boot by cloud-init, runs LXC inside, and shuts down by itself",
     async () => {
@@ -203,7 +212,7 @@ suite("the qemu provider", (test) => {
     },
     { timeoutMs: 900_000 },
   );
-});
+}
 
 /** Says what it found, and leaves a unit behind that says good-bye when the machine shuts down in order. */
 function firstBootScript(url: string): string {
