@@ -1,12 +1,12 @@
 #!/bin/sh
 # Makes a Strata node of this Debian or Ubuntu machine. Safe to repeat; holds no secret.
 #
-#   curl … /install.sh | sh -s -- --token TOKEN [--name NAME] [--address ADDRESS] [--controller URL]
+#   curl … /install.sh | STRATA_JOIN_TOKEN=TOKEN sh -s -- [--name NAME] [--address ADDRESS] [--controller URL]
 #   curl … /install.sh | sh -s -- --uninstall
 #
-# The token may also come from --token-file FILE (- reads standard input when the script itself is a file) or from
-# STRATA_JOIN_TOKEN. STRATA_DATA [/var/lib/strata], STRATA_RUN, STRATA_PREFIX [/usr/local], STRATA_BRIDGE and
-# STRATA_SUBNET are handed on to the agent.
+# The token may also come from --token-file FILE (- reads standard input when the script itself is a file), or from
+# --token TOKEN, which other users of the machine can see while it runs. STRATA_DATA [/var/lib/strata], STRATA_RUN,
+# STRATA_PREFIX [/usr/local], STRATA_BRIDGE and STRATA_SUBNET are handed on to the agent.
 set -eu
 
 say() { printf '%s\n' "strata: $*"; }

@@ -14,7 +14,8 @@ import {
 } from "../support/running-instance.ts";
 import { assert, suite } from "../support/suite.ts";
 
-const deno = join(root, "agent/node_modules/.bin/deno");
+// The program itself: the one in .bin is a parent that passes no signal on.
+const deno = join(root, "agent/node_modules/deno/deno");
 
 /** A token for a partition of the test's own, so that what runs there runs on the second machine. */
 async function aJoinToken({ mustCall }: RunningInstance): Promise<JoinTokenCreated> {

@@ -33,7 +33,8 @@ export function joinCommand(services: Services, token: string): string {
   const url = advertisedUrl(services);
   const trust =
     pki.publicKeyPin === undefined ? "" : `-k --pinnedpubkey sha256//${pki.publicKeyPin} `;
-  return `curl -fsS ${trust}${url}/install.sh | sh -s -- --controller ${url} --token ${token}`;
+  // By the environment, which root alone can read: arguments show in every process list.
+  return `curl -fsS ${trust}${url}/install.sh | STRATA_JOIN_TOKEN=${token} sh -s -- --controller ${url}`;
 }
 
 /** Addresses of this machine that others may reach, IPv4 first. */
