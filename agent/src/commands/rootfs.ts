@@ -24,7 +24,7 @@ export const rootfsCommand = {
 } as const;
 
 /** `OCI-LAYOUT[:TAG] DIR`. An image that is refused ends with 1 and leaves DIR as it was. */
-export async function runRootfs(argv: readonly string[]): Promise<number> {
+async function runRootfs(argv: readonly string[]): Promise<number> {
   const [source, directory, ...rest] = argv;
   if (source === undefined || directory === undefined || rest.length > 0) {
     process.stderr.write("usage: strata-agent rootfs OCI-LAYOUT[:TAG] DIR\n");

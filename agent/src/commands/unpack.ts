@@ -18,7 +18,7 @@ export const unpackCommand = {
 } as const;
 
 /** `LAYER.tar[.gz|.zst] DIR`. A layer that is refused ends with 1 and leaves DIR as it was. */
-export async function runUnpack(argv: readonly string[]): Promise<number> {
+async function runUnpack(argv: readonly string[]): Promise<number> {
   const [file, directory, ...rest] = argv;
   if (file === undefined || directory === undefined || rest.length > 0) {
     process.stderr.write("usage: strata-agent unpack LAYER.tar[.gz|.zst] DIR\n");

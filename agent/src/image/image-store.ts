@@ -317,7 +317,7 @@ class Progress {
 
 /** Leaves out what nobody can see: everything below a layer with an opaque root, which overlayfs cannot express, and
  * all but the highest of equal layers, which overlayfs refuses and which the highest covers whole. */
-export function visibleLayers(
+function visibleLayers(
   layers: readonly Pick<StoredLayer, "diffId" | "directory" | "rootOpaque">[],
 ): ReadyImage["layers"] {
   const lowest = layers.findLastIndex(({ rootOpaque }) => rootOpaque);

@@ -16,7 +16,7 @@ import { Agent } from "undici";
 import { aTemporaryDirectory } from "../../support/temporary.ts";
 
 /** Quick to give up: tests have no patience. */
-export const hastyRetry = { attemptsMax: 3, delayMs: 1, delayMaxMs: 2 };
+const hastyRetry = { attemptsMax: 3, delayMs: 1, delayMaxMs: 2 };
 
 export type TestStore = AsyncDisposable & {
   readonly store: ImageStore;
@@ -27,7 +27,7 @@ export type TestStore = AsyncDisposable & {
   readonly incoming: () => readonly string[];
 };
 
-export const workerEntry = {
+const workerEntry = {
   file: process.execPath,
   args: [fileURLToPath(new URL("worker-entry.ts", import.meta.url))],
 };

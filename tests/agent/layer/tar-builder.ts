@@ -80,7 +80,7 @@ function header(spec: EntrySpec, size: number): Buffer {
   return block;
 }
 
-export function latin1(text: string): Buffer {
+function latin1(text: string): Buffer {
   return Buffer.from(text, "latin1");
 }
 
