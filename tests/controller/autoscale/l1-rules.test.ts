@@ -72,6 +72,27 @@ suite("limits of level 1", (test) => {
     assert.ok(gaps.every((gap) => gap >= MINUTE));
   });
 
+  test("does not go to zero while a metric fails, however idle the others are", () => {
+    const policy = aPolicy({
+      min: 0,
+      idleAfter: 0,
+      stabilisation: { shrink: 0 },
+      metrics: [
+        { kind: "in-flight", target: 10 },
+        { kind: "cpu", target: 70 },
+      ],
+    });
+    const decide = (processes: typeof idle) => decideOnce(policy, aHistory({ processes }));
+    const quiet = (values: Readonly<Record<string, number>>) =>
+      processesWith("cpu", [1]).map((process) => ({
+        ...process,
+        sample: { sequence: 1, at: START, ready: true, values },
+      }));
+    assert.is(decide(quiet({ "in-flight": 0, cpu: 1 })).desired, 0);
+    const failing = decide(quiet({ "in-flight": 0 }));
+    assert.equal([failing.desired, failing.limiter], [1, "metric-failed"]);
+  });
+
   test("leaves a count alone that was set by hand, for as long as stated", () => {
     const policy = aPolicy({ stabilisation: { shrink: 0 } });
     const history = aHistory({ processes: idle });
@@ -338,10 +359,11 @@ suite("victims", (test) => {
   });
 
   test("empty one node rather than thin out two", () => {
-    const on = (nodeId: string) => (index: number) => candidate(`${nodeId}-${index}`, { nodeId });
+    // By their ids alone, one of each node would go in turn.
+    const on = (nodeId: string) => (index: number) => candidate(`${index}-${nodeId}`, { nodeId });
     const candidates = [...[1, 2, 3].map(on("n1")), ...[1, 2, 3].map(on("n2"))];
     const victims = chooseVictims(candidates, 3, { n1: 3, n2: 3 });
-    assert.is(new Set(victims.map((id) => id.slice(0, 2))).size, 1);
+    assert.equal(victims, ["1-n1", "2-n1", "3-n1"]);
   });
 
   test("that still drain are taken back first, the busiest before the others", () => {

@@ -111,6 +111,20 @@ suite("removing nodes", (test) => {
     assert.equal(decideAt(aSituation({ nodes }), [NOW, NOW + 60 * MINUTE]).actions, []);
   });
 
+  test("counts what is on a draining node as needing a place elsewhere", () => {
+    const draining = aNode("b", 1, { status: "draining", drainedByScaler: true });
+    const full = aSituation({
+      nodes: [aNode("a", 4), draining],
+      subscriptions: [aSubscription(5)],
+    });
+    assert.equal(decidePartition(full).actions, [{ kind: "cancel-drain", nodeId: "b" }]);
+    const room = aSituation({
+      nodes: [aNode("a", 3), draining],
+      subscriptions: [aSubscription(4)],
+    });
+    assert.equal(decidePartition(room).actions, []);
+  });
+
   test("uses a draining node again before it rents one", () => {
     const nodes = [aNode("a", 4), aNode("b", 1, { status: "draining", drainedByScaler: true })];
     const situation = aSituation({ nodes, subscriptions: [aSubscription(7)] });
@@ -203,7 +217,9 @@ suite("keeping processes apart", (test) => {
   });
 
   test("moves at most two processes to a node that joins, from where they are closest together", () => {
-    const nodes = [aNode("a", 4), aNode("b", 1), aNode("new", 0)];
+    const size = { cpuMillis: 100, memoryBytes: 1024 ** 2, pids: 10 };
+    const crowd = { held: [{ subscription: "web", size, count: 9 }] };
+    const nodes = [aNode("a", 0, crowd), aNode("b", 1), aNode("new", 0)];
     const policy = aPartitionPolicy({ packing: { apart: { nodes: "prefer" } } });
     assert.equal(planRebalance(nodes, "new", policy), [
       { subscription: "web", from: "a", to: "new" },
