@@ -1,52 +1,54 @@
-/** The agent's composition root: the only file that reads the environment, the clock and randomness. */
+/** The agent's composition root: the only file that reads the environment, the clock and randomness. Every subcommand
+ * loads its own code alone: an unpacker is started for each layer and needs neither network nor logger. */
 import { randomBytes } from "node:crypto";
 import process from "node:process";
 
-import { checkCommand } from "./commands/check.ts";
 import type { Command, CommandContext } from "./commands/context.ts";
-import { reportFailure } from "./commands/failure.ts";
-import { joinCommand } from "./commands/join.ts";
-import { rootfsCommand } from "./commands/rootfs.ts";
-import { runCommand } from "./commands/run.ts";
-import { purgeCommand, stopAllCommand } from "./commands/stop-all.ts";
-import { unpackWorkerCommand } from "./commands/unpack-worker.ts";
-import { unpackCommand } from "./commands/unpack.ts";
-import { parseConfig } from "./config.ts";
-import { createLogger } from "./logger.ts";
 import { AGENT_VERSION } from "./version.ts";
 
-const commands: readonly Command[] = [
-  runCommand,
-  joinCommand,
-  checkCommand,
-  stopAllCommand,
-  purgeCommand,
-  unpackCommand,
-  rootfsCommand,
-  unpackWorkerCommand,
-];
+type PlainCommand = Pick<Command, "name" | "summary"> & {
+  readonly run: (argv: readonly string[]) => Promise<number>;
+};
+
+const commands = new Map<string, () => Promise<Command>>([
+  ["run", async () => (await import("./commands/run.ts")).runCommand],
+  ["join", async () => (await import("./commands/join.ts")).joinCommand],
+  ["check", async () => (await import("./commands/check.ts")).checkCommand],
+  ["stop-all", async () => (await import("./commands/stop-all.ts")).stopAllCommand],
+  ["purge", async () => (await import("./commands/stop-all.ts")).purgeCommand],
+]);
+
+/** Those that need no settings. */
+const plainCommands = new Map<string, () => Promise<PlainCommand>>([
+  ["unpack", async () => (await import("./commands/unpack.ts")).unpackCommand],
+  ["rootfs", async () => (await import("./commands/rootfs.ts")).rootfsCommand],
+  ["unpack-worker", async () => (await import("./commands/unpack-worker.ts")).unpackWorkerCommand],
+]);
 
 process.exitCode = await main(process.argv.slice(2));
 
-async function main([name, ...argv]: readonly string[]): Promise<number> {
+async function main([name = "", ...argv]: readonly string[]): Promise<number> {
   if (name === "version" || name === "--version") {
     process.stdout.write(`strata-agent ${AGENT_VERSION}\n`);
     return 0;
   }
-  const command = commands.find((candidate) => candidate.name === name);
-  if (command === undefined) {
-    const isHelp = name === "--help" || name === "help";
-    (isHelp ? process.stdout : process.stderr).write(helpText());
-    return isHelp ? 0 : 2;
-  }
+  const loadPlain = plainCommands.get(name);
+  const load = commands.get(name);
   try {
-    return await command.run(argv, createContext());
+    if (loadPlain !== undefined) return await (await loadPlain()).run(argv);
+    if (load !== undefined) return await (await load()).run(argv, await createContext());
   } catch (error) {
+    const { reportFailure } = await import("./commands/failure.ts");
     return reportFailure(error);
   }
+  const isHelp = name === "--help" || name === "help";
+  (isHelp ? process.stdout : process.stderr).write(await helpText());
+  return isHelp ? 0 : 2;
 }
 
-function createContext(): CommandContext {
+async function createContext(): Promise<CommandContext> {
+  const { parseConfig } = await import("./config.ts");
+  const { createLogger } = await import("./logger.ts");
   const environment = process.env;
   const config = parseConfig(environment);
   return {
@@ -59,8 +61,11 @@ function createContext(): CommandContext {
   };
 }
 
-function helpText(): string {
-  const shown = commands.filter(({ summary }) => !summary.startsWith("internal"));
-  const lines = shown.map((command) => `  ${command.name.padEnd(10)} ${command.summary}`);
+async function helpText(): Promise<string> {
+  const loaders = [...commands.values(), ...plainCommands.values()];
+  const all = await Promise.all(loaders.map((load) => load()));
+  const lines = all
+    .filter(({ summary }) => !summary.startsWith("internal"))
+    .map(({ name, summary }) => `  ${name.padEnd(10)} ${summary}`);
   return `usage: strata-agent COMMAND\n\n${lines.join("\n")}\n  version    print the version\n`;
 }
