@@ -3,7 +3,7 @@ import { setImmediate } from "node:timers/promises";
 import type { Digest } from "@strata/protocol/oci/digest";
 
 import { createKeyedLock } from "./keyed-lock.ts";
-import type { Collected, GarbageIndex, ManifestIndex } from "./metadata-store.ts";
+import type { Collected, ManifestIndex, MetadataStore } from "./metadata-store.ts";
 import { planCollection } from "./plan-collection.ts";
 import type { RecentUses } from "./recent-uses.ts";
 import { findPolicy, type RetentionPolicy } from "./retention.ts";
@@ -50,7 +50,7 @@ export type RemovedItem = {
 };
 
 export type GarbageCollectorOptions = {
-  readonly metadata: Pick<GarbageIndex, "collect"> & Pick<ManifestIndex, "listRepositories">;
+  readonly metadata: Pick<MetadataStore, "collect" | "compact" | "listRepositories">;
   readonly storedBlobs: Pick<StoredBlobs, "dropUnknown">;
   readonly uses: Pick<RecentUses, "flush" | "isUsedSince">;
   readonly clock: () => number;
@@ -91,6 +91,7 @@ async function collectGarbage(
     // The step was synchronous work; requests have their turn now.
     await setImmediate();
   }
+  if (!tally.dryRun) await options.metadata.compact();
   return tally.report({ aborted: false });
 }
 

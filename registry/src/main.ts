@@ -13,14 +13,20 @@ import { CodedError, getErrorCode } from "@strata/protocol/errors";
 import { createRegistry, type Registry } from "./create-registry.ts";
 import { createFsBlobStore } from "./drivers/fs-blob-store.ts";
 import { createSqliteMetadataStore } from "./drivers/sqlite-metadata-store.ts";
+import { setAsideDamaged } from "./drivers/sqlite/set-aside-damaged.ts";
+import { fsck } from "./fsck.ts";
 import type { RegistryLogger } from "./logger.ts";
 
-const help = `Usage: node registry/src/main.ts [--data DIR] [--host ADDRESS] [--port PORT]
+const help = `Usage: node registry/src/main.ts [serve] [--data DIR] [--host ADDRESS] [--port PORT]
+       node registry/src/main.ts fsck [--data DIR] [--deep]
 
 An OCI registry without the rest of Strata. Anyone who reaches the address may push and delete.
+fsck makes lost or damaged metadata anew from the journal, and holds it against the blobs on the disk. The store must
+not run meanwhile. It exits with 1 when blobs are lost.
   --data   where blobs and metadata are kept [STRATA_STORE_DATA, /var/lib/strata/store]
   --host   address to listen on [STRATA_STORE_HOST, 127.0.0.1]
   --port   port, 0 for any free one [STRATA_STORE_PORT, 5000]
+  --deep   hash every blob, and not only look at its length
 `;
 
 const SWEEP_INTERVAL_MS = 5 * 60_000;
@@ -33,11 +39,18 @@ const logger: RegistryLogger = {
   error: (fields, message) => log("error", { message, fields }),
 };
 
-type Settings = { readonly data: string; readonly host: string; readonly port: number };
+type Settings = {
+  readonly command: "serve" | "fsck";
+  readonly data: string;
+  readonly host: string;
+  readonly port: number;
+  readonly deep: boolean;
+};
 
 try {
   const settings = parseSettings(process.argv.slice(2));
   if (settings === "help") process.stdout.write(help);
+  else if (settings.command === "fsck") process.exitCode = await runFsck(settings);
   else await serve(settings);
 } catch (error) {
   const hint = error instanceof CodedError ? error.hint : undefined;
@@ -47,22 +60,34 @@ try {
 }
 
 function parseSettings(args: readonly string[]): Settings | "help" {
-  const { values } = parseArgs({
+  const { values, positionals } = parseArgs({
     args: [...args],
+    allowPositionals: true,
     options: {
       data: { type: "string" },
       host: { type: "string" },
       port: { type: "string" },
+      deep: { type: "boolean" },
       help: { type: "boolean", short: "h" },
     },
   });
   const { env } = process;
   if (values.help === true) return "help";
   return {
+    command: parseCommand(positionals),
+    deep: values.deep ?? false,
     data: values.data ?? env["STRATA_STORE_DATA"] ?? "/var/lib/strata/store",
     host: values.host ?? env["STRATA_STORE_HOST"] ?? "127.0.0.1",
     port: parsePort(values.port ?? env["STRATA_STORE_PORT"] ?? "5000"),
   };
+}
+
+function parseCommand(words: readonly string[]): Settings["command"] {
+  const [command = "serve", ...rest] = words;
+  if (rest.length === 0 && (command === "serve" || command === "fsck")) return command;
+  throw new CodedError("INVALID", `there is no command ${JSON.stringify(words.join(" "))}`, {
+    hint: "see --help",
+  });
 }
 
 function parsePort(text: string): number {
@@ -75,7 +100,9 @@ function parsePort(text: string): number {
 
 async function serve({ data, host, port }: Settings): Promise<void> {
   mkdirSync(data, { recursive: true, mode: 0o700 });
-  const metadata = createSqliteMetadataStore(join(data, "store.db"));
+  const metadata = createSqliteMetadataStore(join(data, "store.db"), {
+    onRecovered: (recovery) => logger.warn(recovery, "metadata brought up to its journal"),
+  });
   const registry = createRegistry({
     blobs: await createFsBlobStore(data),
     metadata,
@@ -99,6 +126,28 @@ async function serve({ data, host, port }: Settings): Promise<void> {
     throw error;
   }
   stopOnSignal(server, registry);
+}
+
+/** Gives the exit status. */
+async function runFsck({ data, deep }: Settings): Promise<number> {
+  const broken = setAsideDamaged(join(data, "store.db"));
+  if (broken !== undefined) process.stdout.write(`damaged database kept as ${broken}\n`);
+  const metadata = createSqliteMetadataStore(join(data, "store.db"), {
+    onRecovered: ({ replayed, damaged }) =>
+      process.stdout.write(`journal: ${replayed} lines replayed, ${damaged} damaged\n`),
+  });
+  try {
+    const blobs = await createFsBlobStore(data);
+    const report = await fsck({ blobs, metadata, clock: Date.now }, { deep });
+    const { lost, restored, unnamed } = report;
+    process.stdout.write(
+      `${report.blobs} blobs known, ${lost.length} lost, ${restored.length} restored, ${unnamed} unnamed on the disk\n`,
+    );
+    for (const digest of lost) process.stdout.write(`lost ${digest}\n`);
+    return lost.length === 0 ? 0 : 1;
+  } finally {
+    metadata.close();
+  }
 }
 
 async function listen(

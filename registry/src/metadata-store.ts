@@ -38,6 +38,8 @@ export type RemoveBlobResult = "absent" | "referenced" | "unlinked" | "unused";
 export type BlobIndex = {
   /** Size of a blob that the repository has, or undefined. */
   readonly findBlob: (repository: string, digest: Digest) => Promise<number | undefined>;
+  /** Size of a blob in whatever repository, or undefined. */
+  readonly findBlobSize: (digest: Digest) => Promise<number | undefined>;
   /** Whether the bytes are known at all, in whatever repository. */
   readonly hasBlob: (digest: Digest) => Promise<boolean>;
   /** Idempotent; renews the time of the link. Also brings back a forgotten blob, for all repositories that had it. */
@@ -237,4 +239,7 @@ export type MetadataStore = BlobIndex &
   ManifestIndex &
   GarbageIndex &
   UsageIndex &
-  ScrubIndex & { readonly close: () => void };
+  ScrubIndex & {
+    /** Gives back space that history takes, and sets aside what removals on a full disk need. */
+    readonly compact: () => Promise<void>;
+  } & { readonly close: () => void };

@@ -21,7 +21,7 @@ export type StoredBlobs = {
   readonly distrust: (digest: Digest) => Promise<boolean>;
   /** Removes the bytes unless somebody has pushed them again; gives whether it did. */
   readonly dropUnknown: (digest: Digest) => Promise<boolean>;
-  /** Removes bytes that a crash left without a row; gives their number. */
+  /** Removes bytes that a crash left without a row; gives their number. None while no blob at all has a row. */
   readonly sweep: () => Promise<number>;
 };
 
@@ -95,6 +95,8 @@ export function createStoredBlobs(options: StoredBlobsOptions): StoredBlobs {
       }),
     dropUnknown: (digest) => lock(digest, () => dropIfUnknown(digest)),
     sweep: async () => {
+      // Metadata that knows nothing is more likely lost than right, and bytes cannot be brought back.
+      if ((await metadata.listBlobs({ last: undefined, limit: 1 })).length === 0) return 0;
       let swept = 0;
       for await (const digest of blobs.listBlobs()) {
         if (await metadata.hasBlob(digest)) continue;

@@ -7,7 +7,17 @@ import { assert, suite, throwsWithCode } from "../support/suite.ts";
 import { aTemporaryDirectory } from "../support/temporary.ts";
 import { testMetadataStore } from "./metadata-store.ts";
 
-testMetadataStore("sqlite", () => createSqliteMetadataStore(":memory:"));
+testMetadataStore("sqlite in memory", () => createSqliteMetadataStore(":memory:"));
+testMetadataStore("sqlite with its journal", () => {
+  const folder = aTemporaryDirectory();
+  const store = createSqliteMetadataStore(join(folder.path, "store.db"));
+  const close = (): void => {
+    store.close();
+    // Removes in its first step; the promise is for those who await it.
+    void folder[Symbol.asyncDispose]();
+  };
+  return { ...store, close };
+});
 
 suite("sqlite metadata store", (test) => {
   test("keeps what it holds when it is opened again", async () => {

@@ -1,29 +1,35 @@
 import type { Digest } from "@strata/protocol/oci/digest";
-import { and, eq, sql } from "drizzle-orm";
+import { and, count, eq, sql } from "drizzle-orm";
 
 import type { BlobIndex, PutBlob, RemoveBlobResult, RestoreBlob } from "../../metadata-store.ts";
 import type { RegistryDatabase, Transaction } from "./database.ts";
+import type { Recorder } from "./recorder.ts";
+import type { Reserve } from "./reserve.ts";
 import { blobs, manifestReferences, repositories, repositoryBlobs, uploads } from "./schema.ts";
 import { withinQuota } from "./usage-index.ts";
 
-export function createBlobIndex(database: RegistryDatabase): BlobIndex {
+export function createBlobIndex(
+  database: RegistryDatabase,
+  recorder: Recorder,
+  reserve: Reserve,
+): BlobIndex {
   const findBlob = prepareFindBlob(database);
   return {
     findBlob: async (repository, digest) => findBlob(repository, digest),
-    hasBlob: async (digest) =>
-      database
-        .select({ digest: blobs.digest })
-        .from(blobs)
-        .where(eq(blobs.digest, digest))
-        .get() !== undefined,
+    findBlobSize: async (digest) => findBlobSize(database, digest),
+    hasBlob: async (digest) => findBlobSize(database, digest) !== undefined,
     putBlob: async (blob) =>
-      database.transaction((transaction) =>
-        withinQuota(transaction, blob.quota, () => putBlob(transaction, blob)),
-      ),
+      database.transaction((transaction) => {
+        withinQuota(transaction, blob.quota, () => putBlob(transaction, blob));
+        const { repository, digest, sizeBytes, at } = blob;
+        recorder.record(transaction, [{ do: "link", repository, digest, sizeBytes, at }]);
+      }),
     mountBlob: async ({ from, repository, digest, at, quota }) =>
       database.transaction((transaction) => {
-        if (findBlob(from, digest) === undefined) return false;
+        const sizeBytes = findBlob(from, digest);
+        if (sizeBytes === undefined) return false;
         withinQuota(transaction, quota, () => linkBlob(transaction, { repository, digest, at }));
+        recorder.record(transaction, [{ do: "link", repository, digest, sizeBytes, at }]);
         return true;
       }),
     listRepositoriesWithBlob: async (digest, limit) =>
@@ -36,13 +42,28 @@ export function createBlobIndex(database: RegistryDatabase): BlobIndex {
         .all()
         .map((row) => row.repository),
     removeBlob: async (repository, digest) =>
-      database.transaction((transaction) => removeBlob(transaction, repository, digest)),
+      reserve.spendOn(() =>
+        database.transaction((transaction) => {
+          const result = removeBlob(transaction, repository, digest);
+          const gone = result === "unlinked" || result === "unused";
+          recorder.record(transaction, gone ? [{ do: "unlink", repository, digest }] : []);
+          return result;
+        }),
+      ),
     restoreBlob: async (blob) =>
       database.transaction((transaction) => restoreBlob(transaction, blob)),
     forgetBlob: async (digest) => {
       database.delete(blobs).where(eq(blobs.digest, digest)).run();
     },
   };
+}
+
+function findBlobSize(database: RegistryDatabase, digest: Digest): number | undefined {
+  return database
+    .select({ sizeBytes: blobs.sizeBytes })
+    .from(blobs)
+    .where(eq(blobs.digest, digest))
+    .get()?.sizeBytes;
 }
 
 /** The hottest question, prepared once: how long is this blob of this repository? */
@@ -79,7 +100,7 @@ function restoreBlob(transaction: Transaction, { digest, sizeBytes, at }: Restor
   return true;
 }
 
-function putBytes(transaction: Transaction, { digest, sizeBytes, at }: RestoreBlob): void {
+export function putBytes(transaction: Transaction, { digest, sizeBytes, at }: RestoreBlob): void {
   transaction
     .insert(blobs)
     .values({ digest, sizeBytes, createdAt: at })
@@ -96,7 +117,7 @@ function putBlob(transaction: Transaction, blob: PutBlob): void {
 
 type Link = { readonly repository: string; readonly digest: Digest; readonly at: number };
 
-function linkBlob(transaction: Transaction, { repository, digest, at }: Link): void {
+export function linkBlob(transaction: Transaction, { repository, digest, at }: Link): void {
   putRepository(transaction, repository, at);
   transaction
     .insert(repositoryBlobs)
@@ -125,14 +146,24 @@ function removeBlob(
   const linked = transaction.select().from(repositoryBlobs).where(link).get();
   if (linked === undefined) return "absent";
   if (referenced !== undefined) return "referenced";
-  transaction.delete(repositoryBlobs).where(link).run();
-  const elsewhere = transaction
-    .select()
-    .from(repositoryBlobs)
-    .where(eq(repositoryBlobs.digest, digest))
-    .limit(1)
-    .get();
-  if (elsewhere !== undefined) return "unlinked";
-  transaction.delete(blobs).where(eq(blobs.digest, digest)).run();
-  return "unused";
+  return removeLink(transaction, { repository, digest }) === 0 ? "unused" : "unlinked";
+}
+
+/** Gives how many other repositories have the blob. */
+export function removeLink(
+  transaction: Transaction,
+  { repository, digest }: { readonly repository: string; readonly digest: Digest },
+): number {
+  transaction
+    .delete(repositoryBlobs)
+    .where(and(eq(repositoryBlobs.repository, repository), eq(repositoryBlobs.digest, digest)))
+    .run();
+  const elsewhere =
+    transaction
+      .select({ count: count() })
+      .from(repositoryBlobs)
+      .where(eq(repositoryBlobs.digest, digest))
+      .get()?.count ?? 0;
+  if (elsewhere === 0) transaction.delete(blobs).where(eq(blobs.digest, digest)).run();
+  return elsewhere;
 }

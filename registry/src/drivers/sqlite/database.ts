@@ -16,7 +16,7 @@ const migrationsFolder = new URL("./migrations/", import.meta.url).pathname;
 const BUSY_TIMEOUT_MS = 5_000;
 
 /** Opens the database, brings it to this version's schema, and sees that a commit survives a power cut.
- * @throws RegistryError INTERNAL when a newer version wrote it, or another process has it open */
+ * @throws RegistryError INTERNAL when a newer version wrote it, another process has it open, or it is damaged */
 export function openDatabase(
   path: string,
   { busyTimeoutMs = BUSY_TIMEOUT_MS }: { readonly busyTimeoutMs?: number } = {},
@@ -38,7 +38,14 @@ export function openDatabase(
     return { database, close: () => client.close() };
   } catch (error) {
     client.close();
-    if (getErrorCode(error)?.startsWith("SQLITE_BUSY") !== true) throw error;
+    const code = getErrorCode(error) ?? "";
+    if (code.startsWith("SQLITE_CORRUPT") || code === "SQLITE_NOTADB") {
+      throw new RegistryError("INTERNAL", `${path} is damaged`, {
+        cause: error,
+        hint: "stop the store and run `node registry/src/main.ts fsck`: it makes the file anew from the journal",
+      });
+    }
+    if (!code.startsWith("SQLITE_BUSY")) throw error;
     throw new RegistryError("INTERNAL", `${path} is in use by another process`, {
       cause: error,
       hint: "stop the other one, or give this one a data folder of its own",

@@ -1,5 +1,4 @@
-import type { Digest } from "@strata/protocol/oci/digest";
-import { and, count, eq, inArray, lte, notExists, sql } from "drizzle-orm";
+import { and, eq, inArray, lte, notExists, sql } from "drizzle-orm";
 
 import type {
   Collected,
@@ -10,7 +9,11 @@ import type {
   RepositoryFacts,
   UseRecord,
 } from "../../metadata-store.ts";
+import { removeLink } from "./blob-index.ts";
+import type { Change } from "./changes.ts";
 import type { RegistryDatabase, Transaction } from "./database.ts";
+import type { Recorder } from "./recorder.ts";
+import type { Reserve } from "./reserve.ts";
 import {
   blobs,
   manifestReferences,
@@ -23,15 +26,23 @@ import {
 /** SQLite takes 32,766 variables in one statement. */
 const BATCH = 1_000;
 
-export function createGarbageIndex(database: RegistryDatabase): GarbageIndex {
+export function createGarbageIndex(
+  database: RegistryDatabase,
+  recorder: Recorder,
+  reserve: Reserve,
+): GarbageIndex {
   return {
-    collect: async (request) => collect(database, request),
+    collect: async (request) => reserve.spendOn(() => collect(database, recorder, request)),
     recordUses: async (uses) =>
       database.transaction((transaction) => recordUses(transaction, uses)),
   };
 }
 
-function collect(database: RegistryDatabase, request: CollectRequest): Collected {
+function collect(
+  database: RegistryDatabase,
+  recorder: Recorder,
+  request: CollectRequest,
+): Collected {
   const { repository, plan, dryRun } = request;
   let collected: Collected | undefined;
   const step = (transaction: Transaction): void => {
@@ -41,6 +52,7 @@ function collect(database: RegistryDatabase, request: CollectRequest): Collected
     collected = { ...removed, links };
     // The one way to know what a removal would lead to is to do it, and to take it back.
     if (dryRun) transaction.rollback();
+    recorder.record(transaction, describeCollected(repository, collected));
   };
   try {
     database.transaction(step);
@@ -48,6 +60,14 @@ function collect(database: RegistryDatabase, request: CollectRequest): Collected
     if (!dryRun || collected === undefined) throw error;
   }
   return collected ?? { tags: [], manifests: [], links: [] };
+}
+
+function describeCollected(repository: string, collected: Collected): readonly Change[] {
+  return [
+    ...collected.tags.map(({ name }): Change => ({ do: "untag", repository, tag: name })),
+    ...collected.manifests.map(({ digest }): Change => ({ do: "remove", repository, digest })),
+    ...collected.links.map(({ digest }): Change => ({ do: "unlink", repository, digest })),
+  ];
 }
 
 /** Without the bodies. */
@@ -163,25 +183,6 @@ function removeLinks(
       sizeBytes: sizeBytes ?? 0,
       elsewhere: removeLink(transaction, { repository, digest }),
     }));
-}
-
-/** Gives how many other repositories have the blob. */
-function removeLink(
-  transaction: Transaction,
-  { repository, digest }: { readonly repository: string; readonly digest: Digest },
-): number {
-  transaction
-    .delete(repositoryBlobs)
-    .where(and(eq(repositoryBlobs.repository, repository), eq(repositoryBlobs.digest, digest)))
-    .run();
-  const elsewhere =
-    transaction
-      .select({ count: count() })
-      .from(repositoryBlobs)
-      .where(eq(repositoryBlobs.digest, digest))
-      .get()?.count ?? 0;
-  if (elsewhere === 0) transaction.delete(blobs).where(eq(blobs.digest, digest)).run();
-  return elsewhere;
 }
 
 function inBatches<Item, Row>(

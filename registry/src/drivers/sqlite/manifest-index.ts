@@ -5,12 +5,16 @@ import type {
   ManifestDescriptor,
   ManifestIndex,
   Page,
+  PutManifestResult,
   ReferrersQuery,
   StoredManifest,
 } from "../../metadata-store.ts";
 import { prepareFindBlob } from "./blob-index.ts";
-import type { RegistryDatabase } from "./database.ts";
+import { describePut } from "./changes.ts";
+import type { RegistryDatabase, Transaction } from "./database.ts";
 import { preparePutManifest } from "./put-manifest.ts";
+import type { Recorder } from "./recorder.ts";
+import type { Reserve } from "./reserve.ts";
 import { manifests, repositories, tags } from "./schema.ts";
 import { withinQuota } from "./usage-index.ts";
 
@@ -21,7 +25,11 @@ const descriptorColumns = {
 };
 const manifestColumns = { ...descriptorColumns, body: manifests.body };
 
-export function createManifestIndex(database: RegistryDatabase): ManifestIndex {
+export function createManifestIndex(
+  database: RegistryDatabase,
+  recorder: Recorder,
+  reserve: Reserve,
+): ManifestIndex {
   const findManifest = prepareFindManifest(database);
   const findDescriptor = prepareFindDescriptor(database);
   const putManifest = preparePutManifest(prepareFindBlob(database), findDescriptor);
@@ -29,16 +37,34 @@ export function createManifestIndex(database: RegistryDatabase): ManifestIndex {
     findManifest: async (repository, reference) => findManifest(repository, reference),
     findManifestDescriptor: async (repository, reference) => findDescriptor(repository, reference),
     putManifest: async (manifest) =>
-      database.transaction((transaction) =>
-        withinQuota(transaction, manifest.quota, () => putManifest(transaction, manifest)),
+      database.transaction((transaction) => {
+        const put = (): PutManifestResult => putManifest(transaction, manifest);
+        const result = withinQuota(transaction, manifest.quota, put);
+        if (result.kind === "stored") recorder.record(transaction, describePut(manifest));
+        return result;
+      }),
+    removeManifest: async (repository, digest) =>
+      reserve.spendOn(() =>
+        database.transaction((transaction) => {
+          const pointing = removeManifest(transaction, repository, digest);
+          const gone = pointing !== undefined;
+          recorder.record(transaction, gone ? [{ do: "remove", repository, digest }] : []);
+          return pointing;
+        }),
       ),
-    removeManifest: async (repository, digest) => removeManifest(database, repository, digest),
     removeTag: async (repository, tag) =>
-      database
-        .delete(tags)
-        .where(and(eq(tags.repository, repository), eq(tags.name, tag)))
-        .returning({ digest: tags.digest })
-        .get()?.digest,
+      reserve.spendOn(() =>
+        database.transaction((transaction) => {
+          const row = transaction
+            .delete(tags)
+            .where(and(eq(tags.repository, repository), eq(tags.name, tag)))
+            .returning({ digest: tags.digest })
+            .get();
+          const gone = row !== undefined;
+          recorder.record(transaction, gone ? [{ do: "untag", repository, tag }] : []);
+          return row?.digest;
+        }),
+      ),
     listTags: async (repository, page) => listTags(database, repository, page),
     listReferrers: async (query) => listReferrers(database, query),
     listRepositories: async ({ last, limit }) =>
@@ -100,22 +126,20 @@ function prepareFindDescriptor(
 }
 
 function removeManifest(
-  database: RegistryDatabase,
+  transaction: Transaction,
   repository: string,
   digest: Digest,
 ): readonly string[] | undefined {
-  return database.transaction((transaction) => {
-    const pointing = transaction
-      .select({ name: tags.name })
-      .from(tags)
-      .where(and(eq(tags.repository, repository), eq(tags.digest, digest)))
-      .all();
-    const { changes } = transaction
-      .delete(manifests)
-      .where(and(eq(manifests.repository, repository), eq(manifests.digest, digest)))
-      .run();
-    return changes === 0 ? undefined : pointing.map((row) => row.name);
-  });
+  const pointing = transaction
+    .select({ name: tags.name })
+    .from(tags)
+    .where(and(eq(tags.repository, repository), eq(tags.digest, digest)))
+    .all();
+  const { changes } = transaction
+    .delete(manifests)
+    .where(and(eq(manifests.repository, repository), eq(manifests.digest, digest)))
+    .run();
+  return changes === 0 ? undefined : pointing.map((row) => row.name);
 }
 
 function listTags(

@@ -46,7 +46,7 @@ export function preparePutManifest(
   };
 }
 
-function writeManifest(transaction: Transaction, manifest: PutManifest): void {
+export function writeManifest(transaction: Transaction, manifest: PutManifest): void {
   const { repository, digest, mediaType, sizeBytes, body, subject, artifactType, referrer, at } =
     manifest;
   putRepository(transaction, repository, at);
@@ -59,7 +59,7 @@ function writeManifest(transaction: Transaction, manifest: PutManifest): void {
     .run();
 }
 
-function writeReferences(transaction: Transaction, manifest: PutManifest): void {
+export function writeReferences(transaction: Transaction, manifest: PutManifest): void {
   const { repository, digest, references } = manifest;
   transaction
     .delete(manifestReferences)
@@ -75,7 +75,11 @@ function writeReferences(transaction: Transaction, manifest: PutManifest): void 
     .run();
 }
 
-function moveTag(transaction: Transaction, manifest: PutManifest, tag: string): TagMove {
+export function moveTag(
+  transaction: Transaction,
+  manifest: Pick<PutManifest, "repository" | "digest" | "at">,
+  tag: string,
+): TagMove {
   const { repository, digest, at } = manifest;
   const previous = transaction
     .select({ digest: tags.digest })

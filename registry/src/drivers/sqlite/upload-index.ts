@@ -2,9 +2,10 @@ import { count, eq, lt } from "drizzle-orm";
 
 import type { UploadIndex } from "../../metadata-store.ts";
 import type { RegistryDatabase } from "./database.ts";
+import type { Reserve } from "./reserve.ts";
 import { uploads } from "./schema.ts";
 
-export function createUploadIndex(database: RegistryDatabase): UploadIndex {
+export function createUploadIndex(database: RegistryDatabase, reserve: Reserve): UploadIndex {
   return {
     putUpload: async (upload) => {
       database.insert(uploads).values(upload).run();
@@ -14,7 +15,7 @@ export function createUploadIndex(database: RegistryDatabase): UploadIndex {
       database.update(uploads).set({ updatedAt: at }).where(eq(uploads.id, id)).run();
     },
     removeUpload: async (id) => {
-      database.delete(uploads).where(eq(uploads.id, id)).run();
+      reserve.spendOn(() => database.delete(uploads).where(eq(uploads.id, id)).run());
     },
     countUploads: async (subject) =>
       database.select({ count: count() }).from(uploads).where(eq(uploads.subject, subject)).get()
