@@ -54,10 +54,10 @@ export async function aLxdServer(imageFile: string): Promise<LxdServer> {
 
   const pool = makePoolFolder(folder);
   stack.defer(() => rmdirSync(pool));
-  stack.defer(() => removeAll(client));
-
   const suffix = randomBytes(1)[0] ?? 0;
   const network = `stlxd${suffix}`;
+  stack.defer(() => removeAll(client, network));
+
   const bridgeAddress = `10.214.${suffix}.1`;
   const storage = { name: "default", driver: "dir", config: { source: pool } };
   await client.change({ method: "POST", path: "/storage-pools", body: storage }, never);
@@ -81,7 +81,7 @@ export async function aLxdServer(imageFile: string): Promise<LxdServer> {
 }
 
 function startDaemon(folder: string): ChildProcess {
-  const log = openSync(`${folder}.log`, "w");
+  const log = openSync(join(folder, "daemon.log"), "w");
   return spawn("lxd", ["--group", "root"], {
     env: { ...process.env, LXD_DIR: folder },
     stdio: ["ignore", log, log],
@@ -118,7 +118,7 @@ async function stopDaemon(daemon: ChildProcess): Promise<void> {
   await ended;
 }
 
-async function removeAll(client: IncusClient): Promise<void> {
+async function removeAll(client: IncusClient, network: string): Promise<void> {
   const remove = (path: string) => client.change({ method: "DELETE", path }, never);
   for (const name of await instanceNames(client)) {
     const body = { action: "stop", force: true };
@@ -128,9 +128,8 @@ async function removeAll(client: IncusClient): Promise<void> {
     await remove(`/instances/${name}`);
   }
   for (const image of await namesOf(client, "/images")) await remove(`/images/${image}`);
-  const networks = await namesOf(client, "/networks");
-  for (const name of networks.filter((other) => other.startsWith("stlxd")))
-    await remove(`/networks/${name}`);
+  // The list has the host's other interfaces too.
+  if (await client.get(`/networks/${network}`, never)) await remove(`/networks/${network}`);
   await remove("/storage-pools/default");
 }
 
