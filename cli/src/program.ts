@@ -11,7 +11,8 @@ import { VERSION } from "./version.ts";
 const help = `
 Exit status: 0 done, 1 refused by the server, 2 wrong use, 3 server not reached, 4 waited in vain,
 5 failed on this machine; exec ends with the status of its command.
-Environment: STRATA_URL, STRATA_TOKEN and STRATA_CA (a file) win over what login remembers; NO_COLOR.`;
+Environment: STRATA_URL, STRATA_TOKEN and STRATA_CA (a file) win over what login remembers; NO_COLOR.
+Without both, root uses this machine's controller; STRATA_DATA and STRATA_PORT (both) name one that was moved.`;
 
 /** Runs one command line and gives back the exit status. Never throws. */
 export async function runProgram(argv: readonly string[], context: Context): Promise<number> {
@@ -43,6 +44,7 @@ function createProgram(context: Context, onStatus: (status: number) => void): Co
       writeErr: (text) => context.stderr.write(text),
     })
     .showSuggestionAfterError()
+    .showHelpAfterError("hint: add --help to see how it is used")
     .addHelpText("after", help);
   for (const spec of commands) addCommand(program, spec, { context, onStatus });
   return program;

@@ -130,7 +130,7 @@ function hintFor(cause: Error): string {
   if (/CERT|SELF_SIGNED|ISSUER/.test(code)) {
     return "its certificate is not of the CA that was remembered: log in again with strata login URL";
   }
-  return "check the address (STRATA_URL or strata login URL) and that the controller runs";
+  return "check the address (STRATA_URL, strata login URL, or STRATA_PORT of a moved installation) and that the controller runs";
 }
 
 async function readBounded(message: IncomingMessage): Promise<string> {

@@ -46,7 +46,7 @@ export async function findConnection(
   const local = await findLocal(context);
   if (local !== undefined) return connect(local.url, token ?? local.token, undefined);
   throw new CliError("NOT_LOGGED_IN", "no controller is known", {
-    hint: "log in with: strata login URL, or set STRATA_URL and STRATA_TOKEN",
+    hint: "log in with: strata login URL; or set STRATA_URL and STRATA_TOKEN; or, for a moved installation here, STRATA_DATA and STRATA_PORT",
   });
 }
 
@@ -86,7 +86,10 @@ async function readCa(file: string): Promise<string> {
   try {
     return await readFile(file, "utf8");
   } catch (cause) {
-    throw new CliError("USAGE", `STRATA_CA names ${file}, which cannot be read`, { cause });
+    throw new CliError("USAGE", `STRATA_CA names ${file}, which cannot be read`, {
+      cause,
+      hint: "name a PEM file that you may read, or unset STRATA_CA",
+    });
   }
 }
 

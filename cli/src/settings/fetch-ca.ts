@@ -18,7 +18,10 @@ const PEM_BYTES_MAX = 64 * 1024;
  * @throws CliError UNREACHABLE */
 export async function fetchCa(url: URL, signal: AbortSignal): Promise<FetchedCa> {
   const pem = await get(new URL("/ca.pem", url), signal).catch((cause: unknown) => {
-    throw new CliError("UNREACHABLE", `the controller at ${url.origin} did not answer`, { cause });
+    throw new CliError("UNREACHABLE", `the controller at ${url.origin} did not answer`, {
+      cause,
+      hint: "check the address, and that it is the TLS port [7070]",
+    });
   });
   try {
     const fingerprint = new X509Certificate(pem).fingerprint256.replaceAll(":", "").toLowerCase();
