@@ -62,6 +62,8 @@ export async function aNode(options: NodeOptions = {}): Promise<TestNode> {
       onChange: (urgency) => listeners.forEach((listener) => listener(urgency)),
     });
   let runtime = await open();
+  // Nothing else keeps the program alive while only a container works; the node's end lets go of it, whoever still waits.
+  const alive = setInterval(() => undefined, 60_000);
   let assigned: readonly Assignment[] = [];
   const report = (processId: string): ProcessReport | undefined =>
     runtime.report().find((candidate) => candidate.processId === processId);
@@ -94,6 +96,7 @@ export async function aNode(options: NodeOptions = {}): Promise<TestNode> {
       runtime.assign(assigned);
     },
     [Symbol.asyncDispose]: async () => {
+      using _alive = { [Symbol.dispose]: () => clearInterval(alive) };
       await runtime.stopAll();
       await runtime.close();
       await runtime.tearDown();
@@ -113,13 +116,10 @@ async function eventually<T>(
     if (found !== undefined) resolve(found);
   };
   listeners.add(listener);
-  // Nothing else keeps the program alive while only a container works.
-  const alive = setInterval(() => undefined, 60_000);
   try {
     listener();
     return await promise;
   } finally {
-    clearInterval(alive);
     listeners.delete(listener);
   }
 }
