@@ -17,7 +17,7 @@ export type RegistryLimits = {
   readonly uploadAgeMsMax: number;
   /** Unfinished uploads of one subject; more get 429. */
   readonly uploadsPerSubjectMax: number;
-  /** Blobs received at once, all clients together; more get 429. Each costs a descriptor, and up to 2 MiB while
+  /** Blobs received at once, all clients together; more get 429. Each costs a descriptor, and up to 512 KiB while
    * its client is faster than the disk. */
   readonly bodiesAtOnceMax: number;
   /** Entries in one page of a list. */

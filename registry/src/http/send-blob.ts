@@ -3,7 +3,7 @@ import type { ServerResponse } from "node:http";
 import { CodedError } from "@strata/protocol/errors";
 
 import type { OpenBlob } from "../blob-store.ts";
-import { type BufferPool, POOL_BUFFER_BYTES } from "../buffer-pool.ts";
+import type { BufferPool } from "../buffer-pool.ts";
 import type { ByteRange } from "./range.ts";
 
 export type SendErrorCode =
@@ -50,12 +50,12 @@ export async function sendPieces(
         continue;
       }
       for (let position = piece.start; position <= piece.end;) {
-        const length = Math.min(POOL_BUFFER_BYTES, piece.end - position + 1);
-        const target = (pair[turn] ?? Buffer.allocUnsafe(length)).subarray(0, length);
-        if ((await blob.read(target, position)) < length) {
+        const left = piece.end - position + 1;
+        const target = (pair[turn] ?? Buffer.allocUnsafe(left)).subarray(0, left);
+        if ((await blob.read(target, position)) < target.length) {
           throw new SendError("BLOB_UNSOUND", "the blob is cut short");
         }
-        position += length;
+        position += target.length;
         inspect?.(target, position > piece.end);
         await sent;
         sent = writer.write(target);
@@ -67,7 +67,7 @@ export async function sendPieces(
   } finally {
     writer.close();
     // A buffer that the socket may still hold must not be used again.
-    if (outgoing.writableEnded) pair.forEach(buffers.give);
+    pair.forEach(outgoing.writableEnded ? buffers.give : buffers.drop);
   }
 }
 
