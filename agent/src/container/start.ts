@@ -9,6 +9,7 @@ import type { Clock } from "../clock.ts";
 import { ID_RANGE_SIZE } from "../config.ts";
 import { AgentError, type AgentErrorCode } from "../errors.ts";
 import type { ProcessIdentity } from "../host/process-table.ts";
+import { appArmorEntries, readAppArmorProfiles } from "../lxc/apparmor.ts";
 import { renderLxcConfig } from "../lxc/config-writer.ts";
 import { containerEntries } from "../lxc/container-config.ts";
 import type { ContainerPlace } from "../network/network.ts";
@@ -117,8 +118,9 @@ function makeScratch(scratch: string, idBase: number): void {
 }
 
 function renderConfig(context: StartContext, request: StartRequest): string {
-  return renderLxcConfig(
-    containerEntries({
+  return renderLxcConfig([
+    ...appArmorEntries(readAppArmorProfiles()),
+    ...containerEntries({
       hostname: request.processId,
       rootfs: join(context.mountFolder, "rootfs"),
       idBase: request.idBase,
@@ -128,7 +130,7 @@ function renderConfig(context: StartContext, request: StartRequest): string {
       cgroup: context.cgroups.lxcEntries(request.processId, request.limits),
       network: request.place,
     }),
-  );
+  ]);
 }
 
 function renderHosts(processId: string, address: string): string {

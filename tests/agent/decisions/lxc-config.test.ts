@@ -1,5 +1,6 @@
 import { planRun } from "@strata/agent/container/run-plan";
 import { getSignalNumber } from "@strata/agent/host/signals";
+import { appArmorEntries } from "@strata/agent/lxc/apparmor";
 import { renderLxcConfig } from "@strata/agent/lxc/config-writer";
 import type { ImageConfig } from "@strata/protocol/oci/image";
 import fc from "fast-check";
@@ -21,6 +22,16 @@ suite("renderLxcConfig", (test) => {
         assert.is(renderLxcConfig([["lxc.environment", value]]), `lxc.environment = "${value}"\n`);
       }),
     );
+  });
+});
+
+suite("appArmorEntries", (test) => {
+  test("leaves LXC its own profile where that is loaded, and asks for none elsewhere", () => {
+    const none = [["lxc.apparmor.profile", "unconfined"]];
+    assert.equal(appArmorEntries("man (enforce)\nlxc-container-default-cgns (enforce)\n"), []);
+    assert.equal(appArmorEntries("lxc-container-default-cgns-mine (enforce)\n"), none);
+    assert.equal(appArmorEntries(""), none);
+    assert.equal(appArmorEntries(undefined), none);
   });
 });
 
