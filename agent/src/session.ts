@@ -1,6 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
 
-import type { ProcessReport, Report, StreamRequest } from "@strata/protocol/agent/messages";
+import type {
+  Assignments,
+  ProcessReport,
+  Report,
+  StreamRequest,
+} from "@strata/protocol/agent/messages";
 import type { Logger } from "pino";
 
 import { acceptAssignments, type DesiredState } from "./accept-assignments.ts";
@@ -44,6 +49,8 @@ export class Session {
   #desired: DesiredState;
   #beatIntervalMs: number;
   #sequence = 0;
+  #synced = Promise.resolve();
+  #syncs = 0;
   #gathering: NodeJS.Timeout | undefined;
 
   constructor(options: SessionOptions) {
@@ -55,6 +62,7 @@ export class Session {
   /** Runs until `close`. */
   async run(): Promise<void> {
     await Promise.all([this.#pollForEver(), this.#reportForEver()]);
+    await this.#synced;
   }
 
   close(): void {
@@ -75,29 +83,52 @@ export class Session {
   }
 
   async #pollForEver(): Promise<void> {
-    const { client, logger, desiredPath, onDesired } = this.#options;
+    const { client } = this.#options;
     const { signal } = this.#stop;
     for (let failures = 0; !signal.aborted;) {
       try {
         const message = await client.poll(this.#desired.revision, { waitMs: POLL_WAIT_MS, signal });
         failures = 0;
         if (message === undefined) continue;
-        const { desired, refusals } = acceptAssignments(this.#desired, message);
-        for (const refusal of refusals)
-          logger.warn({ refusal }, "part of the assignments was refused");
-        // In the file before it is acted on, so that another life of the agent works from nothing older; a loss of
-        // power, which ends all containers anyway, is guarded against while they already start.
-        replaceFile(desiredPath, JSON.stringify(desired));
-        this.#desired = desired;
-        onDesired(desired);
-        message.streams.forEach((request) => this.#openOnce(request));
-        await syncFile(desiredPath);
-        // The controller learns that this revision was taken in, and which epoch is held.
-        this.changed("soon");
+        this.#take(message);
       } catch (error) {
         failures += 1;
         if (!signal.aborted) await this.#backOff(error, failures);
       }
+    }
+  }
+
+  #take(message: Assignments): void {
+    const { logger, onDesired } = this.#options;
+    const { desired, refusals } = acceptAssignments(this.#desired, message);
+    for (const refusal of refusals) logger.warn({ refusal }, "part of the assignments was refused");
+    this.#keep(desired);
+    onDesired(desired);
+    // Only now: what could not be acted on is asked for again.
+    this.#desired = desired;
+    message.streams.forEach((request) => this.#openOnce(request));
+    // The controller learns that this revision was taken in, and which epoch is held.
+    this.changed("soon");
+  }
+
+  /** In the file before it is acted on, so that another life of the agent works from nothing older; a loss of power,
+   * which ends all containers anyway, is guarded against meanwhile. A disk that is full or slow holds nothing up: to
+   * stop what fills it is what the message may be about. */
+  #keep(desired: DesiredState): void {
+    const { logger, desiredPath } = this.#options;
+    const failed = (error: unknown): void =>
+      logger.error({ err: error }, "the assignments could not be written down");
+    try {
+      replaceFile(desiredPath, JSON.stringify(desired));
+      // One under way and one that waits for it: the second covers whatever comes until it begins.
+      if (this.#syncs >= 2) return;
+      this.#syncs += 1;
+      this.#synced = this.#synced
+        .then(() => syncFile(desiredPath))
+        .catch(failed)
+        .finally(() => (this.#syncs -= 1));
+    } catch (error) {
+      failed(error);
     }
   }
 
