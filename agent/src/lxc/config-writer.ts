@@ -2,6 +2,7 @@ import { AgentError } from "../errors.ts";
 
 /** Keys that the agent sets. A key that is not here cannot be written: no hook, no include. */
 export type LxcKey =
+  | "lxc.apparmor.profile"
   | "lxc.rootfs.path"
   | "lxc.uts.name"
   | "lxc.idmap"
