@@ -1,3 +1,4 @@
+import type { Digest } from "@strata/protocol/oci/digest";
 import { and, eq, inArray, lte, notExists, sql } from "drizzle-orm";
 
 import type {
@@ -9,7 +10,6 @@ import type {
   RepositoryFacts,
   UseRecord,
 } from "../../metadata-store.ts";
-import { removeLink } from "./blob-index.ts";
 import type { Change } from "./changes.ts";
 import type { RegistryDatabase, Transaction } from "./database.ts";
 import type { Recorder } from "./recorder.ts";
@@ -164,8 +164,13 @@ function removeLinks(
         eq(manifestReferences.digest, repositoryBlobs.digest),
       ),
     );
-  const unneeded = transaction
-    .select({ digest: repositoryBlobs.digest, sizeBytes: blobs.sizeBytes })
+  const links = transaction
+    .select({
+      digest: repositoryBlobs.digest,
+      sizeBytes: sql<number>`coalesce(${blobs.sizeBytes}, 0)`,
+      // Named by hand: the builder would take both tables for one.
+      elsewhere: sql<number>`(select count(*) from repository_blobs others where others.digest = ${repositoryBlobs}.digest) - 1`,
+    })
     .from(repositoryBlobs)
     .leftJoin(blobs, eq(blobs.digest, repositoryBlobs.digest))
     .where(
@@ -175,14 +180,29 @@ function removeLinks(
         notExists(needed),
       ),
     )
-    .all();
-  return unneeded
-    .filter(({ digest }) => !spares(digest))
-    .map(({ digest, sizeBytes }) => ({
-      digest,
-      sizeBytes: sizeBytes ?? 0,
-      elsewhere: removeLink(transaction, { repository, digest }),
-    }));
+    .all()
+    .filter(({ digest }) => !spares(digest));
+  deleteLinks(transaction, { repository, digests: links.map(({ digest }) => digest) });
+  const unused = links.filter(({ elsewhere }) => elsewhere === 0).map(({ digest }) => digest);
+  inBatches(unused, (batch) =>
+    transaction.delete(blobs).where(inArray(blobs.digest, batch)).returning().all(),
+  );
+  return links;
+}
+
+function deleteLinks(
+  transaction: Transaction,
+  { repository, digests }: { readonly repository: string; readonly digests: readonly Digest[] },
+): void {
+  inBatches(digests, (batch) =>
+    transaction
+      .delete(repositoryBlobs)
+      .where(
+        and(eq(repositoryBlobs.repository, repository), inArray(repositoryBlobs.digest, batch)),
+      )
+      .returning({ digest: repositoryBlobs.digest })
+      .all(),
+  );
 }
 
 function inBatches<Item, Row>(
