@@ -13,6 +13,7 @@ export type RecentUses = {
   readonly blobTouched: (repository: string, digest: Digest) => void;
   /** Whether there was a use after `since` that is not written yet. */
   readonly isUsedSince: (place: Place, since: number) => boolean;
+  /** Never rejects: what could not be written is told to `onError`, and stays to be found and written later. */
   readonly flush: () => Promise<void>;
 };
 
@@ -27,12 +28,16 @@ type Use = {
 export type RecentUsesOptions = {
   readonly metadata: Pick<GarbageIndex, "recordUses">;
   readonly clock: () => number;
-  /** Told when uses could not be written; they are kept for the next time. */
+  /** Told when uses could not be written. */
   readonly onError: (error: unknown) => void;
 };
 
 const FLUSH_AFTER_MS = 60_000;
+/** With so many gathered it is time earlier; but a full disk must not be tried at every request. */
 const ENTRIES_MAX = 10_000;
+const FULL_FLUSH_AFTER_MS = 1_000;
+/** More than this are forgotten when they cannot be written. */
+const KEPT_MAX = 100_000;
 
 type Entry = Use & Place;
 
@@ -49,8 +54,8 @@ export function createRecentUses(options: RecentUsesOptions): RecentUses {
     try {
       await metadata.recordUses(toRecord([...leaving.values()]));
     } catch (error) {
-      if (leaving.size < ENTRIES_MAX) entries = new Map([...leaving, ...entries]);
-      throw error;
+      if (leaving.size < KEPT_MAX) entries = new Map([...leaving, ...entries]);
+      onError(error);
     } finally {
       leaving = new Map<string, Entry>();
       leave = undefined;
@@ -61,7 +66,8 @@ export function createRecentUses(options: RecentUsesOptions): RecentUses {
   const note = (place: Place, use: Partial<Use>): void => {
     const key = keyOf(place);
     entries.set(key, { ...unused, ...entries.get(key), ...place, ...use });
-    if (entries.size >= ENTRIES_MAX || clock() - flushedAt > FLUSH_AFTER_MS) flush().catch(onError);
+    const dueMs = entries.size < ENTRIES_MAX ? FLUSH_AFTER_MS : FULL_FLUSH_AFTER_MS;
+    if (clock() - flushedAt > dueMs) void flush();
   };
   return {
     pulled: (repository, digest) => note({ repository, digest }, { pulledAt: clock() }),
