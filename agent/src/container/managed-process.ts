@@ -7,6 +7,7 @@ import { CodedError, getErrorCode } from "@strata/protocol/errors";
 import { ID_RANGE_SIZE } from "../config.ts";
 import { replaceFile } from "../durable-file.ts";
 import { isAlive, type ProcessIdentity } from "../host/process-table.ts";
+import { portKey } from "../network/host-ports.ts";
 import type { PublishedPort } from "../network/ruleset.ts";
 import { type ProcessPaths, processPaths } from "../paths.ts";
 import { removeTree } from "../rootfs/remove-tree.ts";
@@ -48,6 +49,8 @@ const permanentCodes: readonly string[] = [
   "COMMAND_MISSING",
   "USER_UNKNOWN",
 ];
+/** The first step with a container that another life of the agent started. */
+const adopt = { kind: "adopt" } as const;
 /** After a pull or a claim that may succeed later. */
 const RETRY_MS = 10_000;
 /** How often the application's first process is looked at. */
@@ -75,8 +78,6 @@ export class ManagedProcess {
     this.#services = services;
     this.#paths = processPaths(services.start.paths, this.processId);
     this.#record = record;
-    mkdirSync(this.#paths.folder, { recursive: true, mode: 0o700 });
-    replaceFile(this.#paths.record, JSON.stringify(record));
     this.#recognizeRun();
   }
 
@@ -112,11 +113,13 @@ export class ManagedProcess {
 
   /** Runs until the process is forgotten or `detach` is called. */
   async drive(): Promise<void> {
-    if (this.#record.run !== undefined && this.#run === undefined) await this.#adopt();
+    let isAdopted = false;
     while (!this.#isDetached) {
-      const step = planStep(this.#view());
+      isAdopted ||= this.#record.run === undefined || this.#run !== undefined;
+      const step = isAdopted ? planStep(this.#view()) : adopt;
       try {
         await this.#take(step);
+        isAdopted = true;
         if (step.kind === "forget") return;
       } catch (error) {
         this.#services.logger.error(
@@ -151,8 +154,10 @@ export class ManagedProcess {
     };
   }
 
-  async #take(step: Step): Promise<void> {
+  async #take(step: Step | typeof adopt): Promise<void> {
     switch (step.kind) {
+      case "adopt":
+        return await this.#adopt();
       case "start":
         return await this.#start();
       case "stop":
@@ -162,7 +167,7 @@ export class ManagedProcess {
       case "finish":
         return await this.#finish("stopped");
       case "forget":
-        await this.#finish("stopped");
+        await this.#release("stopped");
         await removeTree(this.#paths.folder, this.#paths.run);
         return this.#services.onForgotten(this.processId);
       case "expire":
@@ -206,13 +211,20 @@ export class ManagedProcess {
     const plan = planRun(spec, image.config, { hostname: processId });
     const holding = await resources.claim(processId, plan.ports, this.#record);
     const place = network.place(holding.slot);
-    this.#save({
+    const before = this.publishedPorts;
+    this.#record = {
+      ...this.#record,
       slot: holding.slot,
       ports: [...holding.ports],
       begun: true,
       ended: undefined,
       run: this.#newRun(plan),
-    });
+    };
+    // Nothing is started that another life of the agent would not know.
+    this.#write();
+    // A port that it lost meanwhile is somebody else's now.
+    const kept = new Set(holding.ports.map(portKey));
+    await network.withdraw(before.filter((port) => !kept.has(portKey(port))));
     const idBase = config.idBase + holding.slot * ID_RANGE_SIZE;
     const request = { processId, plan, image, limits: spec.limits, idBase, place };
     const supervisor = launch(start, request, this.#paths);
@@ -351,14 +363,20 @@ export class ManagedProcess {
   }
 
   async #finish(ended: "stopped" | "failed"): Promise<void> {
+    await this.#release(ended);
+    this.#activity = undefined;
+    this.#save({});
+    this.#services.onChange("now");
+  }
+
+  /** Gives back what the process held. Writes nothing, so that a full disk keeps nothing from being forgotten. */
+  async #release(ended: "stopped" | "failed"): Promise<void> {
     const { network, resources } = this.#services;
     // A run that never came to be watched, or whose clean-up failed.
     if (this.#record.run !== undefined) await this.#cleanUp();
     await network.withdraw(this.publishedPorts);
     resources.release(this.processId);
-    this.#save({ ended, slot: undefined, run: undefined });
-    this.#activity = undefined;
-    this.#services.onChange("now");
+    this.#record = { ...this.#record, ended, slot: undefined, run: undefined };
   }
 
   async #fail(code: string, message: string): Promise<void> {
@@ -416,8 +434,20 @@ export class ManagedProcess {
     this.#services.onChange("soon");
   }
 
+  /** A disk that is full must not keep a container from being stopped: what cannot be written now is written with the
+   * next change, and until then another life of the agent finds out by itself. */
   #save(change: Partial<ProcessRecord>): void {
     this.#record = { ...this.#record, ...change };
+    try {
+      this.#write();
+    } catch (error) {
+      const { logger } = this.#services;
+      logger.error({ err: error, process: this.processId }, "the record could not be written");
+    }
+  }
+
+  #write(): void {
+    mkdirSync(this.#paths.folder, { recursive: true, mode: 0o700 });
     replaceFile(this.#paths.record, JSON.stringify(this.#record));
   }
 }

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 
 import { agentPaths, processPaths } from "@strata/agent/paths";
 
@@ -14,6 +14,35 @@ function supervisorPid(node: TestNode): number {
   const { run } = processPaths(agentPaths(node.config), "web-1");
   return Number(readFileSync(`${run}/pid`, "utf8"));
 }
+
+/** From now on the record of the process cannot be written, as on a full disk. */
+function blockRecord(node: TestNode, processId: string): void {
+  mkdirSync(`${processPaths(agentPaths(node.config), processId).record}.new`);
+}
+
+suite("an agent whose disk is full", (test) => {
+  test("still stops and forgets what is no longer wanted", async () => {
+    await using node = await aNode();
+    node.assign(ticking);
+    await node.until("web-1", ({ state }) => state === "running");
+    blockRecord(node, "web-1");
+    node.assign({ ...ticking, desired: "stopped", fence: 2 });
+    await node.until("web-1", ({ state }) => state === "stopped");
+    node.assign();
+    await node.untilForgotten("web-1");
+  });
+
+  test("takes over what runs and learns how it ends", async () => {
+    await using node = await aNode();
+    node.assign(ticking);
+    const { pid = 0 } = await node.until("web-1", ({ state }) => state === "running");
+    await node.restart(() => blockRecord(node, "web-1"));
+    assert.is(node.report("web-1")?.pid, pid);
+    process.kill(pid, "SIGKILL");
+    const { lastExit } = await node.until("web-1", (report) => report.lastExit !== undefined);
+    assert.is(lastExit?.code, 137);
+  });
+});
 
 suite("another life of the agent", (test) => {
   test("takes over what runs: same pid, same start, no line of output lost", async () => {
