@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { createServer, type Server } from "node:net";
+import { connect, createServer, type Server } from "node:net";
 import { networkInterfaces } from "node:os";
 
 import { gatewayAddress } from "@strata/agent/network/subnet";
@@ -40,9 +40,15 @@ function ownAddress(): string | undefined {
   return all.find(({ family, internal }) => family === "IPv4" && !internal)?.address;
 }
 
-async function aListener(): Promise<{ port: number } & AsyncDisposable> {
+async function firstLine(hostPort: number): Promise<string> {
+  let text = "";
+  for await (const chunk of connect(hostPort, "127.0.0.1")) text += String(chunk);
+  return text.trim();
+}
+
+async function aListener(wanted = 0): Promise<{ port: number } & AsyncDisposable> {
   const server: Server = createServer((socket) => socket.end("host\n"));
-  await new Promise<void>((resolve) => server.listen(0, "0.0.0.0", resolve));
+  await new Promise<void>((resolve) => server.listen(wanted, "0.0.0.0", resolve));
   const address = server.address();
   return {
     port: typeof address === "object" && address !== null ? address.port : 0,
@@ -72,6 +78,18 @@ suite("the network of a node", (test) => {
     await node.restart();
     assert.is(await hostPortOf(node), hostPort);
     assert.is(await get("127.0.0.1", hostPort), "web-1");
+  });
+
+  test("leaves a port to the program of the host that took it before a restart", async () => {
+    await using node = await aNode();
+    node.assign(anAssignment("", { spec: httpd }));
+    const hostPort = await hostPortOf(node);
+    await using _listener = await aListener(hostPort);
+    const { pid = 0 } = node.report("web-1") ?? {};
+    process.kill(pid, "SIGKILL");
+    const moved = await node.until("web-1", (report) => report.ready && report.pid !== pid);
+    assert.is.not(moved.ports[0]?.hostPort, hostPort);
+    assert.is(await firstLine(hostPort), "host");
   });
 
   test("makes bridge and table again when somebody removed them, without losing a port", async () => {
