@@ -1,11 +1,13 @@
 /** `node scripts/down.ts [--purge]`: see scripts/down. */
-import { parseArgs } from "node:util";
-
 import { bringDown } from "./instance/bring-down.ts";
 import { loadInstance, SetupError } from "./instance/instance.ts";
+import { parseOptions } from "./parse-options.ts";
+
+const { values } = parseOptions("scripts/down", {
+  options: { purge: { type: "boolean", default: false } },
+});
 
 try {
-  const { values } = parseArgs({ options: { purge: { type: "boolean", default: false } } });
   await bringDown(loadInstance(process.env), {
     purge: values.purge,
     say: (line) => console.log(line),

@@ -34,7 +34,10 @@ async function main([name = "", ...argv]: readonly string[]): Promise<number> {
   }
   const loadPlain = plainCommands.get(name);
   const load = commands.get(name);
+  const known = loadPlain ?? load;
+  const asksForHelp = argv.includes("--help") || argv.includes("-h");
   try {
+    if (known !== undefined && asksForHelp) return printHelp(await known());
     if (loadPlain !== undefined) return await (await loadPlain()).run(argv);
     if (load !== undefined) return await (await load()).run(argv, await createContext());
   } catch (error) {
@@ -44,6 +47,11 @@ async function main([name = "", ...argv]: readonly string[]): Promise<number> {
   const isHelp = name === "--help" || name === "help";
   (isHelp ? process.stdout : process.stderr).write(await helpText());
   return isHelp ? 0 : 2;
+}
+
+function printHelp({ name, summary }: Pick<Command, "name" | "summary">): number {
+  process.stdout.write(`strata-agent ${name}: ${summary}\n`);
+  return 0;
 }
 
 async function createContext(): Promise<CommandContext> {

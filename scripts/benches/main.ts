@@ -2,8 +2,8 @@
 import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, release, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 
+import { parseOptions } from "../parse-options.ts";
 import { removeTree } from "../remove-tree.ts";
 import { root } from "../root.ts";
 import type { Bench, BenchReport } from "./bench.ts";
@@ -17,7 +17,7 @@ const benches: Readonly<Record<string, () => Promise<{ readonly bench: Bench }>>
   start: () => import("./start.ts"),
 };
 
-const { values, positionals } = parseArgs({
+const { values, positionals } = parseOptions("scripts/bench", {
   allowPositionals: true,
   options: {
     json: { type: "boolean", default: false },

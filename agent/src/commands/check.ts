@@ -1,5 +1,6 @@
 import { accessSync, constants, readFileSync } from "node:fs";
 import process from "node:process";
+import { parseArgs } from "node:util";
 
 import { openCgroups } from "../cgroup/open-cgroups.ts";
 import { chooseMountFolder } from "../rootfs/mount-folder.ts";
@@ -17,7 +18,8 @@ type Need = {
 export const checkCommand: Command = {
   name: "check",
   summary: "say what this machine lacks for running containers, and how to get it",
-  run: (_argv, context) => {
+  run: (argv, context) => {
+    parseArgs({ args: [...argv], options: {} });
     const missing = needs(context).filter((need) => !holds(need));
     for (const { what, remedy } of missing) process.stdout.write(`missing: ${what}: ${remedy}\n`);
     if (missing.length === 0) process.stdout.write("this machine can run containers\n");

@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, rmdirSync } from "node:fs";
 import { dirname } from "node:path";
+import { parseArgs } from "node:util";
 
 import { AgentError } from "../errors.ts";
 import { readOrMakeMachineId } from "../machine-id.ts";
@@ -13,7 +14,8 @@ import { lockAgent } from "./lock.ts";
 export const stopAllCommand: Command = {
   name: "stop-all",
   summary: "stop every container of this node and remove bridge, nft table and cgroups",
-  run: async (_argv, context) => {
+  run: async (argv, context) => {
+    parseArgs({ args: [...argv], options: {} });
     using _lock = lockAgent(context.config.dataDirectory);
     await stopAll(context);
     return 0;
@@ -24,7 +26,8 @@ export const stopAllCommand: Command = {
 export const purgeCommand: Command = {
   name: "purge",
   summary: "stop-all, then delete the agent's images, logs and identity",
-  run: async (_argv, context) => {
+  run: async (argv, context) => {
+    parseArgs({ args: [...argv], options: {} });
     {
       using _lock = lockAgent(context.config.dataDirectory);
       await stopAll(context);
