@@ -20,3 +20,13 @@ export function planRestart({ failures }: CrashHistory, ranMs: number): Restart 
   const delayMs = count <= IMMEDIATE_RESTARTS ? 0 : FIRST_DELAY_MS * 2 ** doublings;
   return { history: { failures: count }, delayMs: Math.min(delayMs, DELAY_MS_MAX) };
 }
+
+/** A wait that began at `fromMs` of the host's clock. */
+export type Pause = { readonly fromMs: number; readonly ms: number };
+
+/** When it is over: now, when the clock was set back past its beginning, for then nobody knows how long it has been and
+ * nothing may wait for hours or years. Pure. */
+export function endOfPause(pause: Pause | undefined, nowMs: number): number {
+  if (pause === undefined) return 0;
+  return nowMs < pause.fromMs ? nowMs : pause.fromMs + pause.ms;
+}

@@ -11,7 +11,7 @@ import { portKey } from "../network/host-ports.ts";
 import type { PublishedPort } from "../network/ruleset.ts";
 import { type ProcessPaths, processPaths } from "../paths.ts";
 import { removeTree } from "../rootfs/remove-tree.ts";
-import { planRestart } from "./crash-policy.ts";
+import { endOfPause, type Pause, planRestart } from "./crash-policy.ts";
 import { describeExit } from "./exit.ts";
 import { type HealthWatch, watchHealth } from "./health.ts";
 import type { RunnableImage } from "./image-source.ts";
@@ -69,7 +69,7 @@ export class ManagedProcess {
   #activity: Activity | undefined;
   #run: ActiveRun | undefined;
   #isOver = false;
-  #retryAtMs = 0;
+  #retryPause: Pause | undefined;
   #pull = new AbortController();
 
   /** The record is a new one, or what another life of the agent left. Nothing happens until `drive`. */
@@ -96,7 +96,7 @@ export class ManagedProcess {
     this.#isAssigned = assignment !== undefined;
     if (assignment !== undefined && !isDeepStrictEqual(assignment, this.#record.assignment)) {
       const isNew = assignment.id !== this.#record.assignment.id;
-      if (isNew) this.#retryAtMs = 0;
+      if (isNew) this.#retryPause = undefined;
       this.#save({
         assignment,
         ...(isNew && {
@@ -141,6 +141,7 @@ export class ManagedProcess {
 
   #view(): Parameters<typeof planStep>[0] {
     const { assignment, run, ended, begun } = this.#record;
+    const nowMs = this.#services.start.clock();
     return {
       wanted: this.#isAssigned ? assignment.desired : "gone",
       isRunning: this.#run !== undefined,
@@ -149,8 +150,8 @@ export class ManagedProcess {
       ended,
       hasBegun: begun,
       startDeadlineMs: Date.parse(assignment.startDeadline),
-      retryAtMs: this.#retryAtMs,
-      nowMs: this.#services.start.clock(),
+      retryAtMs: endOfPause(this.#retryPause, nowMs),
+      nowMs,
     };
   }
 
@@ -296,7 +297,7 @@ export class ManagedProcess {
     }
     // Without a run nothing has crashed: the image, an address or a port was not to be had yet.
     const restart = hadRun ? planRestart(this.#record.crashes, 0) : undefined;
-    this.#retryAtMs = clock() + (restart?.delayMs ?? RETRY_MS);
+    this.#retryPause = { fromMs: clock(), ms: restart?.delayMs ?? RETRY_MS };
     this.#save({
       run: undefined,
       problem: { code, message },
@@ -331,7 +332,7 @@ export class ManagedProcess {
     const ranMs = clock() - (this.#record.run?.startedAtMs ?? clock());
     const { history, delayMs } = planRestart(this.#record.crashes, ranMs);
     await this.#cleanUp();
-    this.#retryAtMs = clock() + delayMs;
+    this.#retryPause = { fromMs: clock(), ms: delayMs };
     const message = `ended with ${lastExit.code} (${lastExit.reason}), starts again in ${delayMs / 1000} s`;
     this.#save({
       run: undefined,

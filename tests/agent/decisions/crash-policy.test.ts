@@ -1,4 +1,4 @@
-import { noCrashes, planRestart } from "@strata/agent/container/crash-policy";
+import { endOfPause, noCrashes, planRestart } from "@strata/agent/container/crash-policy";
 import { describeExit } from "@strata/agent/container/exit";
 import { planStep, type StepView } from "@strata/agent/container/plan-step";
 import fc from "fast-check";
@@ -43,6 +43,17 @@ const view = (part: Partial<StepView>): StepView => ({
   retryAtMs: 0,
   nowMs: 500,
   ...part,
+});
+
+suite("the pause before a restart", (test) => {
+  test("lasts as long as it was set, and no longer when the clock is set back or forth", () => {
+    const pause = { fromMs: 10_000, ms: 30_000 };
+    assert.is(endOfPause(undefined, 10_000), 0);
+    assert.is(endOfPause(pause, 10_000), 40_000);
+    const hour = 3_600_000;
+    assert.is(endOfPause({ ...pause, fromMs: hour + 10_000 }, 10_000), 10_000);
+    assert.ok(endOfPause(pause, 10_000 + hour) <= 10_000 + hour);
+  });
 });
 
 suite("planStep", (test) => {
