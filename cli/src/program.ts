@@ -12,7 +12,7 @@ const help = `
 Exit status: 0 done, 1 refused by the server, 2 wrong use, 3 server not reached, 4 waited in vain,
 5 failed on this machine; exec ends with the status of its command.
 Environment: STRATA_URL, STRATA_TOKEN and STRATA_CA (a file) win over what login remembers; NO_COLOR.
-Without both, root uses this machine's controller; STRATA_DATA and STRATA_PORT (both) name one that was moved.`;
+Without both, root uses this machine's controller; STRATA_DATA names one that was moved.`;
 
 /** Runs one command line and gives back the exit status. Never throws. */
 export async function runProgram(argv: readonly string[], context: Context): Promise<number> {

@@ -27,10 +27,6 @@ Stop it: ${environment}scripts/down   (--purge deletes its data)`;
 
 /** What must stand before a command of ours to mean this instance; empty for the default one. */
 export function environmentOf({ settings }: Instance): string {
-  const { STRATA_DATA: data = "", STRATA_PORT: port = "" } = settings;
-  const words = [
-    ...(data === "/var/lib/strata" ? [] : [`STRATA_DATA=${data} `]),
-    ...(port === "7070" ? [] : [`STRATA_PORT=${port} `]),
-  ];
-  return words.join("");
+  const { STRATA_DATA: data = "" } = settings;
+  return data === "/var/lib/strata" ? "" : `STRATA_DATA=${data} `;
 }

@@ -46,7 +46,7 @@ export async function findConnection(
   const local = await findLocal(context);
   if (local !== undefined) return connect(local.url, token ?? local.token, undefined);
   throw new CliError("NOT_LOGGED_IN", "no controller is known", {
-    hint: "log in with: strata login URL; or set STRATA_URL and STRATA_TOKEN; or, for a moved installation here, STRATA_DATA and STRATA_PORT",
+    hint: "log in with: strata login URL; or set STRATA_URL and STRATA_TOKEN; or, for a moved installation here, STRATA_DATA",
   });
 }
 
@@ -98,11 +98,24 @@ async function findLocal(
   context: Context,
 ): Promise<{ readonly url: string; readonly token: string } | undefined> {
   if (!context.isRoot) return undefined;
-  const { STRATA_DATA: data = "/var/lib/strata", STRATA_TLS: tls, STRATA_PORT: port } = context.env;
+  const { STRATA_DATA: data = "/var/lib/strata" } = context.env;
+  const token = await readIfThere(join(data, "admin-token"));
+  if (token === undefined) return undefined;
+  const decided = parseSettings((await readIfThere(join(data, "instance.env"))) ?? "");
+  const { STRATA_TLS: tls, STRATA_PORT: port } = { ...decided, ...context.env };
+  const plainPort = Number(port ?? DEFAULT_PORT) + (tls === "off" ? 0 : 1);
+  return { url: `http://127.0.0.1:${plainPort}`, token: token.trim() };
+}
+
+/** What scripts/up decided for an installation: lines of NAME=VALUE. */
+function parseSettings(text: string): Readonly<Record<string, string | undefined>> {
+  const lines = text.split("\n").map((line) => line.split("="));
+  return Object.fromEntries(lines.map(([name = "", ...value]) => [name, value.join("=")]));
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
   try {
-    const token = (await readFile(join(data, "admin-token"), "utf8")).trim();
-    const plainPort = Number(port ?? DEFAULT_PORT) + (tls === "off" ? 0 : 1);
-    return { url: `http://127.0.0.1:${plainPort}`, token };
+    return await readFile(path, "utf8");
   } catch (error) {
     if (getErrorCode(error) === "ENOENT") return undefined;
     throw error;
