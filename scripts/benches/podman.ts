@@ -57,8 +57,9 @@ type Namespace = AsyncDisposable & {
  * refuses machines with both cgroup versions mounted; in here the second one is hidden. Entering costs 1 ms. */
 async function aNamespace(): Promise<Namespace> {
   const script =
-    "umount /sys/fs/cgroup/unified 2>/dev/null; mkdir -p /var/lib/cni && " +
-    "mount -t tmpfs tmpfs /var/lib/cni && ip link set lo up && echo ready && exec sleep infinity";
+    "umount /sys/fs/cgroup/unified 2>/dev/null; mkdir -p /var/lib/cni /run/netns && " +
+    "mount -t tmpfs tmpfs /var/lib/cni && mount -t tmpfs tmpfs /run/netns && " +
+    "ip link set lo up && echo ready && exec sleep infinity";
   const holder = spawn(
     "unshare",
     ["--mount", "--net", "--propagation", "private", "sh", "-c", script],
