@@ -89,7 +89,11 @@ function reportedFields(seen: ProcessReport, state: ProcessState): ReportedField
 }
 
 /** Tells late and repeated reports from new ones: by number within one life of the agent, and by that life itself. */
-export type ReportOrder = { readonly isNew: (nodeId: string, report: Report) => boolean };
+export type ReportOrder = {
+  readonly isNew: (nodeId: string, report: Pick<Report, "bootId" | "sequence">) => boolean;
+  /** For a node that is gone. */
+  readonly forget: (nodeId: string) => void;
+};
 
 const LIVES_REMEMBERED = 8;
 
@@ -108,5 +112,6 @@ export function createReportOrder(): ReportOrder {
       lives.set(nodeId, [{ bootId, sequence }, ...known].slice(0, LIVES_REMEMBERED));
       return true;
     },
+    forget: (nodeId) => void lives.delete(nodeId),
   };
 }

@@ -1,4 +1,4 @@
-import { type KnownProcess, planReport } from "@strata/controller/domain/report";
+import { createReportOrder, type KnownProcess, planReport } from "@strata/controller/domain/report";
 import type { ProcessReport } from "@strata/protocol/agent/messages";
 import { canTransition, processStates } from "@strata/protocol/agent/process-state";
 import fc from "fast-check";
@@ -91,5 +91,21 @@ suite("planReport", (test) => {
     assert.is(silent(aKnown(), 9), 0);
     assert.is(silent(aKnown({ desired: "stopped" }), 4), 0);
     assert.is(silent(aKnown({ desired: "stopped" }), 5), 1);
+  });
+});
+
+suite("the order of reports", (test) => {
+  test("drops repeated and late ones, within one life of the agent and of lives before", () => {
+    const order = createReportOrder();
+    const isNew = (bootId: string, sequence: number): boolean =>
+      order.isNew("node-1", { bootId, sequence });
+    assert.ok(isNew("boot-1", 1));
+    assert.ok(isNew("boot-1", 3));
+    assert.not.ok(isNew("boot-1", 3));
+    assert.not.ok(isNew("boot-1", 2));
+    assert.ok(isNew("boot-2", 1));
+    assert.not.ok(isNew("boot-1", 4));
+    order.forget("node-1");
+    assert.ok(isNew("boot-1", 1));
   });
 });

@@ -51,6 +51,7 @@ export function addNodeRoutes(router: Router, services: Services): void {
       const row = store.write((unit) => removeNode(unit, { idOrName, precondition }));
       services.presence.forget(row.id);
       services.samples.delete(row.id);
+      services.reportOrder.forget(row.id);
       services.reconcileSoon();
       return answerNothing(c);
     },
