@@ -41,7 +41,11 @@ async function joinPartition({ instance }: Context, api: Call): Promise<void> {
   });
 }
 
+/** Ready, and its agent has reported: a node that only joined cannot work yet. */
 async function findReadyNode(api: Call): Promise<string | undefined> {
   const { items } = listOf(Node).parse(await api("GET", "/v1/nodes"));
-  return items.find((node) => node.partition === LOCAL_PARTITION && node.state === "ready")?.name;
+  return items.find(
+    ({ partition, state, lastSeenAt }) =>
+      partition === LOCAL_PARTITION && state === "ready" && lastSeenAt !== null,
+  )?.name;
 }

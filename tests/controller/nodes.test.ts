@@ -56,6 +56,17 @@ suite("joining", (test) => {
     assert.not.ok(shown.includes(agent.credential.split("_")[2] ?? "?"));
   });
 
+  test("does not count as a sign of life; the first report does", async () => {
+    await using controller = await aController();
+    await prepare(controller);
+    const agent = await aFakeAgent(controller, { name: "alpha" });
+    const lastSeenAt = async (): Promise<string | null> =>
+      (await controller.call("GET", "/v1/nodes/alpha")).body.lastSeenAt;
+    assert.is(await lastSeenAt(), null);
+    await agent.work();
+    assert.ok(await lastSeenAt());
+  });
+
   test("refuses a token that is unknown, used up, expired or revoked", async () => {
     await using controller = await aController();
     await prepare(controller);

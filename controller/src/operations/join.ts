@@ -46,7 +46,8 @@ export function joinNode(unit: Unit, { bearer, request, newSecret }: Join): Join
     joinTokenId: token.id,
     credentialHash: hashSecret(secret),
     presence: "present" as const,
-    lastSeenAt: unit.now,
+    // Joining is done by a command; whether the agent runs shows with its first report.
+    lastSeenAt: null,
     updatedAt: unit.now,
   };
   const node: NodeRow =

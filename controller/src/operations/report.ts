@@ -28,7 +28,8 @@ export function takeReport(
   const known = new Map(listProcessesOfNode(store.sql, nodeId).map((row) => [row.id, row]));
   const effects = planReport([...known.values()], report);
   const facts = nodeChanges(node, report);
-  const stale = nowMs - Date.parse(node.lastSeenAt ?? node.createdAt) >= LAST_SEEN_EVERY_MS;
+  const { lastSeenAt } = node;
+  const stale = lastSeenAt === null || nowMs - Date.parse(lastSeenAt) >= LAST_SEEN_EVERY_MS;
   if (effects.length === 0 && facts === undefined && !stale) return false;
   store.write((unit) => {
     updateNode(unit.sql, nodeId, { ...facts, lastSeenAt: unit.now });

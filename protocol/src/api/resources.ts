@@ -226,6 +226,7 @@ export const Node = z.object({
   /** What its processes may use at most, in the same units. */
   allocated: z.object({ cpuMillis: z.int(), memoryBytes: z.int(), pids: z.int() }),
   processes: z.int(),
+  /** Of its last report; null while it has joined and not yet reported. */
   lastSeenAt: z.iso.datetime().nullable(),
   ...stored,
 });
