@@ -118,7 +118,10 @@ async function openRegistry(
   const directory = join(config.dataDirectory, "store");
   const registry = createRegistry({
     blobs: await createFsBlobStore(directory),
-    metadata: createSqliteMetadataStore(join(directory, "store.db")),
+    metadata: createSqliteMetadataStore(join(directory, "store.db"), {
+      onRecovered: (recovery) =>
+        logger.warn(recovery, "the store's metadata was brought up to its journal"),
+    }),
     authorize: createRegistryAuthorize(state.authenticate),
     clock: clock.nowMs,
     newId: () => random.newSecret().replaceAll("_", "-"),
