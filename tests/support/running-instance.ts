@@ -1,12 +1,15 @@
 /** A whole installation for a system test, and what such tests ask of it again and again. */
+import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
 
 import { Event, listOf, Process, Subscription } from "@strata/protocol/api/resources";
 
 import type { Instance } from "../../scripts/instance/instance.ts";
 import { aScratchInstance } from "../../scripts/instance/scratch.ts";
 import { waitFor } from "../../scripts/instance/wait.ts";
+import { root } from "../../scripts/root.ts";
 import { aTemporaryDirectory } from "./temporary.ts";
 
 const WAIT_MS = 60_000;
@@ -103,6 +106,28 @@ export async function mustBecome<Value>(
   if (found !== undefined) return found;
   const wanted = typeof what === "string" ? what : what();
   throw new Error(`never came true: ${wanted}`, { cause: lastError });
+}
+
+/** Kills controller or agent as a crash does, and resolves once its keeper has started it again. */
+export async function killDaemon(
+  { run: folder }: Instance,
+  name: "agent" | "controller",
+): Promise<void> {
+  const path = join(folder, `${name}.pid`);
+  const pid = readFileSync(path, "utf8");
+  process.kill(Number(pid), "SIGKILL");
+  await mustBecome(`${name} is started again`, () =>
+    Promise.resolve(readFileSync(path, "utf8") === pid ? undefined : true),
+  );
+}
+
+/** Runs the command line as a person does, against this instance; gives what it printed. */
+export async function strata({ settings }: Instance, ...args: readonly string[]): Promise<string> {
+  const { stdout } = await promisify(execFile)(join(root, "strata"), args, {
+    env: { ...process.env, ...settings },
+    maxBuffer: 16 * 1024 * 1024,
+  });
+  return stdout;
 }
 
 /** The address of a process's first published port. */

@@ -1,9 +1,12 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-
 import type { Process } from "@strata/protocol/api/resources";
 
-import { aRunningInstance, mustBecome, urlOf, pageOf } from "../support/running-instance.ts";
+import {
+  killDaemon,
+  aRunningInstance,
+  mustBecome,
+  urlOf,
+  pageOf,
+} from "../support/running-instance.ts";
 import { assert, suite } from "../support/suite.ts";
 
 suite("a process that ends by itself", (test) => {
@@ -81,12 +84,7 @@ suite("kill -9 of the agent", (test) => {
         ports: [],
       });
       const [before] = await strata.readyProcesses("clock", 1);
-      const pidFile = join(strata.instance.run, "agent.pid");
-      const agentPid = readFileSync(pidFile, "utf8");
-      process.kill(Number(agentPid), "SIGKILL");
-      await mustBecome("the agent is back", () =>
-        Promise.resolve(readFileSync(pidFile, "utf8") === agentPid ? undefined : true),
-      );
+      await killDaemon(strata.instance, "agent");
       const lines = await mustBecome("the logs show 40 lines or more", async () => {
         const { text, status } = await strata.call("GET", `/v1/processes/${before?.id ?? ""}/logs`);
         const found = text.trimEnd().split("\n");

@@ -5,12 +5,12 @@ import { promisify } from "node:util";
 
 import { ExecResult } from "@strata/protocol/api/resources";
 
-import { root } from "../../scripts/root.ts";
 import {
   aRunningInstance,
   pageOf,
   type RunningInstance,
   urlOf,
+  strata as runStrata,
 } from "../support/running-instance.ts";
 import { assert, suite } from "../support/suite.ts";
 
@@ -93,9 +93,7 @@ suite("an image that others made", (test) => {
         join(image, "metadata.yaml"),
         "architecture: x86_64\ncreation_date: 1700000000\nproperties:\n  description: one page\n",
       );
-      await run(join(root, "strata"), ["cartridge", "build", image, "--push", "-t", "lxc:1"], {
-        env: { ...process.env, ...instance.settings },
-      });
+      await runStrata(instance, "cartridge", "build", image, "--push", "-t", "lxc:1");
       await strata.mustCall("PUT", "/v1/cartridges/lxc", {
         image: "lxc:1",
         partition: "local",

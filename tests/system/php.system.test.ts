@@ -1,27 +1,13 @@
-import { execFile } from "node:child_process";
-import { join } from "node:path";
-import { promisify } from "node:util";
-
 import { ExecResult } from "@strata/protocol/api/resources";
 
-import { root } from "../../scripts/root.ts";
 import {
   aRunningInstance,
   mustBecome,
   pageOf,
-  type RunningInstance,
+  strata,
   urlOf,
 } from "../support/running-instance.ts";
 import { assert, suite } from "../support/suite.ts";
-
-/** Runs the command line as a person does, against this instance. */
-async function strata({ instance }: RunningInstance, ...args: readonly string[]): Promise<string> {
-  const { stdout } = await promisify(execFile)(join(root, "strata"), args, {
-    env: { ...process.env, ...instance.settings },
-    maxBuffer: 16 * 1024 * 1024,
-  });
-  return stdout;
-}
 
 suite("the php cartridge", (test) => {
   test(
@@ -29,7 +15,7 @@ suite("the php cartridge", (test) => {
     async () => {
       await using running = await aRunningInstance();
       const { call, mustCall, readyProcesses } = running;
-      await strata(running, "cartridge", "build", "examples/php", "--push", "-t", "php:1");
+      await strata(running.instance, "cartridge", "build", "examples/php", "--push", "-t", "php:1");
       await mustCall("PUT", "/v1/cartridges/php", { image: "php:1", partition: "local" });
       await mustCall("PUT", "/v1/subscriptions/web", { cartridge: "php", processes: 3 });
 

@@ -13,6 +13,7 @@ import { findFreePorts } from "../../scripts/instance/scratch.ts";
 import { waitFor } from "../../scripts/instance/wait.ts";
 import { root } from "../../scripts/root.ts";
 import { observe } from "../../scripts/testing/leftovers.ts";
+import { killDaemon, pageOf, urlOf } from "../support/running-instance.ts";
 import { assert, suite } from "../support/suite.ts";
 import { aTemporaryDirectory } from "../support/temporary.ts";
 
@@ -59,22 +60,6 @@ async function readyProcesses(instance: Instance, count: number): Promise<readon
   return found;
 }
 
-async function killDaemon({ run: folder }: Instance, name: "agent" | "controller"): Promise<void> {
-  const path = join(folder, `${name}.pid`);
-  const pid = readFileSync(path, "utf8");
-  process.kill(Number(pid), "SIGKILL");
-  const isBack = await waitFor(
-    () => Promise.resolve(readFileSync(path, "utf8") === pid ? undefined : true),
-    WAIT,
-  );
-  assert.ok(isBack, `${name} was not started again`);
-}
-
-const urlOf = (process: Process | undefined): string => process?.endpoints[0]?.url ?? "";
-
-const answerOf = async (url: string): Promise<string> =>
-  (await fetch(url, { signal: AbortSignal.timeout(5000) })).text();
-
 suite("scripts/up and scripts/down", (test) => {
   test(
     "bring an installation up, keep it through crashes, and leave nothing behind",
@@ -89,13 +74,13 @@ suite("scripts/up and scripts/down", (test) => {
         const [hello] = await readyProcesses(instance, 1);
         assert.match(first, urlOf(hello));
         assert.match(first, join(instance.data, "admin-token"));
-        assert.match(await answerOf(urlOf(hello)), hello?.id ?? "no process");
+        assert.match(await pageOf(urlOf(hello)), hello?.id ?? "no process");
 
         assert.match(await script("up"), "Nothing to change");
         assert.equal((await readyProcesses(instance, 1))[0]?.pid, hello?.pid);
 
         await killDaemon(instance, "agent");
-        assert.match(await answerOf(urlOf(hello)), "Hello from");
+        assert.match(await pageOf(urlOf(hello)), "Hello from");
         await waitForExec(instance, hello);
         const [adopted] = await readyProcesses(instance, 1);
         assert.equal(
@@ -106,7 +91,7 @@ suite("scripts/up and scripts/down", (test) => {
         await createApi(instance)("POST", "/v1/subscriptions/hello/scale", { processes: 3 });
         await killDaemon(instance, "controller");
         const three = await readyProcesses(instance, 3);
-        for (const process of three) assert.match(await answerOf(urlOf(process)), process.id);
+        for (const process of three) assert.match(await pageOf(urlOf(process)), process.id);
 
         await script("down");
         await assertSilent(urlOf(hello));
@@ -181,6 +166,6 @@ function marksOf({ data, settings }: Instance): readonly string[] {
 }
 
 async function assertSilent(url: string): Promise<void> {
-  const answer = await answerOf(url).catch(() => undefined);
+  const answer = await pageOf(url).catch(() => undefined);
   assert.is(answer, undefined, "a stopped process answered");
 }
