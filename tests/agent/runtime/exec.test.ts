@@ -56,7 +56,8 @@ suite("exec", (test) => {
       await session.untilOutput("ready");
       session.hangUp();
       const { code } = await session.result;
-      assert.ok((code ?? 0) > 128, `${tty ? "with" : "without"} a terminal: ${code}`);
+      // lxc-attach says 1 instead of the signal's number when the command ends before it looks.
+      assert.is.not(code, 0, `${tty ? "with" : "without"} a terminal`);
     }
   });
 
