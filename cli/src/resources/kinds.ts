@@ -4,9 +4,9 @@ import type {
   JoinTokenResource,
   Node,
   Partition,
-  PartitionPolicy,
+  PartitionPolicyResource,
   Process,
-  ScalingPolicy,
+  ScalingPolicyResource,
   Subscription,
   TokenResource,
 } from "@strata/protocol/api/resources";
@@ -120,7 +120,7 @@ const cartridges = defineKind<Cartridge>({
   ],
 });
 
-const partitionPolicies = defineKind<PartitionPolicy>({
+const partitionPolicies = defineKind<PartitionPolicyResource>({
   kind: "PartitionPolicy",
   names: ["partition-policies", "partition-policy", "pp"],
   path: "/v1/partition-policies",
@@ -133,7 +133,7 @@ const partitionPolicies = defineKind<PartitionPolicy>({
   ],
 });
 
-const scalingPolicies = defineKind<ScalingPolicy>({
+const scalingPolicies = defineKind<ScalingPolicyResource>({
   kind: "ScalingPolicy",
   names: ["scaling-policies", "scaling-policy", "sp"],
   path: "/v1/scaling-policies",

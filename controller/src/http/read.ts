@@ -12,7 +12,7 @@ import {
   listProcessesOfSubscription,
   type ProcessView,
 } from "../store/processes.ts";
-import { getScalingPolicy } from "../store/scaling-policies.ts";
+import { readScalingPolicy } from "../store/scaling-policies.ts";
 import type { SubscriptionRow } from "../store/subscriptions.ts";
 import type { Services } from "./services.ts";
 import { showProcess, showSubscription } from "./views.ts";
@@ -58,7 +58,7 @@ export function toPage<Row, Item>(
 
 export function readSubscription(services: Services, row: SubscriptionRow): Subscription {
   const { sql } = services.store;
-  const policy = row.scalingPolicy === null ? undefined : getScalingPolicy(sql, row.scalingPolicy);
+  const policy = readScalingPolicy(sql, row.scalingPolicy);
   return showSubscription(row, {
     processes: listProcessesOfSubscription(sql, row.id),
     count: row.deletedAt === null ? clampProcesses(row.processes, policy) : 0,

@@ -1,20 +1,21 @@
 /** From rows to what the API shows. */
 import type { ProcessMetrics } from "@strata/protocol/agent/messages";
 import { isTerminal } from "@strata/protocol/agent/process-state";
+import { PartitionPolicyInput, ScalingPolicyInput } from "@strata/protocol/api/autoscale";
 import type {
   Cartridge,
   Event,
   Node,
   Partition,
-  PartitionPolicy,
+  PartitionPolicyResource,
   Process,
   Running as RunningResource,
-  ScalingPolicy,
+  ScalingPolicyResource,
   Subscription,
 } from "@strata/protocol/api/resources";
 import { isDigest } from "@strata/protocol/oci/digest";
 import { formatReference } from "@strata/protocol/oci/reference";
-import type { z } from "zod";
+import { z } from "zod";
 
 import { nodeState } from "../domain/node.ts";
 import { statusMessage } from "../domain/process.ts";
@@ -22,9 +23,13 @@ import type { Running } from "../domain/running.ts";
 import type { CartridgeRow } from "../store/cartridges.ts";
 import type { EventRow } from "../store/events.ts";
 import type { NodeRow } from "../store/nodes.ts";
-import type { PartitionPolicyRow, PartitionRow } from "../store/partitions.ts";
+import {
+  parsePartitionPolicy,
+  type PartitionPolicyRow,
+  type PartitionRow,
+} from "../store/partitions.ts";
 import type { ProcessRow, ProcessView } from "../store/processes.ts";
-import type { ScalingPolicyRow } from "../store/scaling-policies.ts";
+import { parseScalingPolicy, type ScalingPolicyRow } from "../store/scaling-policies.ts";
 import type { SubscriptionRow } from "../store/subscriptions.ts";
 
 export function showPartition(
@@ -42,12 +47,17 @@ export function showPartition(
   };
 }
 
-export function showPartitionPolicy(row: PartitionPolicyRow): PartitionPolicy {
-  return { ...row };
+export function showPartitionPolicy(row: PartitionPolicyRow): PartitionPolicyResource {
+  const policy = parsePartitionPolicy(row);
+  const { minNodes, maxNodes } = policy;
+  const shown = z.encode(PartitionPolicyInput, policy);
+  return { name: row.name, ...shown, minNodes, maxNodes, ...stored(row) };
 }
 
-export function showScalingPolicy(row: ScalingPolicyRow): ScalingPolicy {
-  return { ...row };
+export function showScalingPolicy(row: ScalingPolicyRow): ScalingPolicyResource {
+  const policy = parseScalingPolicy(row);
+  const { min, max } = policy;
+  return { name: row.name, ...z.encode(ScalingPolicyInput, policy), min, max, ...stored(row) };
 }
 
 export function showCartridge(row: CartridgeRow): Cartridge {

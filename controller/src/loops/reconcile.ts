@@ -105,6 +105,8 @@ function createProcess(unit: Unit, subscription: SubscriptionRow, attempt: numbe
     nodeId: null,
     assignmentId: null,
     fence: 0,
+    drainDeadline: null,
+    firstReadyAt: null,
     decidedRevision: 0,
     startDeadline: null,
     pid: null,

@@ -9,7 +9,7 @@ import type { Candidate, Need } from "../domain/schedule.ts";
 import type { Sql } from "../store/database.ts";
 import { listNodes, type NodeRow } from "../store/nodes.ts";
 import { listGenerationsInUse, listProcesses, type ProcessRow } from "../store/processes.ts";
-import { listScalingPolicies } from "../store/scaling-policies.ts";
+import { listScalingPolicies, parseScalingPolicy } from "../store/scaling-policies.ts";
 import { listSubscriptions, type SubscriptionRow } from "../store/subscriptions.ts";
 
 export type Snapshot = {
@@ -38,7 +38,7 @@ export function readSnapshot(sql: Sql, options: SnapshotOptions): Snapshot {
   const policies = new Map(
     listScalingPolicies(sql, { after: "", limit: POLICIES_MAX }).map((policy) => [
       policy.name,
-      policy,
+      parseScalingPolicy(policy),
     ]),
   );
   const needs = new Map(

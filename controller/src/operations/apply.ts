@@ -1,11 +1,10 @@
 /** Several resources in one transaction: all of them, or none. */
+import { PartitionPolicyInput, ScalingPolicyInput } from "@strata/protocol/api/autoscale";
 import {
   type ApplyKind,
   type ApplyResult,
   CartridgeInput,
   PartitionInput,
-  PartitionPolicyInput,
-  ScalingPolicyInput,
   SubscriptionInput,
 } from "@strata/protocol/api/resources";
 import type { z } from "zod";

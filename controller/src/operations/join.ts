@@ -117,6 +117,8 @@ function newNode(
     partition,
     machineId: request.machineId,
     admission: "open",
+    drainedBy: null,
+    awaySince: null,
     assignmentRevision: 1,
     revision: 1,
     createdAt: unit.now,

@@ -1,5 +1,6 @@
-import type { PartitionInput, PartitionPolicyInput } from "@strata/protocol/api/resources";
-import type { z } from "zod";
+import { type PartitionPolicy, PartitionPolicyInput } from "@strata/protocol/api/autoscale";
+import type { PartitionInput } from "@strata/protocol/api/resources";
+import { z } from "zod";
 
 import { listCartridgesOfPartition } from "../store/cartridges.ts";
 import { listNodesOfPartition } from "../store/nodes.ts";
@@ -73,13 +74,13 @@ export function removePartition(unit: Unit, { name, precondition }: Delete): voi
 
 export function putPartitionPolicy(
   unit: Unit,
-  { name, input, precondition }: Put<z.output<typeof PartitionPolicyInput>>,
+  { name, input, precondition }: Put<PartitionPolicy>,
 ): Outcome<PartitionPolicyRow> {
   return upsert(unit, {
     kind: "partition-policy",
     name,
     current: getPartitionPolicy(unit.sql, name),
-    fields: { minNodes: input.minNodes, maxNodes: input.maxNodes },
+    fields: { policy: z.encode(PartitionPolicyInput, input) },
     precondition,
     toRow: (fields, stored) => ({ name, ...fields, ...stored }),
     save: (row) => savePartitionPolicy(unit.sql, row),

@@ -1,5 +1,5 @@
-import type { ScalingPolicyInput } from "@strata/protocol/api/resources";
-import type { z } from "zod";
+import { type ScalingPolicy, ScalingPolicyInput } from "@strata/protocol/api/autoscale";
+import { z } from "zod";
 
 import {
   deleteScalingPolicy,
@@ -15,13 +15,13 @@ import { type Outcome, refuseInUse, requireFound, requirePrecondition, upsert } 
 /** Subscriptions outside the new bounds are brought inside by the next tick of the reconcile loop. */
 export function putScalingPolicy(
   unit: Unit,
-  { name, input, precondition }: Put<z.output<typeof ScalingPolicyInput>>,
+  { name, input, precondition }: Put<ScalingPolicy>,
 ): Outcome<ScalingPolicyRow> {
   return upsert(unit, {
     kind: "scaling-policy",
     name,
     current: getScalingPolicy(unit.sql, name),
-    fields: { min: input.min, max: input.max },
+    fields: { policy: z.encode(ScalingPolicyInput, input) },
     precondition,
     toRow: (fields, stored) => ({ name, ...fields, ...stored }),
     save: (row) => saveScalingPolicy(unit.sql, row),

@@ -1,3 +1,4 @@
+import type { ScalingPolicy } from "@strata/protocol/api/autoscale";
 import type { SubscriptionInput } from "@strata/protocol/api/resources";
 import type { z } from "zod";
 
@@ -6,7 +7,7 @@ import { clampProcesses } from "../domain/scaling.ts";
 import { ControllerError } from "../errors.ts";
 import { type CartridgeRow, getCartridge } from "../store/cartridges.ts";
 import { getPartition } from "../store/partitions.ts";
-import { getScalingPolicy, type ScalingPolicyRow } from "../store/scaling-policies.ts";
+import { readScalingPolicy } from "../store/scaling-policies.ts";
 import { getSubscription, saveSubscription, type SubscriptionRow } from "../store/subscriptions.ts";
 import type { Unit } from "../store/unit.ts";
 import { toRunning } from "./running-input.ts";
@@ -77,8 +78,7 @@ export function scaleSubscription(
 ): SubscriptionRow {
   const row = requireLive(unit, key);
   requirePrecondition(precondition, row, `subscription ${key.alias}`);
-  const policy =
-    row.scalingPolicy === null ? undefined : getScalingPolicy(unit.sql, row.scalingPolicy);
+  const policy = readNamedPolicy(unit, row.scalingPolicy);
   const wanted = wantedProcesses(processes, { before: row.processes, policy });
   if (wanted === row.processes) return row;
   const next = touch(unit, { ...row, processes: wanted });
@@ -160,10 +160,12 @@ function advance(
   return next;
 }
 
+type NamedPolicy = ScalingPolicy & { readonly name: string };
+
 type References = {
   readonly cartridge: CartridgeRow;
   readonly partition: string;
-  readonly policy: ScalingPolicyRow | undefined;
+  readonly policy: NamedPolicy | undefined;
 };
 
 function requireReferences(unit: Unit, input: Input): References {
@@ -185,16 +187,22 @@ function requireReferences(unit: Unit, input: Input): References {
   }
   const partitionExists = getPartition(unit.sql, partition) !== undefined;
   requireReference(partitionExists, { kind: "partition", name: partition });
-  if (input.scalingPolicy === undefined) return { cartridge, partition, policy: undefined };
-  const policy = getScalingPolicy(unit.sql, input.scalingPolicy);
-  requireReference(policy !== undefined, { kind: "scaling policy", name: input.scalingPolicy });
+  const { scalingPolicy = null } = input;
+  const policy = readNamedPolicy(unit, scalingPolicy);
+  if (scalingPolicy !== null)
+    requireReference(policy !== undefined, { kind: "scaling policy", name: scalingPolicy });
   return { cartridge, partition, policy };
+}
+
+function readNamedPolicy({ sql }: Unit, name: string | null): NamedPolicy | undefined {
+  const policy = readScalingPolicy(sql, name);
+  return name === null || policy === undefined ? undefined : { ...policy, name };
 }
 
 /** A count that somebody asks for must lie within the policy; one that is left out is brought within it. */
 function wantedProcesses(
   asked: number | undefined,
-  { before, policy }: { before: number | undefined; policy: ScalingPolicyRow | undefined },
+  { before, policy }: { before: number | undefined; policy: NamedPolicy | undefined },
 ): number {
   const wanted = clampProcesses(asked ?? before ?? 1, policy);
   if (asked === undefined || policy === undefined || wanted === asked) return wanted;

@@ -120,11 +120,17 @@ function pickFields<Fields extends object>(row: Fields, fields: Fields): object 
   return Object.fromEntries(Object.entries(row).filter(([name]) => names.has(name)));
 }
 
-/** As people write the fields: `running` is stored as one value, times in milliseconds, and some fields are ours. */
+/** As people write the fields: `running` and `policy` are stored as one value, times in milliseconds, and some fields
+ * are ours. */
 function flatten(fields: object): object {
-  const { running, ...others } = { running: {}, ...fields };
+  const { running, policy, ...others } = { running: {}, policy: undefined, ...fields };
   return Object.fromEntries(
-    Object.entries({ ...others, ...running })
+    Object.entries({
+      ...others,
+      ...running,
+      // Of a partition the policy is a name.
+      ...(typeof policy === "object" ? policy : { policy }),
+    })
       .filter(([name]) => !ownFields.has(name))
       .map(([name, value]: [string, unknown]) =>
         name.endsWith("Ms") && typeof value === "number"

@@ -1,3 +1,4 @@
+import { type PartitionPolicy, PartitionPolicyInput } from "@strata/protocol/api/autoscale";
 import { asc, count, eq, gt } from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
@@ -45,6 +46,13 @@ export function countProcessesOfPartition(sql: Sql, partition: string): number {
     .where(eq(subscriptions.partition, partition))
     .get();
   return row?.n ?? 0;
+}
+
+/** Times in milliseconds, every default filled in. */
+export function parsePartitionPolicy({
+  policy,
+}: Pick<PartitionPolicyRow, "policy">): PartitionPolicy {
+  return PartitionPolicyInput.parse(policy);
 }
 
 export function getPartitionPolicy(sql: Sql, name: string): PartitionPolicyRow | undefined {

@@ -1,3 +1,4 @@
+import { type ScalingPolicy, ScalingPolicyInput } from "@strata/protocol/api/autoscale";
 import { asc, eq, gt } from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
@@ -6,8 +7,19 @@ import { scalingPolicies } from "./schema.ts";
 
 export type ScalingPolicyRow = typeof scalingPolicies.$inferSelect;
 
+/** Times in milliseconds, every default filled in. */
+export function parseScalingPolicy({ policy }: Pick<ScalingPolicyRow, "policy">): ScalingPolicy {
+  return ScalingPolicyInput.parse(policy);
+}
+
 export function getScalingPolicy(sql: Sql, name: string): ScalingPolicyRow | undefined {
   return sql.select().from(scalingPolicies).where(eq(scalingPolicies.name, name)).get();
+}
+
+/** Undefined for a subscription without one. */
+export function readScalingPolicy(sql: Sql, name: string | null): ScalingPolicy | undefined {
+  const row = name === null ? undefined : getScalingPolicy(sql, name);
+  return row === undefined ? undefined : parseScalingPolicy(row);
 }
 
 export function listScalingPolicies(sql: Sql, { after, limit }: Page): readonly ScalingPolicyRow[] {

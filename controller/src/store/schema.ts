@@ -3,15 +3,21 @@ import type { Scope } from "@strata/protocol/access";
  * new file of `migrations/` in: it is applied when a database is opened. */
 import type { Capacity, Exit, Port, ProcessSpec } from "@strata/protocol/agent/messages";
 import type { ProcessState } from "@strata/protocol/agent/process-state";
+import type { PartitionPolicyInput, ScalingPolicyInput } from "@strata/protocol/api/autoscale";
 import {
   index,
   integer,
   primaryKey,
+  real,
   sqliteTable,
   text,
   uniqueIndex,
 } from "drizzle-orm/sqlite-core";
+import type { z } from "zod";
 
+import type { History, L1State, L1Trace } from "../domain/autoscale/l1/model.ts";
+import type { SeasonalHistory } from "../domain/autoscale/l1/seasonal.ts";
+import type { L2Action, L2State, L2Trace } from "../domain/autoscale/l2/model.ts";
 import type { Admission, Presence } from "../domain/node.ts";
 import type { Problem } from "../domain/process.ts";
 import type { ImagePort, Running } from "../domain/running.ts";
@@ -27,17 +33,24 @@ const stored = {
 /** Facts about this database: `epoch`, `controllerId`. */
 export const meta = sqliteTable("meta", { key: text().primaryKey(), value: text().notNull() });
 
+/** Policies are kept in the form in which people write them: what a later version adds takes its default when read. */
 export const partitionPolicies = sqliteTable("partition_policies", {
   name: text().primaryKey(),
-  minNodes: integer().notNull(),
-  maxNodes: integer().notNull(),
+  policy: text({ mode: "json" }).$type<z.input<typeof PartitionPolicyInput>>().notNull(),
   ...stored,
 });
 
 export const scalingPolicies = sqliteTable("scaling_policies", {
   name: text().primaryKey(),
-  min: integer().notNull(),
-  max: integer().notNull(),
+  policy: text({ mode: "json" }).$type<z.input<typeof ScalingPolicyInput>>().notNull(),
+  ...stored,
+});
+
+/** Where VMs come from. Settings may hold credentials: they are shown to nobody. */
+export const providers = sqliteTable("providers", {
+  name: text().primaryKey(),
+  settings: text({ mode: "json" }).$type<Readonly<Record<string, unknown>>>().notNull(),
+  flavors: text({ mode: "json" }).$type<Readonly<Record<string, unknown>>>().notNull(),
   ...stored,
 });
 
@@ -118,7 +131,11 @@ export const nodes = sqliteTable(
     machineId: text().notNull(),
     joinTokenId: text().notNull(),
     admission: text().$type<Admission>().notNull(),
+    /** Who drains it: the scaler may think better of its own drains alone. Null when nobody does. */
+    drainedBy: text().$type<"operator" | "scaler">(),
     presence: text().$type<Presence>().notNull(),
+    /** Since when it is away; null when it is not. */
+    awaySince: text(),
     address: text().notNull(),
     architecture: text().notNull(),
     kernel: text().notNull(),
@@ -156,6 +173,10 @@ export const processes = sqliteTable(
     nodeId: text().references(() => nodes.id),
     assignmentId: text(),
     fence: integer().notNull(),
+    /** It serves what it has, gets nothing new, and is stopped at this time at the latest; null when it is wanted. */
+    drainDeadline: text(),
+    /** When it was ready for the first time. */
+    firstReadyAt: text(),
     /** The node's assignment revision that carries the last decision about this process. */
     decidedRevision: integer().notNull(),
     startDeadline: text(),
@@ -210,3 +231,113 @@ export const events = sqliteTable("events", {
   message: text().notNull(),
   data: text({ mode: "json" }).$type<Readonly<Record<string, unknown>>>().notNull(),
 });
+
+/** Level 1 of one subscription: what it carries from one decision to the next. */
+export const scalers = sqliteTable("scalers", {
+  subscriptionId: text()
+    .primaryKey()
+    .references(() => subscriptions.id, { onDelete: "cascade" }),
+  state: text({ mode: "json" }).$type<L1State>().notNull(),
+  seasonal: text({ mode: "json" }).$type<SeasonalHistory>().notNull(),
+  /** Newest measurements of placement to ready, in milliseconds, for the 90th percentile. */
+  startTimes: text({ mode: "json" }).$type<readonly number[]>().notNull(),
+  updatedAt: text().notNull(),
+});
+
+/** Decisions of level 1 with all that they were made of; the oldest of a subscription go when it has many. */
+export const decisions = sqliteTable(
+  "decisions",
+  {
+    id: integer().primaryKey({ autoIncrement: true }),
+    subscriptionId: text()
+      .notNull()
+      .references(() => subscriptions.id, { onDelete: "cascade" }),
+    at: integer().notNull(),
+    current: integer().notNull(),
+    desired: integer().notNull(),
+    acted: integer({ mode: "boolean" }).notNull(),
+    limiter: text(),
+    reason: text().notNull(),
+    policyName: text().notNull(),
+    policyRevision: integer().notNull(),
+    history: text({ mode: "json" }).$type<History>().notNull(),
+    trace: text({ mode: "json" }).$type<L1Trace>().notNull(),
+    /** Before the decision, now and then: a replay begins where one is. */
+    state: text({ mode: "json" }).$type<L1State>(),
+  },
+  (table) => [index("decisions_subscription").on(table.subscriptionId, table.id)],
+);
+
+/** The newest value of each custom metric. */
+export const readings = sqliteTable(
+  "readings",
+  {
+    subscriptionId: text()
+      .notNull()
+      .references(() => subscriptions.id, { onDelete: "cascade" }),
+    metric: text().notNull(),
+    value: real().notNull(),
+    at: integer().notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.subscriptionId, table.metric] })],
+);
+
+/** Level 2 of one partition: what it carries from one decision to the next. */
+export const partitionScalers = sqliteTable("partition_scalers", {
+  partition: text()
+    .primaryKey()
+    .references(() => partitions.name, { onDelete: "cascade" }),
+  state: text({ mode: "json" }).$type<L2State>().notNull(),
+  /** Newest measurements of VM request to ready agent, in milliseconds. */
+  bootTimes: text({ mode: "json" }).$type<readonly number[]>().notNull(),
+  updatedAt: text().notNull(),
+});
+
+/** Decisions of level 2 that did something, or whose reason was a new one. */
+export const partitionDecisions = sqliteTable(
+  "partition_decisions",
+  {
+    id: integer().primaryKey({ autoIncrement: true }),
+    partition: text()
+      .notNull()
+      .references(() => partitions.name, { onDelete: "cascade" }),
+    at: integer().notNull(),
+    desired: integer().notNull(),
+    reason: text().notNull(),
+    actions: text({ mode: "json" }).$type<readonly L2Action[]>().notNull(),
+    trace: text({ mode: "json" }).$type<L2Trace>().notNull(),
+  },
+  (table) => [index("partition_decisions_partition").on(table.partition, table.id)],
+);
+
+/** A VM that was asked for, from the moment before its provider hears of it until it is known to be gone. */
+export const vms = sqliteTable(
+  "vms",
+  {
+    /** The client token: the same never makes a second VM. */
+    id: text().primaryKey(),
+    partition: text()
+      .notNull()
+      .references(() => partitions.name),
+    provider: text()
+      .notNull()
+      .references(() => providers.name),
+    /** Key of the line of the policy that it was made from. */
+    offer: text().notNull(),
+    flavor: text().notNull(),
+    zone: text(),
+    capacity: text({ mode: "json" }).$type<Capacity>().notNull(),
+    state: text().$type<"launching" | "booting" | "joined" | "deleting">().notNull(),
+    /** What the provider calls it, once it has said so. */
+    providerVmId: text(),
+    joinTokenId: text().notNull(),
+    nodeId: text().references(() => nodes.id, { onDelete: "set null" }),
+    requestedAt: text().notNull(),
+    joinedAt: text(),
+    /** Why it is being deleted. */
+    deleteReason: text(),
+    /** What the provider said last when something failed. */
+    problem: text({ mode: "json" }).$type<Problem>(),
+  },
+  (table) => [index("vms_partition").on(table.partition)],
+);

@@ -45,30 +45,23 @@ export const Partition = z.object({
 });
 export type Partition = z.infer<typeof Partition>;
 
-/** Level 2: how many nodes a partition has. */
-export const PartitionPolicyInput = z
-  .strictObject({
-    minNodes: z.int().min(0).max(10_000).default(0),
-    maxNodes: z.int().min(0).max(10_000).default(100),
-  })
-  .refine((policy) => policy.minNodes <= policy.maxNodes, "minNodes is above maxNodes");
-export const PartitionPolicy = z.object({
+/** What a PUT said, with every default filled in: it can be written again as it is. */
+export const PartitionPolicyResource = z.looseObject({
   name: Name,
   minNodes: z.int(),
   maxNodes: z.int(),
   ...stored,
 });
-export type PartitionPolicy = z.infer<typeof PartitionPolicy>;
+export type PartitionPolicyResource = z.infer<typeof PartitionPolicyResource>;
 
-/** Level 1: how many processes a subscription has. */
-export const ScalingPolicyInput = z
-  .strictObject({
-    min: z.int().min(0).max(100_000).default(1),
-    max: z.int().min(0).max(100_000),
-  })
-  .refine((policy) => policy.min <= policy.max, "min is above max");
-export const ScalingPolicy = z.object({ name: Name, min: z.int(), max: z.int(), ...stored });
-export type ScalingPolicy = z.infer<typeof ScalingPolicy>;
+/** What a PUT said, with every default filled in: it can be written again as it is. */
+export const ScalingPolicyResource = z.looseObject({
+  name: Name,
+  min: z.int(),
+  max: z.int(),
+  ...stored,
+});
+export type ScalingPolicyResource = z.infer<typeof ScalingPolicyResource>;
 
 const ResourcesInput = z.strictObject({
   memory: Bytes.refine((bytes) => bytes >= 4 * 1024 * 1024, "at least 4Mi").default(

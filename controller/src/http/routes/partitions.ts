@@ -1,10 +1,9 @@
+import { PartitionPolicyInput, ScalingPolicyInput } from "@strata/protocol/api/autoscale";
 import {
   Partition,
   PartitionInput,
-  PartitionPolicy,
-  PartitionPolicyInput,
-  ScalingPolicy,
-  ScalingPolicyInput,
+  PartitionPolicyResource,
+  ScalingPolicyResource,
 } from "@strata/protocol/api/resources";
 import type { z } from "zod";
 
@@ -55,7 +54,7 @@ export function addPartitionRoutes(router: Router, services: Services): void {
     kind: "partition policy",
     writer: "operator",
     input: PartitionPolicyInput,
-    resource: PartitionPolicy,
+    resource: PartitionPolicyResource,
     put: putPartitionPolicy,
     get: getPartitionPolicy,
     list: listPartitionPolicies,
@@ -67,7 +66,7 @@ export function addPartitionRoutes(router: Router, services: Services): void {
     kind: "scaling policy",
     writer: "operator",
     input: ScalingPolicyInput,
-    resource: ScalingPolicy,
+    resource: ScalingPolicyResource,
     put: putScalingPolicy,
     get: getScalingPolicy,
     list: listScalingPolicies,
