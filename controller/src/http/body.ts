@@ -1,4 +1,4 @@
-import { parseStrictJson } from "@strata/registry/manifest/strict-json";
+import { parseStrictJson } from "@strata/protocol/oci/strict-json";
 import type { Context } from "hono";
 
 import { ControllerError } from "../errors.ts";
