@@ -1,5 +1,5 @@
-/** `pnpm build [--arch amd64|arm64]…`: makes the agent one executable file, dist/strata-agent-linux-ARCH, from npm
- * packages alone. esbuild bundles first, because bun would swap undici for a lookalike of its own; bun then adds its
+/** `pnpm build [--arch amd64|arm64]…`: makes the store one bundle, registry/dist/main.mjs, and the agent one executable
+ * file, dist/strata-agent-linux-ARCH, from npm packages alone. For the agent esbuild bundles first, because bun would swap undici for a lookalike of its own; bun then adds its
  * runtime. The same inputs give the same bytes; unchanged inputs build nothing. */
 import { execFile } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync } from "node:fs";
@@ -7,6 +7,7 @@ import { stat, writeFile } from "node:fs/promises";
 import { basename, join, relative } from "node:path";
 import { parseArgs, promisify } from "node:util";
 
+import { bundleStore } from "./bundle-store.ts";
 import { hashFiles } from "./hash-files.ts";
 import { removeTree } from "./remove-tree.ts";
 import { root } from "./root.ts";
@@ -29,6 +30,7 @@ const inputPatterns: readonly string[] = [
 ];
 
 const { values } = parseArgs({ options: { arch: { type: "string", multiple: true } } });
+await buildStore().catch(report);
 for (const name of values.arch ?? [hostArchitecture]) {
   await build(requireArchitecture(name)).catch(report);
 }
@@ -44,6 +46,13 @@ function requireArchitecture(name: string): Architecture {
   if (name === "amd64" || name === "arm64") return name;
   console.error(`build: no architecture ${name}: use --arch amd64 or --arch arm64`);
   process.exit(2);
+}
+
+async function buildStore(): Promise<void> {
+  const startedAt = performance.now();
+  const { program, built } = await bundleStore();
+  const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+  console.log(`build: ${relative(root, program)} ${built ? `in ${seconds} s` : "is up to date"}`);
 }
 
 async function build(architecture: Architecture): Promise<void> {

@@ -15,6 +15,7 @@ const ROUNDS_MAX = 10_000;
 const benches: Readonly<Record<string, () => Promise<{ readonly bench: Bench }>>> = {
   pull: () => import("./pull.ts"),
   start: () => import("./start.ts"),
+  store: () => import("./store.ts"),
 };
 
 const { values, positionals } = parseOptions("scripts/bench", {

@@ -54,6 +54,19 @@ export function goalAtMost(result: Result, peer: string, factor: number): Goal {
   return { what: result.what, goal, value, met: value <= factor };
 }
 
+/** A goal of the form: ours is at least `factor` times the peer's. */
+export function goalAtLeast(result: Result, peer: string, factor: number): Goal {
+  const value = round3(result.ours / (result.peers[peer] ?? Number.NaN));
+  const goal = `at least ${factor} x ${peer}`;
+  return { what: result.what, goal, value, met: value >= factor };
+}
+
+/** A goal that no peer has a part in: ours is at most so much, in the unit of the result. */
+export function goalBound(result: Result, bound: number): Goal {
+  const goal = `at most ${bound} ${result.unit}`;
+  return { what: result.what, goal, value: result.ours, met: result.ours <= bound };
+}
+
 /** Pure. Not a number for no figures. */
 export function median(figures: readonly number[]): number {
   const sorted = figures.toSorted((left, right) => left - right);

@@ -12,6 +12,7 @@ import { root } from "../root.ts";
 import type { Bench, Contestant } from "./bench.ts";
 import { goalAtMost, interleave, summarize, timeMs } from "./measure.ts";
 import { runPeer } from "./run-peer.ts";
+import { settled } from "./settled.ts";
 
 const REPOSITORY = "bench/php";
 
@@ -58,17 +59,6 @@ export const bench: Bench = {
     };
   },
 };
-
-/** What the one before left unwritten would be written in the time of the next one. */
-function settled({ name, measure }: Contestant): Contestant {
-  return {
-    name,
-    measure: async (round) => {
-      await runPeer("sync");
-      return measure(round);
-    },
-  };
-}
 
 /** The image store of the agent, with the shipped binary to unpack. */
 function aStore({ url, folder }: { readonly url: string; readonly folder: string }): Contestant {

@@ -1,4 +1,11 @@
-import { goalAtMost, interleave, median, summarize } from "../../scripts/benches/measure.ts";
+import {
+  goalAtLeast,
+  goalAtMost,
+  goalBound,
+  interleave,
+  median,
+  summarize,
+} from "../../scripts/benches/measure.ts";
 import { renderTable, replaceSection } from "../../scripts/benches/render.ts";
 import { assert, suite } from "../support/suite.ts";
 
@@ -33,6 +40,11 @@ suite("bench figures", (test) => {
     assert.ok(goalAtMost(result, "podman", 0.25).met);
     assert.not(goalAtMost(result, "podman", 0.2).met);
     assert.not(goalAtMost(result, "docker", 100).met);
+    assert.ok(goalAtLeast(result, "lxc-start", 3).met);
+    assert.not(goalAtLeast(result, "lxc-start", 3.5).met);
+    assert.not(goalAtLeast(result, "docker", 0).met);
+    assert.ok(goalBound(result, 20).met);
+    assert.not(goalBound(result, 19).met);
   });
 
   test("leave the first round out, and begin each round with another contestant", async () => {
