@@ -29,6 +29,12 @@ export type Config = {
   readonly startDeadlineMs: number;
   /** STRATA_REPORTS_PER_SECOND [100]: reports of all nodes together; sets how often each beats. */
   readonly reportsPerSecond: number;
+  /** STRATA_STORE_COLLECT_EVERY [6h]: from one garbage collection of the store to the next. */
+  readonly storeCollectEveryMs: number;
+  /** STRATA_STORE_GRACE [24h]: what was pushed, pulled or looked for within this time is not collected. */
+  readonly storeGraceMs: number;
+  /** STRATA_STORE_SCRUB_RATE [4 MiB/s]: bytes per second at which stored blobs are hashed again; 0 never. */
+  readonly storeScrubRate: number;
   /** STRATA_EVENTS_MAX [100000]: events kept. */
   readonly eventsMax: number;
 };
@@ -44,6 +50,10 @@ export const limits = {
   expireEveryMs: 1000,
   actionsPerTickMax: 1000,
   reportBytesMax: 32 * 1024 * 1024,
+  /** One turn of the re-hash of stored blobs; the next goes on where it stopped. */
+  storeScrubMs: 60_000,
+  storeScrubByHandMs: 60_000,
+  storeScrubByHandRate: 200 * 1024 * 1024,
   pageMax: 1000,
   connectionsMax: 20_000,
   stopGraceMs: 5000,
@@ -85,6 +95,17 @@ export function readConfig(environment: Environment): Config {
       initial: 100,
       min: 1,
       max: 100_000,
+    }),
+    storeCollectEveryMs: duration(environment, {
+      name: "STRATA_STORE_COLLECT_EVERY",
+      initial: "6h",
+    }),
+    storeGraceMs: duration(environment, { name: "STRATA_STORE_GRACE", initial: "24h" }),
+    storeScrubRate: integer(environment, {
+      name: "STRATA_STORE_SCRUB_RATE",
+      initial: 4 * 1024 * 1024,
+      min: 0,
+      max: 100_000_000_000,
     }),
     eventsMax: integer(environment, {
       name: "STRATA_EVENTS_MAX",

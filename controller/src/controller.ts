@@ -9,7 +9,7 @@ import { createFsBlobStore } from "@strata/registry/drivers/fs-blob-store";
 import { createSqliteMetadataStore } from "@strata/registry/drivers/sqlite-metadata-store";
 
 import { ensureAdminToken } from "./access/admin-token.ts";
-import { createRegistryAuthorize } from "./access/registry-authorize.ts";
+import { createStoreLogin } from "./access/registry-login.ts";
 import { type Config, limits } from "./config.ts";
 import { createServices, createTicks, openState, type State, type World } from "./core.ts";
 import { createApp } from "./http/app.ts";
@@ -17,6 +17,7 @@ import { type Listener, listen } from "./http/listen.ts";
 import { globalAddresses } from "./http/own-address.ts";
 import type { Services } from "./http/services.ts";
 import { createUpgradeHandler } from "./http/upgrade.ts";
+import { announceCorruption, createFindQuota } from "./loops/keep-store.ts";
 import { type Loop, startLoop } from "./loops/loop.ts";
 import { type Authority, ensureAuthority } from "./pki/authority.ts";
 import { ensureServerCertificate, type ServerCertificate } from "./pki/server-certificate.ts";
@@ -111,10 +112,8 @@ async function currentCertificate(world: World, authority: Authority): Promise<S
   });
 }
 
-async function openRegistry(
-  { config, clock, random, logger }: World,
-  state: State,
-): Promise<Registry> {
+async function openRegistry(world: World, state: State): Promise<Registry> {
+  const { config, clock, random, logger } = world;
   const directory = join(config.dataDirectory, "store");
   const registry = createRegistry({
     blobs: await createFsBlobStore(directory),
@@ -122,7 +121,9 @@ async function openRegistry(
       onRecovered: (recovery) =>
         logger.warn(recovery, "the store's metadata was brought up to its journal"),
     }),
-    authorize: createRegistryAuthorize(state.authenticate),
+    ...createStoreLogin({ ...world, sql: state.store.sql, authenticate: state.authenticate }),
+    quota: createFindQuota(state.store.sql),
+    onCorrupt: (corrupt) => announceCorruption({ store: state.store, logger }, corrupt),
     clock: clock.nowMs,
     newId: () => random.newSecret().replaceAll("_", "-"),
     logger,
@@ -160,7 +161,50 @@ function startLoops(services: Services, registry: Registry): readonly Loop[] {
       intervalMs: SWEEP_UPLOADS_MS,
       logger,
     }),
+    ...startUpkeep(services),
   ];
+}
+
+const SCRUB_EVERY_MS = 60_000;
+/** From the end of all blobs to the next begin. */
+const SCRUB_REST_MS = 24 * 3_600_000;
+
+/** The first collection comes one interval after the start, so that a restart in a loop collects nothing. */
+function startUpkeep({ storeKeeper, config, clock, logger }: Services): readonly Loop[] {
+  const { storeCollectEveryMs, storeGraceMs, storeScrubRate } = config;
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  let isFirst = true;
+  const collect = startLoop({
+    name: "collect-garbage",
+    tick: async () => {
+      if (!isFirst) await storeKeeper.collect({ dryRun: false, graceMs: storeGraceMs, signal });
+      isFirst = false;
+      return false;
+    },
+    intervalMs: storeCollectEveryMs,
+    logger,
+  });
+  const turn = { durationMs: limits.storeScrubMs, bytesPerSecondMax: storeScrubRate, signal };
+  let restUntilMs = 0;
+  const scrub = startLoop({
+    name: "scrub",
+    tick: async () => {
+      if (storeScrubRate === 0 || clock.monotonicMs() < restUntilMs) return false;
+      const { complete } = await storeKeeper.scrub(turn);
+      if (complete) restUntilMs = clock.monotonicMs() + SCRUB_REST_MS;
+      return false;
+    },
+    intervalMs: SCRUB_EVERY_MS,
+    logger,
+  });
+  return [collect, scrub].map((loop) => ({
+    wake: loop.wake,
+    stop: async () => {
+      stopping.abort();
+      await loop.stop();
+    },
+  }));
 }
 
 type Doors = { readonly registry: Registry; readonly certificate: ServerCertificate | undefined };

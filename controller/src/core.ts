@@ -11,6 +11,7 @@ import type { Services } from "./http/services.ts";
 import { createTelemetry } from "./http/telemetry.ts";
 import type { ImageSource } from "./images/inspect-image.ts";
 import { createExpireNodes } from "./loops/expire-nodes.ts";
+import { createStoreKeeper, type KeptRegistry } from "./loops/keep-store.ts";
 import { reconcile } from "./loops/reconcile.ts";
 import { createWakeups, type Wakeups } from "./loops/wakeups.ts";
 import type { OpenDatabase } from "./store/database.ts";
@@ -73,7 +74,7 @@ export function openState(world: World, database: OpenDatabase): State {
 }
 
 export type CoreOptions = {
-  readonly images: ImageSource;
+  readonly images: ImageSource & KeptRegistry;
   readonly pki: Services["pki"];
   readonly publicPort: () => number;
   readonly isStopping: () => boolean;
@@ -86,6 +87,7 @@ export function createServices(world: World, state: State, options: CoreOptions)
     ...world,
     ...state,
     ...options,
+    storeKeeper: createStoreKeeper({ store, registry: options.images, nowMs: clock.nowMs }),
     reportOrder: createReportOrder(),
     samples: new Map(),
     telemetry: createTelemetry(),

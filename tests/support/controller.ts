@@ -12,6 +12,9 @@ import type { ImageSource } from "@strata/controller/images/inspect-image";
 import { createLogger } from "@strata/controller/logger";
 import { openDatabase } from "@strata/controller/store/database";
 import { mediaTypes } from "@strata/protocol/oci/media-type";
+import { createRegistry, type Registry } from "@strata/registry/create-registry";
+import { createMemoryBlobStore } from "@strata/registry/drivers/memory-blob-store";
+import { createSqliteMetadataStore } from "@strata/registry/drivers/sqlite-metadata-store";
 
 import { digestOf } from "./registry-client.ts";
 import { aTemporaryDirectory } from "./temporary.ts";
@@ -76,7 +79,7 @@ export async function aController(options: ControllerOptions = {}): Promise<Test
   ensureAdminToken(state.store, tokenFile, world.random.newSecret);
   const adminToken = readFileSync(tokenFile, "utf8").trim();
   const services = createServices(world, state, {
-    images: options.images ?? anImageSource(),
+    images: { ...emptyStore(), ...(options.images ?? anImageSource()) },
     pki: { caPem: "PEM", caFingerprint: "f".repeat(64), publicKeyPin: "pin" },
     publicPort: () => 7070,
     isStopping: () => false,
@@ -132,6 +135,18 @@ async function call(
     headers: answer.headers,
     body: isJson && text !== "" ? JSON.parse(text) : text,
   };
+}
+
+/** For the upkeep of the store; images come from the source beside it. */
+function emptyStore(): Registry {
+  return createRegistry({
+    blobs: createMemoryBlobStore(),
+    metadata: createSqliteMetadataStore(":memory:"),
+    authorize: () => ({ kind: "allowed", subject: "test" }),
+    clock: () => 0,
+    newId: () => "upload",
+    logger: createLogger("silent"),
+  });
 }
 
 /** A store that has `hello:1`, `hello:2` (another digest, exposing 8080) and `artifact:1`, which cannot run. */

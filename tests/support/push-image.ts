@@ -5,10 +5,14 @@ import { mediaTypes } from "@strata/protocol/oci/media-type";
 import { anImage } from "./images.ts";
 import { createClient, digestOf } from "./registry-client.ts";
 
-/** Pushes an image that could run to the store at `url`, with a token as the password. Returns its digest. */
+/** Pushes an image that could run, another one for each command, to the store at `url`, with a token as the password. Returns its digest. */
 export async function pushImage(
   { url, token }: { readonly url: string; readonly token: string },
-  { repository, tag }: { readonly repository: string; readonly tag: string },
+  {
+    repository,
+    tag,
+    command = "/bin/true",
+  }: { readonly repository: string; readonly tag: string; readonly command?: string },
 ): Promise<string> {
   const client = createClient(url);
   const headers = { authorization: `Basic ${Buffer.from(`x:${token}`).toString("base64")}` };
@@ -18,7 +22,7 @@ export async function pushImage(
     JSON.stringify({
       architecture: "amd64",
       os: "linux",
-      config: { Cmd: ["/bin/true"] },
+      config: { Cmd: [command] },
       rootfs: { type: "layers", diff_ids: [digestOf(tar)] },
     }),
   );

@@ -10,6 +10,7 @@ import type {
   Subscription,
   TokenResource,
 } from "@strata/protocol/api/resources";
+import type { RetentionPolicyResource, StoreQuotaResource } from "@strata/protocol/api/store-rules";
 import { formatBytes } from "@strata/protocol/format-bytes";
 import type { z } from "zod";
 
@@ -146,6 +147,28 @@ const scalingPolicies = defineKind<ScalingPolicyResource>({
   ],
 });
 
+const retentionPolicies = defineKind<RetentionPolicyResource>({
+  kind: "RetentionPolicy",
+  names: ["retention-policies", "retention-policy", "rp"],
+  path: "/v1/retention-policies",
+  nameOf: (item) => item.name,
+  columns: [
+    name,
+    { title: "REPOSITORIES", cell: (item) => item.repositories.join(",") },
+    { title: "KEEPS LAST", cell: (item) => String(item.keepLast ?? none) },
+    { title: "KEEPS TAGS", cell: (item) => item.keepTags?.join(",") ?? none },
+    age,
+  ],
+});
+
+const storeQuotas = defineKind<StoreQuotaResource>({
+  kind: "StoreQuota",
+  names: ["store-quotas", "store-quota", "quotas", "quota"],
+  path: "/v1/store-quotas",
+  nameOf: (item) => item.name,
+  columns: [name, { title: "BYTES", cell: (item) => formatBytes(item.bytes) }, age],
+});
+
 const tokens = defineKind<z.infer<typeof TokenResource>>({
   kind: "Token",
   names: ["tokens", "token"],
@@ -185,6 +208,8 @@ export const kinds: readonly Kind[] = [
   nodes,
   scalingPolicies,
   partitionPolicies,
+  retentionPolicies,
+  storeQuotas,
   tokens,
   joinTokens,
 ];

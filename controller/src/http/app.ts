@@ -15,6 +15,7 @@ import { addGeneralRoutes } from "./routes/general.ts";
 import { addNodeRoutes } from "./routes/nodes.ts";
 import { addPartitionRoutes } from "./routes/partitions.ts";
 import { addProcessRoutes } from "./routes/processes.ts";
+import { addStoreRoutes } from "./routes/store.ts";
 import { addSubscriptionRoutes } from "./routes/subscriptions.ts";
 import { addTokenRoutes } from "./routes/tokens.ts";
 import type { Services } from "./services.ts";
@@ -48,6 +49,7 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
   addNodeRoutes(router, services);
   addTokenRoutes(router, services);
   addApplyRoute(router, services);
+  addStoreRoutes(router, services);
   addEventRoutes(router, services);
   addOpenApi(app);
   if (registry !== undefined) app.route("/", registry);

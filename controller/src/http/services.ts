@@ -7,6 +7,7 @@ import type { Clock, Randomness } from "../domain/clock.ts";
 import type { PresenceBook } from "../domain/presence.ts";
 import type { ReportOrder } from "../domain/report.ts";
 import type { ImageSource } from "../images/inspect-image.ts";
+import type { StoreKeeper } from "../loops/keep-store.ts";
 import type { Wakeups } from "../loops/wakeups.ts";
 import type { Store } from "../store/unit.ts";
 import type { Rendezvous } from "../streams/rendezvous.ts";
@@ -21,6 +22,7 @@ export type Services = {
   readonly logger: Logger;
   readonly authenticate: Authenticate;
   readonly images: ImageSource;
+  readonly storeKeeper: StoreKeeper;
   /** Changed by a restore; agents take destructive wishes only from the one that they know. */
   readonly epoch: string;
   readonly presence: PresenceBook;

@@ -13,6 +13,7 @@ import type {
   ScalingPolicyResource,
   Subscription,
 } from "@strata/protocol/api/resources";
+import type { RetentionPolicyResource, StoreQuotaResource } from "@strata/protocol/api/store-rules";
 import { isDigest } from "@strata/protocol/oci/digest";
 import { formatReference } from "@strata/protocol/oci/reference";
 import { z } from "zod";
@@ -30,6 +31,7 @@ import {
 } from "../store/partitions.ts";
 import type { ProcessRow, ProcessView } from "../store/processes.ts";
 import { parseScalingPolicy, type ScalingPolicyRow } from "../store/scaling-policies.ts";
+import type { RetentionPolicyRow, StoreQuotaRow } from "../store/store-rules.ts";
 import type { SubscriptionRow } from "../store/subscriptions.ts";
 
 export function showPartition(
@@ -58,6 +60,23 @@ export function showScalingPolicy(row: ScalingPolicyRow): ScalingPolicyResource 
   const policy = parseScalingPolicy(row);
   const { min, max } = policy;
   return { name: row.name, ...z.encode(ScalingPolicyInput, policy), min, max, ...stored(row) };
+}
+
+export function showRetentionPolicy(row: RetentionPolicyRow): RetentionPolicyResource {
+  const { name, repositories, keepLast, keepTags, keepPulledWithinMs, keepUntagged } = row;
+  return {
+    name,
+    repositories: [...repositories],
+    keepLast,
+    keepTags: keepTags === null ? null : [...keepTags],
+    keepPulledWithin: keepPulledWithinMs === null ? null : keepPulledWithinMs / 1000,
+    keepUntagged,
+    ...stored(row),
+  };
+}
+
+export function showStoreQuota(row: StoreQuotaRow): StoreQuotaResource {
+  return { ...row };
 }
 
 export function showCartridge(row: CartridgeRow): Cartridge {

@@ -94,6 +94,8 @@ const pathOfKind: Readonly<Record<string, string>> = {
   node: "nodes",
   token: "tokens",
   "join token": "join-tokens",
+  "retention policy": "retention-policies",
+  "store quota": "store-quotas",
 };
 
 /** @throws ControllerError IN_USE, naming up to five of the users. */

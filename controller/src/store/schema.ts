@@ -232,6 +232,24 @@ export const events = sqliteTable("events", {
   data: text({ mode: "json" }).$type<Readonly<Record<string, unknown>>>().notNull(),
 });
 
+/** What garbage collection leaves in some repositories. */
+export const retentionPolicies = sqliteTable("retention_policies", {
+  name: text().primaryKey(),
+  repositories: text({ mode: "json" }).$type<string[]>().notNull(),
+  keepLast: integer(),
+  keepTags: text({ mode: "json" }).$type<string[]>(),
+  keepPulledWithinMs: integer(),
+  keepUntagged: integer({ mode: "boolean" }).notNull(),
+  ...stored,
+});
+
+/** How much the repository of this name and all below it may hold. */
+export const storeQuotas = sqliteTable("store_quotas", {
+  name: text().primaryKey(),
+  bytes: integer().notNull(),
+  ...stored,
+});
+
 /** Level 1 of one subscription: what it carries from one decision to the next. */
 export const scalers = sqliteTable("scalers", {
   subscriptionId: text()

@@ -82,6 +82,22 @@ export function getGeneration(
     .get();
 }
 
+/** What every subscription wishes for now. */
+export function listNewestGenerations(sql: Sql): readonly GenerationRow[] {
+  return sql
+    .select({ generation: generations })
+    .from(generations)
+    .innerJoin(
+      subscriptions,
+      and(
+        eq(subscriptions.id, generations.subscriptionId),
+        eq(subscriptions.generation, generations.generation),
+      ),
+    )
+    .all()
+    .map(({ generation }) => generation);
+}
+
 export function insertGeneration(sql: Sql, row: GenerationRow): void {
   sql.insert(generations).values(row).run();
 }
