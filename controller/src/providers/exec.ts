@@ -9,8 +9,8 @@ import { z } from "zod";
 import { renderCloudConfig } from "./cloud-init.ts";
 import { ProviderError, type ProviderErrorCode } from "./errors.ts";
 import { renderShellScript } from "./first-boot.ts";
-import { createOneAtATime } from "./one-at-a-time.ts";
-import { parseVmId, requireMakeable, vmStates, VM_COUNT_MAX } from "./provider.ts";
+import { guardCalls } from "./guard-calls.ts";
+import { parseVmId, vmStates, VM_COUNT_MAX } from "./provider.ts";
 import type { Provider, Vm, VmRequest } from "./provider.ts";
 import { failedRun, type ProgramResult, runProgram } from "./run-program.ts";
 
@@ -39,7 +39,6 @@ export type ExecProviderOptions = {
 };
 
 export function createExecProvider({ controllerId, settings }: ExecProviderOptions): Provider {
-  const oneAtATime = createOneAtATime();
   const ask = createAsk(settings, controllerId);
 
   async function find(id: string, signal: AbortSignal): Promise<AnsweredVm | null> {
@@ -58,28 +57,30 @@ export function createExecProvider({ controllerId, settings }: ExecProviderOptio
     return toVm(vm);
   }
 
-  return {
-    create: async (request, signal) => {
-      requireMakeable(request);
-      return oneAtATime(request.clientToken, () => createVm(request, signal));
+  async function deleteVm(id: string, signal: AbortSignal): Promise<void> {
+    const vm = await find(id, signal);
+    if (vm === null) return;
+    if (vm.controllerId !== controllerId) {
+      throw new ProviderError("PROVIDER_INVALID", `${id} belongs to another controller`);
+    }
+    await ask({ action: "delete", id }, DoneAnswer, signal);
+  }
+
+  return guardCalls(
+    {
+      create: createVm,
+      delete: deleteVm,
+      list: async (signal) => {
+        const { vms } = await ask({ action: "list" }, VmsAnswer, signal);
+        return vms.filter((vm) => vm.controllerId === controllerId).map(toVm);
+      },
+      describe: async (id, signal) => {
+        const vm = await find(id, signal);
+        return vm?.controllerId === controllerId ? toVm(vm) : undefined;
+      },
     },
-    delete: async (id, signal) => {
-      const vm = await find(id, signal);
-      if (vm === null) return;
-      if (vm.controllerId !== controllerId) {
-        throw new ProviderError("PROVIDER_INVALID", `${id} belongs to another controller`);
-      }
-      await ask({ action: "delete", id }, DoneAnswer, signal);
-    },
-    list: async (signal) => {
-      const { vms } = await ask({ action: "list" }, VmsAnswer, signal);
-      return vms.filter((vm) => vm.controllerId === controllerId).map(toVm);
-    },
-    describe: async (id, signal) => {
-      const vm = await find(id, signal);
-      return vm?.controllerId === controllerId ? toVm(vm) : undefined;
-    },
-  };
+    settings.timeout,
+  );
 }
 
 const AnsweredVm = z.object({
@@ -134,7 +135,6 @@ function createAsk(settings: ExecSettings, controllerId: string): Ask {
         command: settings.command,
         env: { ...env, ...settings.env },
         stdin: `${JSON.stringify({ protocol: 1, controllerId, ...question })}\n`,
-        timeoutMs: settings.timeout,
       },
       signal,
     );

@@ -84,9 +84,10 @@ export function planInstance(
     config: {
       ...planKind(flavor, settings),
       "limits.memory": String(flavor.memoryBytes),
+      // The guest's window to the server is for cloud-init; without it there is nothing to see.
       ...(settings.firstBoot === "cloud-init"
         ? { "cloud-init.user-data": renderCloudConfig(request.firstBoot) }
-        : {}),
+        : { "security.devlxd": "false" }),
       ...flavor.options,
       [tags.controller]: controllerId,
       [tags.partition]: partition,

@@ -3,8 +3,8 @@
  * The instance's name is the client token, so the server itself refuses a second one. Tags are config keys
  * `user.strata.*`; `user.strata.phase` is `done` when everything was set going, which is how a creation that was cut
  * off half-way is told from a finished one. */
-import { withDeadline } from "./deadline.ts";
 import { ProviderError } from "./errors.ts";
+import { guardCalls } from "./guard-calls.ts";
 import { createIncusClient, type IncusClient, IncusError } from "./incus-client.ts";
 import { createIncusConnection } from "./incus-connection.ts";
 import { runFirstBoot } from "./incus-first-boot.ts";
@@ -22,8 +22,7 @@ import {
   toVm,
 } from "./incus-instance.ts";
 import type { IncusSettings } from "./incus-settings.ts";
-import { createOneAtATime } from "./one-at-a-time.ts";
-import { type Provider, requireMakeable, type Vm, type VmId, type VmRequest } from "./provider.ts";
+import type { Provider, Vm, VmId, VmRequest } from "./provider.ts";
 
 export type IncusProviderOptions = {
   readonly controllerId: string;
@@ -34,33 +33,15 @@ export type IncusProviderOptions = {
 export function createIncusProvider({ controllerId, settings }: IncusProviderOptions): Provider {
   const client = createIncusClient(createIncusConnection(settings), settings.project);
   const server: Server = { client, controllerId, settings };
-  const oneAtATime = createOneAtATime();
-  const { timeout: timeoutMs } = settings;
-
-  return {
-    create: async (request, signal) => {
-      requireMakeable(request);
-      const name = request.clientToken;
-      return withDeadline({ signal, timeoutMs, what: `creation of ${name}` }, (signal) =>
-        oneAtATime(name, () => create(server, request, signal)),
-      );
+  return guardCalls(
+    {
+      create: (request, signal) => create(server, request, signal),
+      delete: (id, signal) => remove(server, id, signal),
+      list: (signal) => list(server, signal),
+      describe: (id, signal) => describe(server, id, signal),
     },
-    delete: (id, signal) =>
-      withDeadline({ signal, timeoutMs, what: `deletion of ${id}` }, (signal) =>
-        oneAtATime(id, () => remove(server, id, signal)),
-      ),
-    list: (signal) =>
-      withDeadline({ signal, timeoutMs, what: "list of instances" }, (signal) =>
-        list(server, signal),
-      ),
-    describe: (id, signal) =>
-      withDeadline({ signal, timeoutMs, what: `description of ${id}` }, async (signal) => {
-        const instance = await find(server, id, signal);
-        return instance !== undefined && isOwnedBy(instance, controllerId)
-          ? toVm(instance)
-          : undefined;
-      }),
-  };
+    settings.timeout,
+  );
 }
 
 type Server = IncusProviderOptions & { readonly client: IncusClient };
@@ -109,6 +90,13 @@ async function list({ client, controllerId }: Server, signal: AbortSignal): Prom
   return parseInstances(await client.get(path, signal))
     .filter((instance) => isOwnedBy(instance, controllerId))
     .map(toVm);
+}
+
+async function describe(server: Server, id: VmId, signal: AbortSignal): Promise<Vm | undefined> {
+  const instance = await find(server, id, signal);
+  return instance !== undefined && isOwnedBy(instance, server.controllerId)
+    ? toVm(instance)
+    : undefined;
 }
 
 async function find(

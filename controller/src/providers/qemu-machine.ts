@@ -186,11 +186,9 @@ const toolEnv = {
   PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
   LANG: "C.UTF-8",
 };
-/** Under the limit of the whole call, which the signal brings. */
-const TOOL_TIMEOUT_MS = 3_600_000;
 
 async function run(command: readonly [string, ...string[]], signal: AbortSignal): Promise<string> {
-  const result = await runProgram({ command, env: toolEnv, timeoutMs: TOOL_TIMEOUT_MS }, signal);
+  const result = await runProgram({ command, env: toolEnv }, signal);
   if (result.exitCode !== 0) throw failedRun(command[0], result);
   return result.stdout;
 }

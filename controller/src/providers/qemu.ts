@@ -8,10 +8,9 @@ import { join } from "node:path";
 
 import { getErrorCode } from "@strata/protocol/errors";
 
-import { withDeadline } from "./deadline.ts";
 import { ProviderError } from "./errors.ts";
-import { createOneAtATime } from "./one-at-a-time.ts";
-import { parseVmId, requireMakeable, VM_COUNT_MAX } from "./provider.ts";
+import { guardCalls } from "./guard-calls.ts";
+import { parseVmId, VM_COUNT_MAX } from "./provider.ts";
 import type { Provider, Vm, VmId, VmRequest } from "./provider.ts";
 import { endMachine, isStarted, lookAtMachine, startMachine } from "./qemu-machine.ts";
 import { claimRecord, deleteFolder, type QemuRecord, readRecord } from "./qemu-record.ts";
@@ -31,33 +30,20 @@ const FOLDER_LENGTH_MAX = 60;
 export function createQemuProvider(options: QemuProviderOptions): Provider {
   const { controllerId, settings, folder } = options;
   requireFolder(folder);
-  const oneAtATime = createOneAtATime();
-  const { timeout: timeoutMs } = settings;
-
-  return {
-    create: async (request, signal) => {
-      requireMakeable(request);
-      const name = request.clientToken;
-      return withDeadline({ signal, timeoutMs, what: `creation of ${name}` }, (signal) =>
-        oneAtATime(name, () => create(options, request, signal)),
-      );
-    },
-    delete: (id, signal) =>
-      withDeadline({ signal, timeoutMs, what: `deletion of ${id}` }, (signal) =>
-        oneAtATime(id, () => remove(options, id, signal)),
-      ),
-    list: (signal) =>
-      withDeadline({ signal, timeoutMs, what: "list of VMs" }, async (signal) => {
+  return guardCalls(
+    {
+      create: (request, signal) => create(options, request, signal),
+      delete: (id, signal) => remove(options, id, signal),
+      list: async (signal) => {
         const vms = await Promise.all(
           (await vmFolders(folder)).map((path) => describe(path, controllerId, signal)),
         );
         return vms.filter((vm) => vm !== undefined);
-      }),
-    describe: (id, signal) =>
-      withDeadline({ signal, timeoutMs, what: `description of ${id}` }, (signal) =>
-        describe(folderOf(folder, id), controllerId, signal),
-      ),
-  };
+      },
+      describe: async (id, signal) => describe(folderOf(folder, id), controllerId, signal),
+    },
+    settings.timeout,
+  );
 }
 
 async function create(

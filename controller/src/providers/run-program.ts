@@ -1,5 +1,5 @@
-/** The only place in the controller that starts other programs. Each runs in a process group of its own, with a time
- * limit, bounded output and no environment but the one given, and nothing of its group outlives the call. */
+/** The only place in the controller that starts other programs. Each runs in a process group of its own, with
+ * bounded output and no environment but the one given, and nothing of its group outlives the call. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { constants } from "node:os";
 import type { Readable } from "node:stream";
@@ -14,7 +14,6 @@ export type ProgramRun = {
   readonly env: Readonly<Record<string, string>>;
   /** All of its standard input [empty]. */
   readonly stdin?: string;
-  readonly timeoutMs: number;
   /** Of standard output [4 MiB]. */
   readonly outputBytesMax?: number;
   /** From SIGTERM to SIGKILL, when it is to end before it is done [2 s]. */
@@ -33,20 +32,18 @@ const STDERR_BYTES_MAX = 8 * 1024;
 /** How long a program that ended may leave its output open in a process that left its group. */
 const LINGER_MS = 1000;
 
-/** Runs the program to its end, and resolves whatever its exit code is; 128 + N when signal N ended it.
- * @throws ProviderError PROVIDER_INVALID when it cannot be started, PROVIDER_TIMEOUT, PROVIDER_FAILED when it says
- * too much; the signal's reason when aborted. The group is dead by then. */
+/** Runs the program to its end, and resolves whatever its exit code is; 128 + N when signal N ended it. The signal is
+ * its only time limit.
+ * @throws ProviderError PROVIDER_INVALID when it cannot be started, PROVIDER_FAILED when it says too much; the signal's
+ * reason when aborted. The group is dead by then. */
 export async function runProgram(run: ProgramRun, signal: AbortSignal): Promise<ProgramResult> {
   signal.throwIfAborted();
-  const { command, env, timeoutMs, killGraceMs = 2000, outputBytesMax = OUTPUT_BYTES_MAX } = run;
+  const { command, env, killGraceMs = 2000, outputBytesMax = OUTPUT_BYTES_MAX } = run;
   const [file, ...args] = command;
   const child = spawn(file, args, { detached: true, env, cwd: "/", stdio: "pipe" });
   const ending = createEnding(child, killGraceMs);
   const onAbort = (): void => ending.stop(signal.reason);
   signal.addEventListener("abort", onAbort);
-  const timer = setTimeout(() => {
-    ending.stop(new ProviderError("PROVIDER_TIMEOUT", `${file} did not end in ${timeoutMs} ms`));
-  }, timeoutMs);
   try {
     const stdout = collect(child.stdout, outputBytesMax, () =>
       ending.stop(
@@ -60,7 +57,6 @@ export async function runProgram(run: ProgramRun, signal: AbortSignal): Promise<
     const exitCode = await ending.done;
     return { exitCode, stdout: stdout(), stderr: stderr() };
   } finally {
-    clearTimeout(timer);
     signal.removeEventListener("abort", onAbort);
   }
 }
