@@ -1,7 +1,7 @@
 import { createProvider, ProviderSettings } from "@strata/controller/providers/create-provider";
 
+import { aVmRequest } from "../../support/machines/vm-request.ts";
 import { assert, rejectsWithCode, suite } from "../../support/suite.ts";
-import { aVmRequest } from "./vm-request.ts";
 
 const context = { controllerId: "controller-a", vmFolder: "/var/lib/strata/vms" };
 const never = new AbortController().signal;

@@ -15,9 +15,9 @@ import { createExecProvider, ExecSettings } from "@strata/controller/providers/e
 import type { Provider } from "@strata/controller/providers/provider";
 
 import { providerContract, type ProviderFixture } from "../../contract/provider.ts";
+import { aVmRequest } from "../../support/machines/vm-request.ts";
 import { assert, rejectsWithCode, suite } from "../../support/suite.ts";
 import { aTemporaryDirectory } from "../../support/temporary.ts";
-import { aVmRequest } from "./vm-request.ts";
 
 const sample = resolve(import.meta.dirname, "../../../examples/providers/host-pool.sh");
 const never = new AbortController().signal;

@@ -3,8 +3,8 @@ import type { VmRequest } from "@strata/controller/providers/provider";
 import fc from "fast-check";
 
 import { providerContract } from "../../contract/provider.ts";
+import { aVmRequest } from "../../support/machines/vm-request.ts";
 import { assert, rejectsWithCode, suite } from "../../support/suite.ts";
-import { aVmRequest } from "./vm-request.ts";
 
 providerContract("fake", async () => {
   const cloud = createFakeCloud({ now: () => 0 });

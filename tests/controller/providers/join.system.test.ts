@@ -4,6 +4,9 @@ import { createIncusProvider } from "@strata/controller/providers/incus";
 import { IncusSettings } from "@strata/controller/providers/incus-settings";
 import { JoinTokenCreated, listOf, Node } from "@strata/protocol/api/resources";
 
+import { requireDebianImage } from "../../support/machines/debian-image.ts";
+import { aLxdServer, IMAGE_ALIAS, type LxdServer } from "../../support/machines/lxd-server.ts";
+import { aVmRequest } from "../../support/machines/vm-request.ts";
 import {
   aRunningInstance,
   mustBecome,
@@ -11,18 +14,11 @@ import {
   type RunningInstance,
   urlOf,
 } from "../../support/running-instance.ts";
-import { assert, suite, type Test } from "../../support/suite.ts";
-import { requireDebianImage } from "./debian-image.ts";
-import { aLxdServer, IMAGE_ALIAS, type LxdServer } from "./lxd-server.ts";
-import { havePrograms, imagePrograms, lxdPrograms } from "./programs.ts";
-import { aVmRequest } from "./vm-request.ts";
+import { assert, suite } from "../../support/suite.ts";
 
 const never = new AbortController().signal;
 
-const name = "a VM that a provider made";
-if (havePrograms(name, [...lxdPrograms, ...imagePrograms])) suite(name, defineTests);
-
-function defineTests(test: Test): void {
+suite("a VM that a provider made", (test) => {
   for (const firstBoot of ["exec", "cloud-init"]) {
     test(
       `joins by its first boot (${firstBoot}) and serves cartridges`,
@@ -65,7 +61,7 @@ function defineTests(test: Test): void {
       { timeoutMs: 300_000 },
     );
   }
-}
+});
 
 function aProvider(server: LxdServer, firstBoot: string) {
   const settings = IncusSettings.parse({

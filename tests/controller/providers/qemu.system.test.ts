@@ -14,11 +14,10 @@ import { createQemuProvider } from "@strata/controller/providers/qemu";
 import { QemuSettings } from "@strata/controller/providers/qemu-settings";
 
 import { providerContract, type ProviderFixture } from "../../contract/provider.ts";
+import { requireDebianImage } from "../../support/machines/debian-image.ts";
+import { aVmRequest } from "../../support/machines/vm-request.ts";
 import { assert, rejectsWithCode, suite, type Test } from "../../support/suite.ts";
 import { aTemporaryDirectory } from "../../support/temporary.ts";
-import { requireDebianImage } from "./debian-image.ts";
-import { havePrograms, imagePrograms, qemuPrograms } from "./programs.ts";
-import { aVmRequest } from "./vm-request.ts";
 
 const never = new AbortController().signal;
 const MiB = 1024 ** 2;
@@ -91,13 +90,9 @@ function commandLineOf(pid: number): string {
   }
 }
 
-if (havePrograms("the qemu provider", qemuPrograms)) {
-  providerContract("qemu", aCloud, { timeoutMs: 60_000 });
-  suite("the qemu provider", defineTests);
-  if (havePrograms("a VM of the qemu provider", imagePrograms)) {
-    suite("a VM of the qemu provider", defineBootTest);
-  }
-}
+providerContract("qemu", aCloud, { timeoutMs: 60_000 });
+suite("the qemu provider", defineTests);
+suite("a VM of the qemu provider", defineBootTest);
 
 function defineTests(test: Test): void {
   test("says that a paused machine is not running", async () => {

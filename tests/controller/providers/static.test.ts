@@ -2,8 +2,8 @@ import { ProviderError } from "@strata/controller/providers/errors";
 import { parseVmId } from "@strata/controller/providers/provider";
 import { createStaticProvider } from "@strata/controller/providers/static";
 
+import { aVmRequest } from "../../support/machines/vm-request.ts";
 import { assert, rejectsWithCode, suite } from "../../support/suite.ts";
-import { aVmRequest } from "./vm-request.ts";
 
 const never = new AbortController().signal;
 

@@ -1,9 +1,10 @@
-import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** A Debian machine with systemd, cloud-init and LXC, made once and kept. */
+import { requireKeptFolder } from "./kept-folder.ts";
+
+/** A Debian machine with systemd, cloud-init and all that an agent needs. */
 export type DebianImage = {
   /** For Incus and LXD: a container image. */
   readonly tarFile: string;
@@ -15,14 +16,12 @@ export type DebianImage = {
 
 const CACHE = "/var/cache/strata-test";
 
-/** Takes some three minutes the first time. */
+/** Made once for each text of its script, and kept. Takes a minute or more the first time. */
 export function requireDebianImage(): DebianImage {
   const script = join(import.meta.dirname, "make-debian-image.sh");
   const hash = createHash("sha256").update(readFileSync(script)).digest("hex").slice(0, 12);
-  const folder = join(CACHE, `debian-12-${hash}`);
-  mkdirSync(CACHE, { recursive: true });
-  // Two test runs may want it at once: the second waits and finds it done.
-  execFileSync("flock", [join(CACHE, "lock"), "nice", script, CACHE, folder], { stdio: "inherit" });
+  const name = `debian-12-${hash}`;
+  const folder = requireKeptFolder({ cache: CACHE, name, command: ["nice", script] });
   return {
     tarFile: join(folder, "image.tar"),
     diskFile: join(folder, "disk.raw"),

@@ -20,7 +20,7 @@ import {
   type IncusConnection,
 } from "@strata/controller/providers/incus-connection";
 
-import { aTemporaryDirectory } from "../../support/temporary.ts";
+import { aTemporaryDirectory } from "../temporary.ts";
 
 /** Debian's own lxd, started for one test file, with a pool of folders, a bridge of its own and one image. */
 export type LxdServer = AsyncDisposable & {
