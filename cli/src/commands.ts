@@ -146,6 +146,39 @@ export const commands: readonly CommandSpec[] = [
     ],
   },
   {
+    syntax: "bundle",
+    summary: "carry cartridges to a store that has no network to this one",
+    children: [
+      {
+        syntax: "create [image...]",
+        summary: "write images, with their signatures and SBOMs, to one file [all images]",
+        options: [
+          { flags: "-o, --output <file>", summary: "the file to write, an OCI archive" },
+          { flags: "--agent", summary: "add the agent's binaries" },
+          { flags: "--policies", summary: "add policies, and the cartridges of these images" },
+          { flags: "-q, --quiet", summary: "print the bundle's digest alone" },
+        ],
+        load: () => import("./commands/bundle-create.ts"),
+      },
+      {
+        syntax: "load <file>",
+        summary: "check a bundle whole, then bring its images to the store",
+        options: [
+          { flags: "--dry-run", summary: "check it and say what would be loaded" },
+          { flags: "-q, --quiet", summary: "print nothing" },
+        ],
+        completes: ["path"],
+        load: () => import("./commands/bundle-load.ts"),
+      },
+    ],
+  },
+  {
+    syntax: "store <command> [options...]",
+    summary: "the store on its own: serve, user, fsck; see strata store serve --help",
+    passesOptionsOn: true,
+    load: () => import("./commands/store.ts"),
+  },
+  {
     syntax: "node",
     summary: "the machines that run processes",
     children: [

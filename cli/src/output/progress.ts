@@ -75,4 +75,6 @@ const words: Readonly<Record<string, string>> = {
   exists: "is there already",
   mounted: "taken from another repository",
   sent: "sent",
+  packed: "packed",
+  delta: "packed as its difference",
 };

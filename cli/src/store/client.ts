@@ -2,9 +2,11 @@
  * connections are kept, bodies are streamed, and one push never opens more than it needs. */
 import type { Readable } from "node:stream";
 
+import { formatBytes } from "@strata/protocol/format-bytes";
 import type { Digest } from "@strata/protocol/oci/digest";
 import { Pool } from "undici";
 
+import { chunksOf } from "../chunks.ts";
 import { CliError } from "../errors.ts";
 import type { Connection } from "../settings/connection.ts";
 
@@ -21,10 +23,15 @@ export type StoreRequest = {
   readonly body?: Readable | Buffer;
 };
 
+export type OpenAnswer = Omit<StoreAnswer, "body"> & { readonly body: Readable };
+
 export type StoreClient = AsyncDisposable & {
   /** One exchange. Any status is an answer.
    * @throws CliError UNREACHABLE */
   readonly send: (request: StoreRequest) => Promise<StoreAnswer>;
+  /** One exchange whose answer is read as it comes; whoever asks reads it to its end or destroys it.
+   * @throws CliError UNREACHABLE */
+  readonly open: (request: StoreRequest) => Promise<OpenAnswer>;
   readonly origin: string;
 };
 
@@ -43,45 +50,60 @@ export function openStore({ url, token, tls }: Connection, signal: AbortSignal):
     bodyTimeout: IDLE_TIMEOUT_MS,
   });
   const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
+  const unreachable = (cause: unknown): CliError =>
+    new CliError("UNREACHABLE", `the store at ${url.origin} did not answer`, {
+      cause,
+      retryable: !signal.aborted,
+      hint: "check the address and that the controller runs: strata version",
+    });
+  const open = async (request: StoreRequest): Promise<OpenAnswer> => {
+    const { method, path, headers = {}, body = null } = request;
+    try {
+      const sent = { method, path, headers: { ...authorization, ...headers }, body, signal };
+      const answer = await pool.request(sent);
+      return { status: answer.statusCode, headers: answer.headers, body: answer.body };
+    } catch (cause) {
+      throw unreachable(cause);
+    }
+  };
   return {
     origin: url.origin,
-    send: async ({ method, path, headers = {}, body = null }) => {
+    open,
+    send: async (request) => {
+      const answer = await open(request);
       try {
-        const answer = await pool.request({
-          method,
-          path,
-          headers: { ...authorization, ...headers },
-          body,
-          signal,
-        });
-        const text = await readBounded(answer.body);
-        return { status: answer.statusCode, headers: answer.headers, body: text };
+        return { ...answer, body: (await readBytes(answer.body, ANSWER_BYTES_MAX)).toString() };
       } catch (cause) {
-        if (cause instanceof CliError) throw cause;
-        throw new CliError("UNREACHABLE", `the store at ${url.origin} did not answer`, {
-          cause,
-          retryable: !signal.aborted,
-          hint: "check the address and that the controller runs: strata version",
-        });
+        throw cause instanceof CliError ? cause : unreachable(cause);
       }
     },
     [Symbol.asyncDispose]: () => pool.destroy(),
   };
 }
 
-async function readBounded(body: AsyncIterable<Buffer>): Promise<string> {
+/** An answer as one buffer.
+ * @throws CliError REFUSED when it is longer than `bytesMax` */
+export async function readBytes(body: AsyncIterable<unknown>, bytesMax: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
-  for await (const chunk of body) {
+  for await (const chunk of chunksOf(body)) {
     bytes += chunk.length;
-    if (bytes > ANSWER_BYTES_MAX) throw new CliError("REFUSED", "the store's answer is over 8 MiB");
+    if (bytes > bytesMax) {
+      throw new CliError("REFUSED", `the store's answer is over ${formatBytes(bytesMax)}B`);
+    }
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString();
+  return Buffer.concat(chunks);
+}
+
+/** Ends an answer that nobody wants to read. */
+export function discard({ body }: OpenAnswer): void {
+  // What is destroyed early says so as an error.
+  body.on("error", () => undefined).destroy();
 }
 
 /** The first value of a header. */
-export function headerOf(answer: StoreAnswer, name: string): string | undefined {
+export function headerOf(answer: Pick<StoreAnswer, "headers">, name: string): string | undefined {
   const value = answer.headers[name];
   return typeof value === "string" ? value : value?.[0];
 }

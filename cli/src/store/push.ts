@@ -19,8 +19,11 @@ export type PushOptions = {
 export type PushProgress = {
   readonly onBegin: (digest: Digest, sizeBytes: number) => void;
   readonly onSent: (digest: Digest, sentBytes: number) => void;
-  readonly onEnd: (digest: Digest, outcome: UploadOutcome) => void;
+  readonly onEnd: (digest: Digest, outcome: TransferOutcome) => void;
 };
+
+/** `packed`: written into a bundle. `delta`: only what changed was. */
+export type TransferOutcome = UploadOutcome | "packed" | "delta";
 
 const NESTING_MAX = 4;
 
@@ -89,7 +92,7 @@ function createPush(store: StoreClient, layout: string, options: PushOptions): P
 }
 
 /** Some at a time, in order; the first failure ends it. */
-async function inTurns<Item>(
+export async function inTurns<Item>(
   items: readonly Item[],
   work: (item: Item) => Promise<void>,
 ): Promise<void> {

@@ -1,0 +1,35 @@
+import { formatBytes } from "@strata/protocol/format-bytes";
+
+import { loadBundle } from "../bundle/load.ts";
+import { openBundle } from "../bundle/read.ts";
+import type { Invocation } from "../command.ts";
+import { print, say } from "../context.ts";
+import { CliError } from "../errors.ts";
+import { getFlag, getText } from "../options.ts";
+import { createProgress, createSilence } from "../output/progress.ts";
+import { findConnection } from "../settings/connection.ts";
+import { openStore } from "../store/client.ts";
+
+export async function run({ context, args, options }: Invocation): Promise<void> {
+  const [file] = args;
+  if (file === undefined) throw new CliError("USAGE", "which bundle? name its file");
+  const isDryRun = getFlag(options, "dryRun");
+  const isQuiet = getFlag(options, "quiet");
+  const connection = await findConnection(context, getText(options, "context"));
+  await using bundle = await openBundle(file);
+  await using store = openStore(connection, context.signal);
+  using progress = isQuiet ? createSilence() : createProgress(context);
+  let checked = 0;
+  await loadBundle(store, bundle, {
+    isDryRun,
+    progress,
+    signal: context.signal,
+    onChecked: (bytes) => {
+      checked = bytes;
+    },
+    onLoaded: (name, digest) => {
+      if (!isQuiet) print(context, `${name} ${digest}${isDryRun ? " would be loaded" : ""}`);
+    },
+  });
+  if (!isQuiet) say(context, `${file}: ${formatBytes(checked)}B checked, ${bundle.id}`);
+}
