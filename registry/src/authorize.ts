@@ -1,5 +1,6 @@
-/** What a request wants to do. `delete` removes tags, manifests and blobs; an upload is cancelled with `push`. */
-export type RegistryAction = "pull" | "push" | "delete";
+/** What a request wants to do. `delete` removes tags, manifests and blobs; an upload is cancelled with `push`. `list` reads
+ * the catalog, and is asked once more for each repository in it: it is left out when the answer is no. */
+export type RegistryAction = "pull" | "push" | "delete" | "list";
 
 export type AuthorizeRequest = {
   /** The `Authorization` header as it came. */
@@ -9,6 +10,8 @@ export type AuthorizeRequest = {
   readonly repository: string | undefined;
   /** Address of the peer, for logs and for rules about loopback. */
   readonly remote: string | undefined;
+  /** `https://address:port` of ours that the client reached, by the kernel's word and not by a header. */
+  readonly origin: string | undefined;
 };
 
 export type AuthorizeResult =

@@ -35,6 +35,8 @@ export type RegistryOptions = {
   readonly blobs: BlobStore;
   readonly metadata: MetadataStore;
   readonly authorize: Authorize;
+  /** Serves `/v2/token` when access tokens are part of the log-in; see `createTokenEndpoint` [none]. */
+  readonly tokenEndpoint?: Hono;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
   /** Unguessable ids of letters, digits and hyphens, for uploads. */
@@ -112,6 +114,7 @@ export function createRegistry(options: RegistryOptions): Registry {
     hold: uploads.hold,
   });
   const app = new Hono<RegistryEnv>();
+  if (options.tokenEndpoint !== undefined) app.route("/", options.tokenEndpoint);
   app.on(methods, ["/v2", "/v2/*"], async (context) => {
     try {
       return await dispatch(context, table, authorize);

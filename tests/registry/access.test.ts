@@ -26,7 +26,7 @@ suite("access", (test) => {
     const digest = digestOf(randomBlob());
     const routes = [
       ["GET", "/v2/", "pull", undefined],
-      ["GET", "/v2/_catalog", "pull", undefined],
+      ["GET", "/v2/_catalog", "list", undefined],
       ["GET", "/v2/a/b/tags/list", "pull", "a/b"],
       ["GET", `/v2/a/b/referrers/${digest}`, "pull", "a/b"],
       ["GET", "/v2/a/b/manifests/x", "pull", "a/b"],

@@ -99,10 +99,10 @@ suite("paging", (test) => {
     );
   });
 
-  test("_catalog lists the repositories that the caller may pull", async () => {
+  test("_catalog lists the repositories that the caller may see", async () => {
     await using server = await aRegistryServer({
       authorize: ({ action, repository }) =>
-        action === "pull" && repository === "b/hidden"
+        action === "list" && repository === "b/hidden"
           ? { kind: "denied" }
           : { kind: "allowed", subject: "tester" },
     });

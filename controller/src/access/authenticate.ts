@@ -3,7 +3,7 @@ import type { Scope } from "@strata/protocol/access";
 import type { Clock } from "../domain/clock.ts";
 import type { Sql } from "../store/database.ts";
 import { getNode } from "../store/nodes.ts";
-import { getToken, setTokenLastUsed } from "../store/tokens.ts";
+import { getToken, setTokenLastUsed, type TokenRow } from "../store/tokens.ts";
 import { readCredential, secretMatches } from "./secret.ts";
 
 /** Who asks. */
@@ -17,6 +17,9 @@ export type Principal = {
 
 export type Authenticate = (credential: string) => Principal | undefined;
 
+/** By the id alone, for who showed the credential a short while ago. Undefined once it is revoked or expired. */
+export type FindPrincipal = (id: string) => Principal | undefined;
+
 /** Times of last use are written at most this often for each token. */
 const LAST_USED_EVERY_MS = 60_000;
 
@@ -29,14 +32,36 @@ export function createAuthenticate(sql: Sql, clock: Clock): Authenticate {
     if (id.startsWith("node-")) {
       const node = getNode(sql, id);
       if (node === undefined || !secretMatches(secret, node.credentialHash)) return undefined;
-      return { id, scope: "agent", tenant: "default", nodeId: id };
+      return agentPrincipal(id);
     }
     const token = getToken(sql, id);
     if (token === undefined || !secretMatches(secret, token.secretHash)) return undefined;
     const nowMs = clock.nowMs();
-    if (token.expiresAt !== null && Date.parse(token.expiresAt) <= nowMs) return undefined;
+    if (hasExpired(token, nowMs)) return undefined;
     if (nowMs - Date.parse(token.lastUsedAt ?? token.createdAt) >= LAST_USED_EVERY_MS)
       setTokenLastUsed(sql, id, new Date(nowMs).toISOString());
-    return { id, scope: token.scope, tenant: token.tenant, nodeId: undefined };
+    return tokenPrincipal(token);
   };
+}
+
+export function createFindPrincipal(sql: Sql, clock: Clock): FindPrincipal {
+  return (id) => {
+    if (id.startsWith("node-")) return getNode(sql, id) && agentPrincipal(id);
+    const token = getToken(sql, id);
+    return token === undefined || hasExpired(token, clock.nowMs())
+      ? undefined
+      : tokenPrincipal(token);
+  };
+}
+
+function hasExpired({ expiresAt }: TokenRow, nowMs: number): boolean {
+  return expiresAt !== null && Date.parse(expiresAt) <= nowMs;
+}
+
+function agentPrincipal(id: string): Principal {
+  return { id, scope: "agent", tenant: "default", nodeId: id };
+}
+
+function tokenPrincipal({ id, scope, tenant }: TokenRow): Principal {
+  return { id, scope, tenant, nodeId: undefined };
 }

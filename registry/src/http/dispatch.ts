@@ -3,7 +3,8 @@ import type { Context } from "hono";
 import type { Authorize } from "../authorize.ts";
 import { RegistryError } from "../errors.ts";
 import { parseResource, type Resource, type ResourceOf } from "../resource.ts";
-import { type RegistryEnv, requestHeader } from "./env.ts";
+import { askAccess } from "./ask-access.ts";
+import type { RegistryEnv } from "./env.ts";
 import type { Method, Routes } from "./exchange.ts";
 
 /** What can be done with each kind of resource. */
@@ -82,11 +83,9 @@ async function takeRoute<R extends Resource>(
       headers: { allow: Object.keys(routes).join(", ") },
     });
   }
-  const access = await authorize({
-    authorization: requestHeader(context, "authorization"),
+  const access = await askAccess(context, authorize, {
     action: route.action,
     repository: "repository" in resource ? resource.repository : undefined,
-    remote: context.env.incoming.socket.remoteAddress,
   });
   switch (access.kind) {
     case "allowed":

@@ -1,6 +1,6 @@
 import type { Authorize } from "../authorize.ts";
 import { answerJson } from "../http/answer.ts";
-import { requestHeader } from "../http/env.ts";
+import { askAccess } from "../http/ask-access.ts";
 import type { Exchange, Routes } from "../http/exchange.ts";
 import { fetchPage, nextLink } from "../http/link.ts";
 import { parsePage } from "../http/parameters.ts";
@@ -14,10 +14,10 @@ export type CatalogRoutesOptions = {
   readonly authorize: Authorize;
 };
 
-/** `/v2/_catalog`, of Docker's registry API; the OCI specification leaves it out. Lists what the caller may pull, so
+/** `/v2/_catalog`, of Docker's registry API; the OCI specification leaves it out. Lists what the caller may see, so
  * a page may have fewer than `n` entries and still a successor. */
 export function createCatalogRoutes(options: CatalogRoutesOptions): Routes<ResourceOf<"catalog">> {
-  return { GET: { action: "pull", handle: (exchange) => listRepositories(options, exchange) } };
+  return { GET: { action: "list", handle: (exchange) => listRepositories(options, exchange) } };
 }
 
 async function listRepositories(
@@ -28,12 +28,7 @@ async function listRepositories(
   const { entries, more } = await fetchPage(page, metadata.listRepositories);
   const repositories: string[] = [];
   for (const repository of entries) {
-    const access = await authorize({
-      authorization: requestHeader(context, "authorization"),
-      action: "pull",
-      repository,
-      remote: context.env.incoming.socket.remoteAddress,
-    });
+    const access = await askAccess(context, authorize, { action: "list", repository });
     if (access.kind === "allowed") repositories.push(repository);
   }
   const last = entries.at(-1);

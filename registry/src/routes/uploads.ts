@@ -5,6 +5,7 @@ import { isRepository } from "@strata/protocol/oci/reference";
 import type { Authorize } from "../authorize.ts";
 import { RegistryError } from "../errors.ts";
 import { answerEmpty } from "../http/answer.ts";
+import { askAccess } from "../http/ask-access.ts";
 import { requestHeader } from "../http/env.ts";
 import type { Exchange, Routes } from "../http/exchange.ts";
 import { requireDigest } from "../http/parameters.ts";
@@ -80,12 +81,7 @@ async function mountBlob(
       ? await metadata.listRepositoriesWithBlob(digest, limits.mountCandidatesMax)
       : [source].filter(isRepository);
   for (const from of candidates) {
-    const access = await authorize({
-      authorization: requestHeader(context, "authorization"),
-      action: "pull",
-      repository: from,
-      remote: context.env.incoming.socket.remoteAddress,
-    });
+    const access = await askAccess(context, authorize, { action: "pull", repository: from });
     if (access.kind !== "allowed") continue;
     const mount = { from, repository, digest, at: clock(), quota: quota(repository) };
     if (await metadata.mountBlob(mount)) return digest;

@@ -1,0 +1,79 @@
+/** The commands of the stand-alone store: `strata store …`, or `node registry/src/main.ts …`. */
+import { CodedError } from "@strata/protocol/errors";
+
+import { fsckOptions, runFsck } from "./maintain/fsck-command.ts";
+import { type Arguments, type OptionKinds, readArguments } from "./serve/arguments.ts";
+import { ServeError } from "./serve/errors.ts";
+import { serve } from "./serve/serve.ts";
+import { serveOptions } from "./serve/settings.ts";
+import { runUser, userOptions } from "./serve/user-command.ts";
+import type { World } from "./world.ts";
+
+const help = `Usage: strata store [serve] [OPTION…]
+       strata store user set NAME [--pull REPOSITORY…] [--push REPOSITORY…] [--delete REPOSITORY…]
+       strata store user token NAME | remove NAME | list
+       strata store fsck [--deep]
+
+An OCI registry without the rest of Strata.
+  --data DIR            where blobs and metadata are kept [STRATA_STORE_DATA, /var/lib/strata/store]
+
+serve:
+  --host ADDRESS        address to listen on [STRATA_STORE_HOST, 127.0.0.1]
+  --port PORT           port, 0 for any free one [STRATA_STORE_PORT, 5000]
+  --tls-cert, --tls-key FILE   certificate with its chain, and key, as PEM; without them plain HTTP
+  --users FILE          who may do what [users.json in DIR; without it anybody may do everything]
+  --public-url URL      how clients reach it, when there is a proxy in front
+
+user: writes the file of users, which a running store takes up at once.
+  --pull, --push, --delete PATTERN   repositories, as a name or a pattern with * and ?; may be repeated
+  --password-file FILE  read the password there, - for standard input [a new user gets one, which is printed]
+  --no-password         the user has tokens alone
+  --read-only           the token pulls, whatever its user may do
+  --expires-in TIME     how long the token is valid, like 30d [for good]
+
+fsck: makes lost or damaged metadata anew from the journal, and holds it against the blobs on the disk. The store must
+not run meanwhile.
+  --deep                hash every blob, and not only look at its length
+
+Exit status: 0 done, 1 blobs are lost or corrupt, 2 wrong use, 5 failed on this machine.
+`;
+
+type Command = {
+  readonly options: OptionKinds;
+  /** Words that may stand, the command's own name among them. */
+  readonly wordsMax: number;
+  readonly run: (world: World, args: Arguments) => Promise<number>;
+};
+
+const commands: ReadonlyMap<string, Command> = new Map([
+  ["serve", { options: serveOptions, wordsMax: 1, run: serve }],
+  ["fsck", { options: fsckOptions, wordsMax: 1, run: runFsck }],
+  ["user", { options: userOptions, wordsMax: 3, run: runUser }],
+]);
+
+const exitCodes = { usage: 2, local: 5 } as const;
+
+/** Runs one command line and gives the exit status. Never throws. */
+export async function runCommandLine(world: World, argv: readonly string[]): Promise<number> {
+  try {
+    if (argv.includes("--help") || argv.includes("-h")) {
+      world.stdout.write(help);
+      return 0;
+    }
+    const [name = "serve"] = argv[0]?.startsWith("-") === false ? argv : [];
+    const command = commands.get(name);
+    if (command === undefined) {
+      throw new ServeError("USAGE", `there is no command ${JSON.stringify(name)}`, {
+        hint: "see --help",
+      });
+    }
+    return await command.run(world, readArguments(argv, command.options, command.wordsMax));
+  } catch (error) {
+    const hint = error instanceof CodedError ? error.hint : undefined;
+    const message = error instanceof Error ? error.message : String(error);
+    world.stderr.write(`error: ${message}\n${hint === undefined ? "" : `hint: ${hint}\n`}`);
+    const isUsage =
+      error instanceof CodedError && (error.code === "USAGE" || error.code === "INVALID");
+    return isUsage ? exitCodes.usage : exitCodes.local;
+  }
+}
