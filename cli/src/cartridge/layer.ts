@@ -118,6 +118,8 @@ async function packFile(
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const sink = pack.entry(header, (error) => (error ? reject(error) : resolve()));
   promise.catch(() => undefined);
+  // When the content fails, the archive is destroyed, and with it this: nobody else listens.
+  sink.on("error", reject);
   let bytes = 0;
   for await (const chunk of chunksOf(content)) {
     bytes += chunk.length;
