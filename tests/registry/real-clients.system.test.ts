@@ -1,13 +1,14 @@
 /** skopeo, podman and buildah of the distribution, against our store. Each with storage of its own. */
 import { execFile } from "node:child_process";
-import { accessSync, constants, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { delimiter, join } from "node:path";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import process from "node:process";
 import { promisify } from "node:util";
 
 import { mediaTypes } from "@strata/protocol/oci/media-type";
 import type { Authorize } from "@strata/registry/authorize";
 
+import { missingPrograms } from "../support/installed.ts";
 import { createClient, digestOf, randomBlob } from "../support/registry-client.ts";
 import { aRegistryServer, type RegistryServer } from "../support/registry-server.ts";
 import { assert, suite } from "../support/suite.ts";
@@ -89,18 +90,7 @@ async function expectType(scene: Scene, path: string, mediaType: string): Promis
   assert.is(answer.headers["docker-content-digest"], digestOf(answer.body));
 }
 
-const missing = ["skopeo", "podman", "buildah"].filter((program) => !isInstalled(program));
-
-function isInstalled(program: string): boolean {
-  return (process.env["PATH"] ?? "").split(delimiter).some((folder) => {
-    try {
-      accessSync(join(folder, program), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
+const missing = missingPrograms(["skopeo", "podman", "buildah"]);
 
 suite("real clients", (test) => {
   if (missing.length > 0 || process.getuid?.() !== 0) {
