@@ -154,6 +154,7 @@ export const commands: readonly CommandSpec[] = [
         summary: "write images, with their signatures and SBOMs, to one file [all images]",
         options: [
           { flags: "-o, --output <file>", summary: "the file to write, an OCI archive" },
+          { flags: "--base <file>", summary: "leave out what this earlier bundle brought" },
           { flags: "--agent", summary: "add the agent's binaries" },
           { flags: "--policies", summary: "add policies, and the cartridges of these images" },
           { flags: "-q, --quiet", summary: "print the bundle's digest alone" },

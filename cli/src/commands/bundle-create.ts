@@ -4,8 +4,10 @@ import { formatBytes } from "@strata/protocol/format-bytes";
 import { parseReference, type Reference } from "@strata/protocol/oci/reference";
 
 import { createApiClient } from "../api/client.ts";
+import { baseOf } from "../bundle/base.ts";
 import { createBundle, type ExtraFile } from "../bundle/create.ts";
 import { findAgents, readResources } from "../bundle/extras.ts";
+import { openBundle } from "../bundle/read.ts";
 import type { Invocation } from "../command.ts";
 import { print } from "../context.ts";
 import { CliError } from "../errors.ts";
@@ -26,11 +28,17 @@ export async function run({ context, args, options }: Invocation): Promise<void>
   const isQuiet = getFlag(options, "quiet");
   const extras = await findExtras(store, { connection, references, options, signal });
   using progress = isQuiet ? createSilence() : createProgress(context);
-  const base = undefined;
+  const baseFile = getText(options, "base");
+  await using old = baseFile === undefined ? undefined : await openBundle(baseFile);
+  const base = old === undefined ? undefined : baseOf(old);
   const created = await createBundle(store, { file, references, base, extras, progress, signal });
   if (isQuiet) return print(context, created.id);
   const { size } = await stat(file);
-  print(context, `${file}: ${created.images} images in ${formatBytes(size)}B, ${created.id}`);
+  const left = created.leftOut === 0 ? "" : `, ${created.leftOut} blobs left out`;
+  print(
+    context,
+    `${file}: ${created.images} images in ${formatBytes(size)}B${left}, ${created.id}`,
+  );
 }
 
 type Wanted = {
