@@ -5,6 +5,17 @@ export type OpenBlob = AsyncDisposable & {
   readonly sizeBytes: number;
   /** Fills `target` from `position`. Gives the bytes read: fewer than asked for at the end, 0 behind it. */
   readonly read: (target: Uint8Array, position: number) => Promise<number>;
+  /** Where the bytes are, at the same positions, when a file of this machine holds them. */
+  readonly file?: LocalFile;
+};
+
+export type LocalFile = {
+  /** Valid until the blob is disposed. */
+  readonly descriptor: number;
+  /** Another one after any write to the file, unless it falls into the same tick of the kernel's clock. */
+  readonly version: string;
+  /** When the file, its name or its rights last changed: milliseconds since 1970. */
+  readonly changedAt: number;
 };
 
 /** An upload being written. One writer at a time: the caller sees to that. */
@@ -45,4 +56,9 @@ export type BlobCollector = {
 };
 
 /** Content-addressed bytes. Holds no names, no rights and no metadata. Drivers pass `tests/contract/blob-store.ts`. */
-export type BlobStore = BlobReader & BlobWriter & BlobCollector;
+export type BlobStore = BlobReader &
+  BlobWriter &
+  BlobCollector & {
+    /** Lets go of what the driver keeps open of its own, when there is anything. */
+    readonly close?: () => void;
+  };

@@ -76,7 +76,7 @@ export type Registry = {
   readonly sweepUploads: () => Promise<number>;
   /** Removes blob files that a crash left without a row. To be called at start. */
   readonly sweepBlobs: () => Promise<number>;
-  /** Closes the metadata. Requests must have ended. */
+  /** Closes metadata and blobs. Requests must have ended. */
   readonly close: () => void;
 };
 
@@ -143,7 +143,10 @@ export function createRegistry(options: RegistryOptions): Registry {
       return uploads.sweep();
     },
     sweepBlobs: () => storedBlobs.sweep(),
-    close: () => metadata.close(),
+    close: () => {
+      metadata.close();
+      blobs.close?.();
+    },
   };
 }
 

@@ -13,7 +13,7 @@ import type { StoreServer } from "./store-servers.ts";
 
 const MIB = 1024 * 1024;
 const SCRIPT = join(root, "scripts/benches/store.lua");
-export const REPOSITORY = "bench/image";
+const REPOSITORY = "bench/image";
 
 /** A file of random bytes, and what it hashes to. */
 export type Payload = {

@@ -4,13 +4,15 @@ import { dirname, join } from "node:path";
 import { getErrorCode } from "@strata/protocol/errors";
 import { type Digest, digestAlgorithm, digestHex, isDigest } from "@strata/protocol/oci/digest";
 
-import type { BlobStore, OpenBlob, OpenUpload } from "../blob-store.ts";
+import type { BlobStore, OpenUpload } from "../blob-store.ts";
+import { createOpenFiles, readFully } from "./open-files.ts";
 
 /** Blobs as files, all on one file system:
  *   blobs/sha256/ab/abcd…   uploads/<id>   quarantine/sha256-abcd…
  * A blob comes to its name by fsync, rename, fsync of the folder; so a name always has all its bytes. */
 export async function createFsBlobStore(root: string): Promise<BlobStore> {
   const folders = createFolders();
+  const files = createOpenFiles();
   for (const name of ["blobs", "uploads", "quarantine"]) await folders.make(join(root, name));
   const blobPath = (digest: Digest): string => {
     const hex = digestHex(digest);
@@ -19,16 +21,13 @@ export async function createFsBlobStore(root: string): Promise<BlobStore> {
   const uploadPath = (id: string): string => join(root, "uploads", parseUploadId(id));
 
   return {
-    open: async (digest) => {
-      const file = await openIfThere(blobPath(digest), "r");
-      return file === undefined ? undefined : openBlob(file);
-    },
+    open: (digest) => files.open(blobPath(digest)),
     createUpload: async (id) => {
       const file = await open(uploadPath(id), "wx", 0o600);
       await file.close();
     },
     openUpload: async (id) => {
-      const file = await openIfThere(uploadPath(id), "r+");
+      const file = await openIfThere(uploadPath(id));
       return file === undefined ? undefined : openUpload(file);
     },
     commitUpload: async (id, digest) => {
@@ -37,18 +36,25 @@ export async function createFsBlobStore(root: string): Promise<BlobStore> {
       const to = blobPath(digest);
       await folders.make(dirname(to));
       await rename(from, to);
+      files.forget(to);
       await syncFolder(dirname(to));
       return true;
     },
     deleteUpload: (id) => rm(uploadPath(id), { force: true }),
-    delete: (digest) => rm(blobPath(digest), { force: true }),
-    quarantine: (digest) =>
-      rename(
-        blobPath(digest),
-        join(root, "quarantine", `${digestAlgorithm(digest)}-${digestHex(digest)}`),
-      ).catch(ignoreAbsence),
+    delete: async (digest) => {
+      const path = blobPath(digest);
+      await rm(path, { force: true });
+      files.forget(path);
+    },
+    quarantine: async (digest) => {
+      const path = blobPath(digest);
+      const name = `${digestAlgorithm(digest)}-${digestHex(digest)}`;
+      await rename(path, join(root, "quarantine", name)).catch(ignoreAbsence);
+      files.forget(path);
+    },
     listBlobs: () => listBlobs(join(root, "blobs")),
     listUploads: () => readdir(join(root, "uploads")),
+    close: () => files.close(),
   };
 }
 
@@ -57,22 +63,13 @@ function parseUploadId(id: string): string {
   throw new TypeError("an upload id is made of letters, digits and hyphens");
 }
 
-async function openIfThere(path: string, flags: "r" | "r+"): Promise<FileHandle | undefined> {
-  return open(path, flags).catch(ignoreAbsence);
+async function openIfThere(path: string): Promise<FileHandle | undefined> {
+  return open(path, "r+").catch(ignoreAbsence);
 }
 
 function ignoreAbsence(error: unknown): undefined {
   if (getErrorCode(error) === "ENOENT") return undefined;
   throw error;
-}
-
-async function openBlob(file: FileHandle): Promise<OpenBlob> {
-  const sizeBytes = await sizeOf(file);
-  return {
-    sizeBytes,
-    read: (target, position) => readFully(file, target, position),
-    [Symbol.asyncDispose]: () => file.close(),
-  };
 }
 
 async function openUpload(file: FileHandle): Promise<OpenUpload> {
@@ -81,7 +78,7 @@ async function openUpload(file: FileHandle): Promise<OpenUpload> {
     get sizeBytes() {
       return sizeBytes;
     },
-    read: (target, position) => readFully(file, target, position),
+    read: (target, position) => readFully(file.fd, target, position),
     append: async (chunks) => {
       let rest = chunks;
       while (rest.length > 0) {
@@ -107,22 +104,6 @@ async function sizeOf(file: FileHandle): Promise<number> {
   }
 }
 
-/** One read may give less than there is: the kernel says so, and signals and network file systems do it. */
-async function readFully(file: FileHandle, target: Uint8Array, position: number): Promise<number> {
-  let filled = 0;
-  while (filled < target.length) {
-    const { bytesRead } = await file.read(
-      target,
-      filled,
-      target.length - filled,
-      position + filled,
-    );
-    if (bytesRead === 0) break;
-    filled += bytesRead;
-  }
-  return filled;
-}
-
 /** What a short `writev` left over. */
 function dropBytes(chunks: readonly Uint8Array[], count: number): readonly Uint8Array[] {
   let skip = count;
@@ -137,7 +118,7 @@ function dropBytes(chunks: readonly Uint8Array[], count: number): readonly Uint8
 }
 
 async function syncIfThere(path: string): Promise<boolean> {
-  const file = await openIfThere(path, "r+");
+  const file = await openIfThere(path);
   if (file === undefined) return false;
   try {
     await file.sync();

@@ -1,22 +1,27 @@
+import type { ServerResponse } from "node:http";
+
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { getErrorCode } from "@strata/protocol/errors";
 import { type Digest, digestAlgorithm, digestHex } from "@strata/protocol/oci/digest";
 
-import type { BlobReader } from "../blob-store.ts";
+import type { BlobReader, OpenBlob } from "../blob-store.ts";
 import type { BufferPool } from "../buffer-pool.ts";
 import { type HeaderRecord, RegistryError } from "../errors.ts";
 import { answerEmpty } from "../http/answer.ts";
 import { allowsRange, entityTag, matchesAny } from "../http/conditional.ts";
 import { requestHeader } from "../http/env.ts";
 import type { Exchange, Routes } from "../http/exchange.ts";
+import { createKernelCopy, type KernelCopy } from "../http/kernel-copy.ts";
 import { requireDigest } from "../http/parameters.ts";
 import { type ByteRange, parseRange } from "../http/range.ts";
-import { type Piece, pieceBytes, SendError, sendPieces } from "../http/send-blob.ts";
+import { type Piece, pieceBytes, sendPieces } from "../http/send-blob.ts";
+import { SendError } from "../http/send-error.ts";
 import type { RegistryLimits } from "../limits.ts";
 import type { BlobIndex } from "../metadata-store.ts";
 import type { RecentUses } from "../recent-uses.ts";
 import type { ResourceOf } from "../resource.ts";
 import { createRunningHash } from "../running-hash.ts";
+import { createSoundBlobs, type SoundBlobs } from "../sound-blobs.ts";
 import type { StoredBlobs } from "../stored-blobs.ts";
 
 export type BlobRoutesOptions = {
@@ -25,17 +30,27 @@ export type BlobRoutesOptions = {
   readonly metadata: Pick<BlobIndex, "findBlob">;
   readonly uses: Pick<RecentUses, "blobTouched">;
   readonly buffers: BufferPool;
+  readonly clock: () => number;
   readonly limits: RegistryLimits;
   /** Whether whole blobs are hashed on their way out; a corrupt one is cut off before its last bytes. */
   readonly verifyReads: boolean;
 };
 
+type State = BlobRoutesOptions & {
+  readonly kernelCopy: KernelCopy;
+  readonly soundBlobs: SoundBlobs;
+};
 type BlobExchange = Exchange<ResourceOf<"blob">>;
 
 /** distribution-spec v1.1, "Pulling blobs" (end-2), "Deleting Blobs" (end-10). */
 export function createBlobRoutes(options: BlobRoutesOptions): Routes<ResourceOf<"blob">> {
+  const state: State = {
+    ...options,
+    kernelCopy: createKernelCopy(),
+    soundBlobs: createSoundBlobs(options.clock),
+  };
   return {
-    GET: { action: "pull", handle: (exchange) => getBlob(options, exchange) },
+    GET: { action: "pull", handle: (exchange) => getBlob(state, exchange) },
     HEAD: { action: "pull", handle: (exchange) => headBlob(options, exchange) },
     DELETE: { action: "delete", handle: (exchange) => deleteBlob(options, exchange) },
   };
@@ -54,7 +69,7 @@ async function headBlob(
   return new Response(null, { headers });
 }
 
-async function getBlob(options: BlobRoutesOptions, exchange: BlobExchange): Promise<Response> {
+async function getBlob(options: State, exchange: BlobExchange): Promise<Response> {
   const { resource, context } = exchange;
   const digest = requireDigest(resource.digest);
   const sizeBytes = await options.metadata.findBlob(resource.repository, digest);
@@ -71,18 +86,31 @@ async function getBlob(options: BlobRoutesOptions, exchange: BlobExchange): Prom
   const { outgoing } = context.env;
   outgoing.writeHead(plan.status, plan.headers);
   try {
-    await sendPieces(outgoing, blob, {
-      pieces: plan.pieces,
-      buffers: options.buffers,
-      silenceMsMax: options.limits.downloadSilenceMsMax,
-      ...(options.verifyReads && plan.status === 200 ? { inspect: inspectAgainst(digest) } : {}),
-    });
+    await sendBlob(options, outgoing, { digest, blob, plan });
   } catch (error) {
     // First out of service: a client that asks again must not meet the same blob.
     if (getErrorCode(error) !== "CLIENT_GONE") await options.storedBlobs.distrust(digest);
     throw error;
   }
   return RESPONSE_ALREADY_SENT;
+}
+
+type Sending = { readonly digest: Digest; readonly blob: OpenBlob; readonly plan: Plan };
+
+/** Hashes a whole blob on its way, unless its file was found sound lately. */
+async function sendBlob(
+  options: State,
+  outgoing: ServerResponse,
+  { digest, blob, plan }: Sending,
+): Promise<void> {
+  const { buffers, kernelCopy, soundBlobs, limits, clock } = options;
+  const { pieces } = plan;
+  const common = { pieces, buffers, kernelCopy, silenceMsMax: limits.downloadSilenceMsMax };
+  const verify = options.verifyReads && plan.status === 200 && !soundBlobs.has(digest, blob.file);
+  if (!verify) return sendPieces(outgoing, blob, common);
+  const since = clock();
+  await sendPieces(outgoing, blob, { ...common, inspect: inspectAgainst(digest) });
+  soundBlobs.add(digest, blob.file, since);
 }
 
 type Plan = {
