@@ -11,7 +11,7 @@ import { askApplication, type Probe } from "./container/health.ts";
 import type { ImageSource } from "./container/image-source.ts";
 import { trimLog } from "./container/logs.ts";
 import { ManagedProcess } from "./container/managed-process.ts";
-import { readMetrics } from "./container/metrics.ts";
+import { readMetrics, readUptimeMs } from "./container/metrics.ts";
 import { describeProcess } from "./container/process-report.ts";
 import type { ProcessServices } from "./container/process-services.ts";
 import { listRecords, newRecord, type ProcessRecord } from "./container/record.ts";
@@ -97,17 +97,22 @@ export class Runtime {
   report(): readonly ProcessReport[] {
     const { network, start } = this.#services;
     const traffic = network.readTraffic();
+    const uptimeMs = readUptimeMs();
     return [...this.#processes.values()].map(({ processId, snapshot }) => {
-      const { record, isRunning } = snapshot;
-      const { slot } = record;
+      const { record, isRunning, application } = snapshot;
+      const { slot, assignment } = record;
       return describeProcess(snapshot, {
         address: slot === undefined ? undefined : network.place(slot).address,
         metrics: isRunning
-          ? readMetrics(
-              start.cgroups,
-              processId,
-              slot === undefined ? undefined : traffic.get(slot),
-            )
+          ? readMetrics(processId, {
+              cgroups: start.cgroups,
+              traffic: slot === undefined ? undefined : traffic.get(slot),
+              uptimeMs,
+              pid: application?.pid,
+              ports: assignment.spec.ports.flatMap(({ protocol, containerPort }) =>
+                protocol === "tcp" ? [containerPort] : [],
+              ),
+            })
           : undefined,
       });
     });

@@ -18,6 +18,7 @@ export type ControllerErrorCode =
   | "IMAGE_NOT_RUNNABLE"
   | "LIMITS_UNSATISFIABLE" // No node of the partition could ever hold one process.
   | "PROCESSES_OUT_OF_BOUNDS" // More or fewer than the scaling policy allows.
+  | "METRIC_UNKNOWN" // A value was posted that no scaling policy asks for.
   | "NAME_TAKEN"
   | "PROCESS_NOT_RUNNING"
   | "NODE_AWAY"

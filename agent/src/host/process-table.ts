@@ -69,7 +69,8 @@ export function readKernelBootId(): string {
   return readProcFile("/proc/sys/kernel/random/boot_id")?.trim() ?? "";
 }
 
-function readProcFile(path: string): string | undefined {
+/** Undefined when there is no such file, or no such process any more. */
+export function readProcFile(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8");
   } catch {

@@ -11,6 +11,26 @@ export function beatIntervalMs(nodeCount: number, reportsPerSecond: number): num
   return Math.max(5000, Math.ceil((nodeCount * 1000) / reportsPerSecond));
 }
 
+/** How often a node reports whose processes are sampled: twice in a sampling interval, so that a new load is seen in
+ * time, but all such nodes together stay below half of `reportsPerSecond`. */
+export function sampleBeatMs({
+  sampleIntervalMs,
+  nodes,
+  reportsPerSecond,
+}: {
+  readonly sampleIntervalMs: number;
+  readonly nodes: number;
+  readonly reportsPerSecond: number;
+}): number {
+  return Math.max(
+    SAMPLE_BEAT_MS_MIN,
+    Math.floor(sampleIntervalMs / 2),
+    Math.ceil((nodes * 2000) / reportsPerSecond),
+  );
+}
+
+const SAMPLE_BEAT_MS_MIN = 250;
+
 export function nodeState(node: {
   readonly presence: Presence;
   readonly admission: Admission;

@@ -1,7 +1,30 @@
-/** The wished count, brought within the bounds of its scaling policy if it has one. */
+import type { ScalingPolicy } from "@strata/protocol/api/autoscale";
+
+import { boundsAt } from "./autoscale/l1/bounds.ts";
+
+/** Whether level 1 decides about the count; a policy without metrics and schedules only bounds it. */
+export function isAutoscaled(policy: Pick<ScalingPolicy, "metrics" | "schedules">): boolean {
+  return policy.metrics.length > 0 || policy.schedules.length > 0;
+}
+
+/** How many processes a subscription shall have: what is written down, within the policy's bounds. Level 1 has its own
+ * bounds, which change with the time of day, and keeps to them itself. */
+export function wishedProcesses(count: number, policy: ScalingPolicy | undefined): number {
+  return policy === undefined || isAutoscaled(policy) ? count : clamp(count, policy);
+}
+
+/** A count brought within what the policy allows now. */
 export function clampProcesses(
   count: number,
-  policy: { readonly min: number; readonly max: number } | undefined,
+  policy: ScalingPolicy | undefined,
+  now: number,
 ): number {
-  return policy === undefined ? count : Math.min(policy.max, Math.max(policy.min, count));
+  return policy === undefined ? count : clamp(count, boundsAt(policy, [], now));
+}
+
+function clamp(
+  count: number,
+  { min, max }: { readonly min: number; readonly max: number },
+): number {
+  return Math.min(max, Math.max(min, count));
 }

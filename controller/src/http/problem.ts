@@ -22,6 +22,7 @@ const statusOf: Readonly<Record<ControllerErrorCode, ContentfulStatusCode>> = {
   IMAGE_NOT_RUNNABLE: 422,
   LIMITS_UNSATISFIABLE: 422,
   PROCESSES_OUT_OF_BOUNDS: 422,
+  METRIC_UNKNOWN: 422,
   NAME_TAKEN: 409,
   PROCESS_NOT_RUNNING: 409,
   NODE_AWAY: 503,

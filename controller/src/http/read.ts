@@ -1,10 +1,12 @@
 /** What several routes read from the store to show it. */
+import type { ScalingPolicy } from "@strata/protocol/api/autoscale";
 import type { Process, Subscription } from "@strata/protocol/api/resources";
 import { z } from "zod";
 
 import type { Principal } from "../access/authenticate.ts";
 import { limits } from "../config.ts";
-import { clampProcesses } from "../domain/scaling.ts";
+import { noticeOf } from "../domain/autoscale/l1/notice.ts";
+import { isAutoscaled, wishedProcesses } from "../domain/scaling.ts";
 import { ControllerError } from "../errors.ts";
 import { getNode } from "../store/nodes.ts";
 import {
@@ -12,6 +14,7 @@ import {
   listProcessesOfSubscription,
   type ProcessView,
 } from "../store/processes.ts";
+import { getScaler } from "../store/scalers.ts";
 import { readScalingPolicy } from "../store/scaling-policies.ts";
 import type { SubscriptionRow } from "../store/subscriptions.ts";
 import type { Services } from "./services.ts";
@@ -61,9 +64,20 @@ export function readSubscription(services: Services, row: SubscriptionRow): Subs
   const policy = readScalingPolicy(sql, row.scalingPolicy);
   return showSubscription(row, {
     processes: listProcessesOfSubscription(sql, row.id),
-    count: row.deletedAt === null ? clampProcesses(row.processes, policy) : 0,
+    count: row.deletedAt === null ? wishedProcesses(row.processes, policy) : 0,
     held: services.isHeld(),
+    notice: scalingNotice(services, row, policy),
   });
+}
+
+function scalingNotice(
+  { store, clock }: Services,
+  { id, deletedAt }: SubscriptionRow,
+  policy: ScalingPolicy | undefined,
+): string | null {
+  if (policy === undefined || deletedAt !== null || !isAutoscaled(policy)) return null;
+  const state = getScaler(store.sql, id)?.state;
+  return state === undefined ? null : noticeOf(state, policy, clock.nowMs());
 }
 
 export function readProcess(services: Services, view: ProcessView): Process {

@@ -4,7 +4,7 @@ import { isTerminal } from "@strata/protocol/agent/process-state";
 
 import { isMassLoss, MISSED_BEATS_UNTIL_AWAY } from "../domain/node.ts";
 import type { PlannedProcess, Whereabouts } from "../domain/plan.ts";
-import { clampProcesses } from "../domain/scaling.ts";
+import { wishedProcesses } from "../domain/scaling.ts";
 import type { Candidate, Need } from "../domain/schedule.ts";
 import type { Sql } from "../store/database.ts";
 import { listNodes, type NodeRow } from "../store/nodes.ts";
@@ -55,7 +55,7 @@ export function readSnapshot(sql: Sql, options: SnapshotOptions): Snapshot {
     nodes,
     held: isMassLoss(silence),
     count: ({ deletedAt, processes, scalingPolicy }) =>
-      deletedAt === null ? clampProcesses(processes, policies.get(scalingPolicy ?? "")) : 0,
+      deletedAt === null ? wishedProcesses(processes, policies.get(scalingPolicy ?? "")) : 0,
     needOf: (process) => needs.get(generationKey(process)),
   };
 }

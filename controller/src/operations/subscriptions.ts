@@ -2,14 +2,16 @@ import type { ScalingPolicy } from "@strata/protocol/api/autoscale";
 import type { SubscriptionInput } from "@strata/protocol/api/resources";
 import type { z } from "zod";
 
+import { boundsAt } from "../domain/autoscale/l1/bounds.ts";
 import { isSame } from "../domain/canonical.ts";
-import { clampProcesses } from "../domain/scaling.ts";
+import { clampProcesses, isAutoscaled } from "../domain/scaling.ts";
 import { ControllerError } from "../errors.ts";
 import { type CartridgeRow, getCartridge } from "../store/cartridges.ts";
 import { getPartition } from "../store/partitions.ts";
 import { readScalingPolicy } from "../store/scaling-policies.ts";
 import { getSubscription, saveSubscription, type SubscriptionRow } from "../store/subscriptions.ts";
 import type { Unit } from "../store/unit.ts";
+import { pauseScaling } from "./autoscale.ts";
 import { toRunning } from "./running-input.ts";
 import { computeSpec, recordGeneration, specOf } from "./subscription-spec.ts";
 import {
@@ -45,7 +47,11 @@ export function putSubscription(unit: Unit, put: PutSubscription): Outcome<Subsc
       cartridge: input.cartridge,
       partition,
       ownPartition: input.partition ?? null,
-      processes: wantedProcesses(input.processes, { before: current?.processes, policy }),
+      processes: wantedProcesses(unit, {
+        asked: input.processes,
+        before: current?.processes,
+        policy,
+      }),
       scalingPolicy: input.scalingPolicy ?? null,
       lostAfterMs: input.lostAfter,
       running: toRunning(input),
@@ -64,6 +70,12 @@ export function putSubscription(unit: Unit, put: PutSubscription): Outcome<Subsc
     save: (row) => saveSubscription(unit.sql, row),
   });
   if (outcome.action === "unchanged") return outcome;
+  if (
+    current !== undefined &&
+    input.processes !== undefined &&
+    outcome.row.processes !== current.processes
+  )
+    pauseByHand(unit, { row: outcome.row, policy });
   return { ...outcome, row: advance(unit, { row: outcome.row, before: current, cartridge }) };
 }
 
@@ -79,7 +91,8 @@ export function scaleSubscription(
   const row = requireLive(unit, key);
   requirePrecondition(precondition, row, `subscription ${key.alias}`);
   const policy = readNamedPolicy(unit, row.scalingPolicy);
-  const wanted = wantedProcesses(processes, { before: row.processes, policy });
+  const wanted = wantedProcesses(unit, { asked: processes, before: row.processes, policy });
+  pauseByHand(unit, { row, policy });
   if (wanted === row.processes) return row;
   const next = touch(unit, { ...row, processes: wanted });
   unit.emit({
@@ -160,6 +173,22 @@ function advance(
   return next;
 }
 
+/** Level 1 leaves a count that a person has set alone for a while. */
+function pauseByHand(
+  unit: Unit,
+  { row, policy }: { readonly row: SubscriptionRow; readonly policy: NamedPolicy | undefined },
+): void {
+  if (policy === undefined || !isAutoscaled(policy) || policy.pauseAfterScale === 0) return;
+  const until = pauseScaling(unit, row.id, policy.pauseAfterScale);
+  unit.emit({
+    type: "subscription.paused",
+    tenant: row.tenant,
+    subject: row.alias,
+    message: `scaling policy ${policy.name} leaves subscription ${row.alias} alone until ${new Date(until).toISOString()}: its count was set by hand`,
+    data: { until: new Date(until).toISOString() },
+  });
+}
+
 type NamedPolicy = ScalingPolicy & { readonly name: string };
 
 type References = {
@@ -201,14 +230,23 @@ function readNamedPolicy({ sql }: Unit, name: string | null): NamedPolicy | unde
 
 /** A count that somebody asks for must lie within the policy; one that is left out is brought within it. */
 function wantedProcesses(
-  asked: number | undefined,
-  { before, policy }: { before: number | undefined; policy: NamedPolicy | undefined },
+  { nowMs }: Unit,
+  {
+    asked,
+    before,
+    policy,
+  }: {
+    readonly asked: number | undefined;
+    readonly before: number | undefined;
+    readonly policy: NamedPolicy | undefined;
+  },
 ): number {
-  const wanted = clampProcesses(asked ?? before ?? 1, policy);
+  const wanted = clampProcesses(asked ?? before ?? 1, policy, nowMs);
   if (asked === undefined || policy === undefined || wanted === asked) return wanted;
+  const { min, max } = boundsAt(policy, [], nowMs);
   throw new ControllerError(
     "PROCESSES_OUT_OF_BOUNDS",
-    `${asked} processes, but scaling policy ${policy.name} allows ${policy.min} to ${policy.max}`,
+    `${asked} processes, but scaling policy ${policy.name} allows ${min} to ${max}`,
     { hint: `ask for a number between, or change PUT /v1/scaling-policies/${policy.name}` },
   );
 }

@@ -1,4 +1,5 @@
-import { and, asc, count, eq, gt, isNotNull, type SQL } from "drizzle-orm";
+import { Limits } from "@strata/protocol/agent/messages";
+import { and, asc, count, eq, gt, inArray, isNotNull, type SQL, sql as raw } from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
 import { generations, processes, subscriptions } from "./schema.ts";
@@ -101,6 +102,93 @@ export function listGenerationsInUse(
       ),
     )
     .all();
+}
+
+/** What level 1 looks at. */
+export type ScaledProcess = Pick<
+  ProcessRow,
+  | "id"
+  | "subscriptionId"
+  | "generation"
+  | "desired"
+  | "state"
+  | "ready"
+  | "nodeId"
+  | "drainDeadline"
+  | "firstReadyAt"
+>;
+
+export function listScaledProcesses(
+  sql: Sql,
+  subscriptionIds: readonly string[],
+): ReadonlyMap<string, readonly ScaledProcess[]> {
+  const rows = sql
+    .select({
+      id: processes.id,
+      subscriptionId: processes.subscriptionId,
+      generation: processes.generation,
+      desired: processes.desired,
+      state: processes.state,
+      ready: processes.ready,
+      nodeId: processes.nodeId,
+      drainDeadline: processes.drainDeadline,
+      firstReadyAt: processes.firstReadyAt,
+    })
+    .from(processes)
+    .where(inArray(processes.subscriptionId, [...subscriptionIds]))
+    .orderBy(asc(processes.id))
+    .all();
+  return Map.groupBy(rows, ({ subscriptionId }) => subscriptionId);
+}
+
+/** What each process may use, by subscription and generation as `generationKey` writes them. */
+export function listLimits(
+  sql: Sql,
+  subscriptionIds: readonly string[],
+): ReadonlyMap<string, Limits> {
+  const rows = sql
+    .select({
+      subscriptionId: generations.subscriptionId,
+      generation: generations.generation,
+      // As text: the rest of a specification can be long.
+      limits: raw<string>`json_extract(${generations.spec}, '$.limits')`,
+    })
+    .from(generations)
+    .where(inArray(generations.subscriptionId, [...subscriptionIds]))
+    .all();
+  return new Map(rows.map((row) => [generationKey(row), Limits.parse(JSON.parse(row.limits))]));
+}
+
+export function generationKey(row: {
+  readonly subscriptionId: string;
+  readonly generation: number;
+}): string {
+  return `${row.subscriptionId}/${row.generation}`;
+}
+
+/** Subscriptions that have processes on any of the nodes. */
+export function listSubscriptionsOn(sql: Sql, nodeIds: readonly string[]): readonly string[] {
+  return sql
+    .selectDistinct({ id: processes.subscriptionId })
+    .from(processes)
+    .where(inArray(processes.nodeId, [...nodeIds]))
+    .all()
+    .map(({ id }) => id);
+}
+
+/** Which scaling policies have processes on which nodes. */
+export function listNodesByPolicy(
+  sql: Sql,
+): readonly { readonly nodeId: string; readonly policyName: string }[] {
+  const rows = sql
+    .selectDistinct({ nodeId: processes.nodeId, policyName: subscriptions.scalingPolicy })
+    .from(processes)
+    .innerJoin(subscriptions, eq(subscriptions.id, processes.subscriptionId))
+    .where(and(isNotNull(processes.nodeId), isNotNull(subscriptions.scalingPolicy)))
+    .all();
+  return rows.flatMap(({ nodeId, policyName }) =>
+    nodeId === null || policyName === null ? [] : [{ nodeId, policyName }],
+  );
 }
 
 export function insertProcess(sql: Sql, row: ProcessRow): void {

@@ -32,6 +32,15 @@ export function listScalingPolicies(sql: Sql, { after, limit }: Page): readonly 
     .all();
 }
 
+export function listScalingPolicyRevisions(
+  sql: Sql,
+): readonly Pick<ScalingPolicyRow, "name" | "revision">[] {
+  return sql
+    .select({ name: scalingPolicies.name, revision: scalingPolicies.revision })
+    .from(scalingPolicies)
+    .all();
+}
+
 export function saveScalingPolicy(sql: Sql, row: ScalingPolicyRow): void {
   sql
     .insert(scalingPolicies)

@@ -1,4 +1,4 @@
-import { and, asc, eq, gt, lt, notExists, sql as raw } from "drizzle-orm";
+import { and, asc, eq, gt, inArray, lt, notExists, sql as raw } from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
 import type { Page } from "./page.ts";
@@ -59,6 +59,34 @@ export function saveSubscription(sql: Sql, row: SubscriptionRow): void {
     .values(row)
     .onConflictDoUpdate({ target: subscriptions.id, set: row })
     .run();
+}
+
+/** What level 1 looks at. */
+export type ScaledSubscription = Pick<
+  SubscriptionRow,
+  "id" | "tenant" | "alias" | "processes" | "generation"
+>;
+
+export function listScaledSubscriptions(
+  sql: Sql,
+  ids: readonly string[],
+): readonly ScaledSubscription[] {
+  return sql
+    .select({
+      id: subscriptions.id,
+      tenant: subscriptions.tenant,
+      alias: subscriptions.alias,
+      processes: subscriptions.processes,
+      generation: subscriptions.generation,
+    })
+    .from(subscriptions)
+    .where(inArray(subscriptions.id, [...ids]))
+    .all();
+}
+
+/** A count that no person asked for: the revision stays, so that nobody's change of something else is refused. */
+export function setWishedProcesses(sql: Sql, id: string, count: number): void {
+  sql.update(subscriptions).set({ processes: count }).where(eq(subscriptions.id, id)).run();
 }
 
 /** Its generations go with it. */

@@ -175,6 +175,10 @@ export const ProcessMetrics = z.object({
   pids: z.int().nonnegative(),
   networkRxBytes: z.int().nonnegative(),
   networkTxBytes: z.int().nonnegative(),
+  /** When it was sampled: milliseconds since the node's boot, so that no change of its clock matters. */
+  sampledAtMs: z.int().nonnegative().optional(),
+  /** Established TCP connections to its ports. */
+  connections: z.int().nonnegative().optional(),
 });
 export type ProcessMetrics = z.infer<typeof ProcessMetrics>;
 

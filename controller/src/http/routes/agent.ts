@@ -70,10 +70,14 @@ export function addAgentRoutes(router: Router, services: Services): void {
     handle: ({ params: { id: nodeId }, body: report, c }) => {
       services.presence.heard(nodeId, clock.monotonicMs());
       if (services.reportOrder.isNew(nodeId, report)) {
+        const nowMs = clock.nowMs();
         services.samples.set(nodeId, samplesOf(report));
-        if (takeReport(store, { nodeId, report, nowMs: clock.nowMs() })) services.reconcileSoon();
+        services.usage.take(nodeId, report, nowMs);
+        const { startDeadlineMs } = services.config;
+        if (takeReport(store, { nodeId, report, nowMs, startDeadlineMs })) services.reconcileSoon();
       }
-      return answerJson(c, { epoch, beatIntervalMs: nextBeatMs(services) });
+      const sampleBeat = services.beats.of(nodeId) ?? Infinity;
+      return answerJson(c, { epoch, beatIntervalMs: Math.min(sampleBeat, nextBeatMs(services)) });
     },
   });
   addAssignmentRoute(router, services);
