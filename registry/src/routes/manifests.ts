@@ -10,7 +10,8 @@ import type { Exchange, Routes } from "../http/exchange.ts";
 import { requireDigest, requireReference, requireTag } from "../http/parameters.ts";
 import { readSmallBody, requestBody } from "../http/request-body.ts";
 import type { RegistryLimits } from "../limits.ts";
-import { type ParsedManifest, parseManifest } from "../manifest/parse-manifest.ts";
+import { describeManifest } from "../manifest/describe-manifest.ts";
+import { parseManifest } from "../manifest/parse-manifest.ts";
 import type { ManifestDescriptor, ManifestIndex, PutManifest } from "../metadata-store.ts";
 import type { FindQuota } from "../quota.ts";
 import type { RecentUses } from "../recent-uses.ts";
@@ -97,7 +98,7 @@ async function putManifest(
   const digest = verifyDigest(body, target.digest);
   const parsed = parseManifest(body, requestHeader(context, "content-type"));
   const manifest: PutManifest = {
-    ...describe(parsed, { digest, body }),
+    ...describeManifest(parsed, { digest, body }),
     ...(sparse ? { references: parsed.references.map(withoutNeed) } : {}),
     repository,
     tags: target.tags,
@@ -147,17 +148,6 @@ function verifyDigest(body: Buffer, wanted: Digest | undefined): Digest {
   throw new RegistryError("DIGEST_INVALID", `the manifest received hashes to ${actual}`, {
     hint: "send exactly the bytes that the digest was made from",
   });
-}
-
-function describe(
-  parsed: ParsedManifest,
-  { digest, body }: { readonly digest: Digest; readonly body: Buffer },
-): Omit<PutManifest, "repository" | "tags" | "at"> {
-  const { mediaType, references, subject, artifactType, annotations } = parsed;
-  const sizeBytes = body.length;
-  const descriptor = { mediaType, digest, size: sizeBytes, artifactType, annotations };
-  const referrer = subject === undefined ? undefined : JSON.stringify(descriptor);
-  return { mediaType, digest, sizeBytes, body, references, subject, artifactType, referrer };
 }
 
 function withoutNeed(reference: PutManifest["references"][number]): typeof reference {
