@@ -16,6 +16,7 @@ import type { RegistryEnv } from "./http/env.ts";
 import { answerError, toRegistryError } from "./http/errors.ts";
 import { defaultLimits, type RegistryLimits } from "./limits.ts";
 import type { RegistryLogger } from "./logger.ts";
+import { cacheManifests } from "./manifest-cache.ts";
 import type { MetadataStore, StoredManifest } from "./metadata-store.ts";
 import type { FindQuota } from "./quota.ts";
 import { createRecentUses } from "./recent-uses.ts";
@@ -87,7 +88,8 @@ export type ReadBlob = {
 };
 
 export function createRegistry(options: RegistryOptions): Registry {
-  const { blobs, metadata, authorize, logger } = options;
+  const { blobs, authorize, logger } = options;
+  const metadata = cacheManifests(options.metadata);
   const limits: RegistryLimits = { ...defaultLimits, ...options.limits };
   const buffers = createBufferPool();
   const onCorrupt = options.onCorrupt ?? ((): void => undefined);
@@ -99,7 +101,7 @@ export function createRegistry(options: RegistryOptions): Registry {
     onError: (err) => logger.warn({ err }, "times of use wait to be written"),
   });
   const quota = options.quota ?? ((): undefined => undefined);
-  const parts = { ...options, limits, buffers, storedBlobs, uses, onTagMoved, quota };
+  const parts = { ...options, metadata, limits, buffers, storedBlobs, uses, onTagMoved, quota };
   const uploads = createUploads(parts);
   const table = createRouteTable({
     ...parts,
