@@ -48,6 +48,9 @@ export const limits = {
   streamsPendingPerNodeMax: 32,
   reconcileEveryMs: 3000,
   expireEveryMs: 1000,
+  provisionEveryMs: 5000,
+  /** Level 1 looks this often whose turn it is. */
+  autoscaleEveryMs: 250,
   actionsPerTickMax: 1000,
   reportBytesMax: 32 * 1024 * 1024,
   /** One turn of the re-hash of stored blobs; the next goes on where it stopped. */

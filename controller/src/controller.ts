@@ -19,6 +19,7 @@ import type { Services } from "./http/services.ts";
 import { createUpgradeHandler } from "./http/upgrade.ts";
 import { announceCorruption, createFindQuota } from "./loops/keep-store.ts";
 import { type Loop, startLoop } from "./loops/loop.ts";
+import type { Provision } from "./loops/provision.ts";
 import { type Authority, ensureAuthority } from "./pki/authority.ts";
 import { ensureServerCertificate, type ServerCertificate } from "./pki/server-certificate.ts";
 import { openDatabase } from "./store/database.ts";
@@ -58,6 +59,7 @@ export async function startController(world: World): Promise<Controller> {
       caPem: authority.certificatePem,
       caFingerprint: authority.fingerprint,
       publicKeyPin: certificate?.publicKeyPin,
+      joinSecret: authority.joinSecret,
     },
     publicPort: () => port,
     isStopping: () => stopping,
@@ -66,8 +68,10 @@ export async function startController(world: World): Promise<Controller> {
   undo.defer(async () => {
     await Promise.all(loops.map((loop) => loop.stop()));
   });
-  const [reconcile] = loops;
+  const [reconcile, autoscale, provision] = loops;
   if (reconcile !== undefined) state.setReconcileSoon(reconcile.wake);
+  if (autoscale !== undefined) state.setAutoscaleWake(autoscale.wake);
+  if (provision !== undefined) state.setProvisionWake(provision.wake);
 
   const listeners = await openListeners(services, { registry, certificate });
   const [main, plain] = listeners;
@@ -132,17 +136,29 @@ async function openRegistry(world: World, state: State): Promise<Registry> {
   return registry;
 }
 
-/** The first is the reconcile loop. */
+/** The first three are the reconcile loop and the two levels of the autoscaler. */
 function startLoops(services: Services, registry: Registry): readonly Loop[] {
   const { logger } = services;
   const ticks = createTicks(services);
   return [
     startLoop({
       name: "reconcile",
-      tick: ticks.reconcile,
+      tick: () => {
+        const more = ticks.reconcile();
+        // Whatever made it look may concern level 2 as well.
+        services.provisionSoon();
+        return more;
+      },
       intervalMs: limits.reconcileEveryMs,
       logger,
     }),
+    startLoop({
+      name: "autoscale",
+      tick: ticks.autoscale,
+      intervalMs: limits.autoscaleEveryMs,
+      logger,
+    }),
+    startProvision(services, ticks.provision),
     startLoop({
       name: "expire-nodes",
       tick: () => {
@@ -163,6 +179,22 @@ function startLoops(services: Services, registry: Registry): readonly Loop[] {
     }),
     ...startUpkeep(services),
   ];
+}
+
+function startProvision({ logger }: Services, provision: Provision): Loop {
+  const loop = startLoop({
+    name: "provision",
+    tick: provision.tick,
+    intervalMs: limits.provisionEveryMs,
+    logger,
+  });
+  return {
+    wake: loop.wake,
+    stop: async () => {
+      await loop.stop();
+      await provision.stop();
+    },
+  };
 }
 
 const SCRUB_EVERY_MS = 60_000;

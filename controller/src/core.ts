@@ -1,19 +1,30 @@
 /** The controller without sockets, files of its own and timers: state, services and single ticks. */
+import { join } from "node:path";
+
 import type { Logger } from "pino";
 
 import { type Authenticate, createAuthenticate } from "./access/authenticate.ts";
+import { hashSecret } from "./access/secret.ts";
 import { type Config, limits } from "./config.ts";
+import { createUsageBook } from "./domain/autoscale/usage-book.ts";
 import type { Clock, Randomness } from "./domain/clock.ts";
 import { beatIntervalMs, isMassLoss } from "./domain/node.ts";
 import { createPresenceBook, type PresenceBook, START_GRACE_MS } from "./domain/presence.ts";
 import { createReportOrder } from "./domain/report.ts";
-import type { Services } from "./http/services.ts";
+import { advertisedUrl } from "./http/own-address.ts";
+import { forgetNodeInMemory, type Services } from "./http/services.ts";
 import { createTelemetry } from "./http/telemetry.ts";
 import type { ImageSource } from "./images/inspect-image.ts";
+import { createAutoscale } from "./loops/autoscale.ts";
 import { createExpireNodes } from "./loops/expire-nodes.ts";
 import { createStoreKeeper, type KeptRegistry } from "./loops/keep-store.ts";
+import { createProviderBook, type OpenProvider } from "./loops/provision-providers.ts";
+import { createProvision, type Provision } from "./loops/provision.ts";
 import { reconcile } from "./loops/reconcile.ts";
+import { createSampleBeats } from "./loops/sample-beats.ts";
+import type { SnapshotOptions } from "./loops/snapshot.ts";
 import { createWakeups, type Wakeups } from "./loops/wakeups.ts";
+import { createProvider } from "./providers/create-provider.ts";
 import type { OpenDatabase } from "./store/database.ts";
 import { getOrSetMeta } from "./store/meta.ts";
 import { bumpAssignmentRevision, countNodes, listNodes } from "./store/nodes.ts";
@@ -40,6 +51,11 @@ export type State = {
   /** The loop is started last; until then nobody is woken. */
   readonly setReconcileSoon: (wake: () => void) => void;
   readonly reconcileSoon: () => void;
+  readonly setProvisionWake: (wake: () => void) => void;
+  readonly provisionSoon: () => void;
+  readonly setAutoscaleWake: (wake: () => void) => void;
+  readonly autoscaleSoon: (subscriptionId: string) => void;
+  readonly posted: Set<string>;
 };
 
 const EVENT_FOLLOWERS_MAX = 2000;
@@ -49,6 +65,9 @@ export function openState(world: World, database: OpenDatabase): State {
   const nodeWakeups = createWakeups(limits.pollsPerNodeMax);
   const eventWakeups = createWakeups(EVENT_FOLLOWERS_MAX);
   let wakeReconcile = (): void => undefined;
+  let wakeProvision = (): void => undefined;
+  let wakeAutoscale = (): void => undefined;
+  const posted = new Set<string>();
   const store = createStore({
     database,
     nowMs: clock.nowMs,
@@ -70,6 +89,18 @@ export function openState(world: World, database: OpenDatabase): State {
       wakeReconcile = wake;
     },
     reconcileSoon: () => wakeReconcile(),
+    setProvisionWake: (wake) => {
+      wakeProvision = wake;
+    },
+    provisionSoon: () => wakeProvision(),
+    setAutoscaleWake: (wake) => {
+      wakeAutoscale = wake;
+    },
+    autoscaleSoon: (subscriptionId) => {
+      posted.add(subscriptionId);
+      wakeAutoscale();
+    },
+    posted,
   };
 }
 
@@ -78,6 +109,8 @@ export type CoreOptions = {
   readonly pki: Services["pki"];
   readonly publicPort: () => number;
   readonly isStopping: () => boolean;
+  /** Left out, real ones. */
+  readonly openProvider?: OpenProvider;
 };
 
 export function createServices(world: World, state: State, options: CoreOptions): Services {
@@ -87,9 +120,12 @@ export function createServices(world: World, state: State, options: CoreOptions)
     ...world,
     ...state,
     ...options,
+    openProvider: options.openProvider ?? createProvider,
     storeKeeper: createStoreKeeper({ store, registry: options.images, nowMs: clock.nowMs }),
     reportOrder: createReportOrder(),
     samples: new Map(),
+    usage: createUsageBook(),
+    beats: createSampleBeats(world.config.reportsPerSecond),
     telemetry: createTelemetry(),
     rendezvous: createRendezvous({
       newId: random.newId,
@@ -116,7 +152,57 @@ export type Ticks = {
   /** True when there is more to do at once. */
   readonly reconcile: () => boolean;
   readonly expireNodes: () => void;
+  /** Level 2. */
+  readonly provision: Provision;
+  /** Level 1. True when there is more to do at once. */
+  readonly autoscale: () => boolean;
 };
+
+/** Level 1, ready to be ticked. */
+function createLevelOne(services: Services): () => boolean {
+  const { store, usage, beats, posted, clock, reconcileSoon } = services;
+  return createAutoscale({
+    store,
+    usage,
+    beats,
+    external: () => [],
+    takePosted: () => {
+      const taken = new Set(posted);
+      posted.clear();
+      return taken;
+    },
+    nowMs: clock.nowMs,
+    onChange: reconcileSoon,
+  });
+}
+
+/** Level 2, ready to be ticked. */
+function createLevelTwo(services: Services, now: () => SnapshotOptions): Provision {
+  const { store, config, clock, random, pki, telemetry, logger } = services;
+  const controllerId = `${random.newId()}${random.newId()}`;
+  return createProvision({
+    store,
+    providers: createProviderBook(services.openProvider, {
+      controllerId: getOrSetMeta(store.sql, "controllerId", controllerId),
+      vmFolder: join(config.dataDirectory, "controller", "vms"),
+    }),
+    authority: pki,
+    controllerUrl: () => advertisedUrl(services),
+    epochTag: hashSecret(services.epoch).slice(0, 16),
+    monotonicMs: clock.monotonicMs,
+    logger,
+    now,
+    cpuOvercommit: config.cpuOvercommit,
+    isHeld: services.isHeld,
+    onChange: services.reconcileSoon,
+    onResult: () => {
+      services.reconcileSoon();
+      services.provisionSoon();
+    },
+    onNodeGone: (nodeId) => forgetNodeInMemory(services, nodeId),
+    onCall: telemetry.providerCalled,
+  });
+}
 
 export function createTicks(services: Services): Ticks {
   const { store, config, clock, presence, telemetry } = services;
@@ -130,16 +216,25 @@ export function createTicks(services: Services): Ticks {
       telemetry.tickDone(loop, (clock.monotonicMs() - startedMs) / 1000);
       return result;
     };
+  const now = (): SnapshotOptions => ({
+    nowMs: clock.nowMs(),
+    silentMs,
+    beatIntervalMs: beatMs(),
+    usage: services.usage,
+  });
+  const provision = createLevelTwo(services, now);
   return {
+    provision: { ...provision, tick: timed("provision", provision.tick) },
     reconcile: timed("reconcile", () =>
       reconcile({
         store,
-        now: () => ({ nowMs: clock.nowMs(), silentMs, beatIntervalMs: beatMs() }),
+        now,
         scheduling: { cpuOvercommit: config.cpuOvercommit },
         startDeadlineMs: config.startDeadlineMs,
         actionsMax: limits.actionsPerTickMax,
       }),
     ),
+    autoscale: timed("autoscale", createLevelOne(services)),
     expireNodes: timed(
       "expire-nodes",
       createExpireNodes({

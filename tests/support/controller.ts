@@ -10,6 +10,7 @@ import type { RouteEntry } from "@strata/controller/http/route";
 import type { Services } from "@strata/controller/http/services";
 import type { ImageSource } from "@strata/controller/images/inspect-image";
 import { createLogger } from "@strata/controller/logger";
+import type { OpenProvider } from "@strata/controller/loops/provision-providers";
 import { openDatabase } from "@strata/controller/store/database";
 import { mediaTypes } from "@strata/protocol/oci/media-type";
 import { createRegistry, type Registry } from "@strata/registry/create-registry";
@@ -54,6 +55,8 @@ export type ControllerOptions = {
   readonly file?: string;
   /** The clock's begin, for a second controller on the same file. */
   readonly startMs?: number;
+  /** Left out, real ones. */
+  readonly openProvider?: OpenProvider;
 };
 
 const TICKS_MAX = 100;
@@ -80,9 +83,15 @@ export async function aController(options: ControllerOptions = {}): Promise<Test
   const adminToken = readFileSync(tokenFile, "utf8").trim();
   const services = createServices(world, state, {
     images: { ...emptyStore(), ...(options.images ?? anImageSource()) },
-    pki: { caPem: "PEM", caFingerprint: "f".repeat(64), publicKeyPin: "pin" },
+    pki: {
+      caPem: "PEM",
+      caFingerprint: "f".repeat(64),
+      publicKeyPin: "pin",
+      joinSecret: (id) => `joins-with-${id}-0000000000`,
+    },
     publicPort: () => 7070,
     isStopping: () => false,
+    ...(options.openProvider === undefined ? {} : { openProvider: options.openProvider }),
   });
   const ticks = createTicks(services);
   const { app, routes } = createApp(services, undefined);
@@ -100,6 +109,7 @@ export async function aController(options: ControllerOptions = {}): Promise<Test
     },
     settle: () => {
       ticks.expireNodes();
+      while (ticks.autoscale());
       for (let tick = 0; ticks.reconcile(); tick += 1)
         if (tick > TICKS_MAX) throw new Error(`not settled after ${TICKS_MAX} ticks`);
     },

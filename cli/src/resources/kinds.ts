@@ -1,4 +1,5 @@
 /** Every kind of resource, with its columns. A new kind is one entry here. */
+import type { ProviderResource, VmResource } from "@strata/protocol/api/providers";
 import type {
   Cartridge,
   JoinTokenResource,
@@ -134,6 +135,38 @@ const partitionPolicies = defineKind<PartitionPolicyResource>({
   ],
 });
 
+const providers = defineKind<ProviderResource>({
+  kind: "Provider",
+  names: ["providers", "provider"],
+  path: "/v1/providers",
+  nameOf: (item) => item.name,
+  columns: [
+    name,
+    { title: "KIND", cell: (item) => item.kind },
+    { title: "FLAVORS", cell: ({ flavors }) => Object.keys(flavors).join(",") || none },
+    { title: "VMS", cell: ({ status }) => String(status.vms) },
+    age,
+  ],
+});
+
+const vms = defineKind<VmResource>({
+  kind: "Vm",
+  names: ["vms", "vm"],
+  path: "/v1/vms",
+  nameOf: (item) => item.id,
+  columns: [
+    { title: "ID", cell: (item) => item.id },
+    { title: "STATE", cell: (item) => item.state },
+    { title: "PARTITION", cell: (item) => item.partition },
+    { title: "OFFER", cell: (item) => item.offer },
+    { title: "NODE", cell: (item) => item.node ?? none },
+    { title: "PROBLEM", cell: ({ problem }) => problem?.message ?? none },
+    { title: "PROVIDER ID", cell: (item) => item.providerVmId ?? none, isWide: true },
+    { title: "WHY", cell: (item) => item.deleteReason ?? none, isWide: true },
+    age,
+  ],
+});
+
 const scalingPolicies = defineKind<ScalingPolicyResource>({
   kind: "ScalingPolicy",
   names: ["scaling-policies", "scaling-policy", "sp"],
@@ -208,6 +241,8 @@ export const kinds: readonly Kind[] = [
   nodes,
   scalingPolicies,
   partitionPolicies,
+  providers,
+  vms,
   retentionPolicies,
   storeQuotas,
   tokens,

@@ -10,11 +10,15 @@ import { addAgentBinaryRoute } from "./routes/agent-binary.ts";
 import { addAgentRoutes } from "./routes/agent.ts";
 import { addApplyRoute } from "./routes/apply.ts";
 import { addCartridgeRoutes } from "./routes/cartridges.ts";
+import { addDecisionRoutes } from "./routes/decisions.ts";
 import { addEventRoutes } from "./routes/events.ts";
 import { addGeneralRoutes } from "./routes/general.ts";
+import { addMetricRoutes } from "./routes/metrics.ts";
 import { addNodeRoutes } from "./routes/nodes.ts";
+import { addPartitionDecisionRoute } from "./routes/partition-decisions.ts";
 import { addPartitionRoutes } from "./routes/partitions.ts";
 import { addProcessRoutes } from "./routes/processes.ts";
+import { addProviderRoutes } from "./routes/providers.ts";
 import { addStoreRoutes } from "./routes/store.ts";
 import { addSubscriptionRoutes } from "./routes/subscriptions.ts";
 import { addTokenRoutes } from "./routes/tokens.ts";
@@ -41,8 +45,12 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
   addGeneralRoutes(router, services);
   addAgentBinaryRoute(router, services);
   addPartitionRoutes(router, services);
+  addPartitionDecisionRoute(router, services);
+  addProviderRoutes(router, services);
   addCartridgeRoutes(router, services);
   addSubscriptionRoutes(router, services);
+  addDecisionRoutes(router, services);
+  addMetricRoutes(router, services);
   addProcessRoutes(router, services);
   // Before the routes with {id}, where "join" would be one.
   addAgentRoutes(router, services);

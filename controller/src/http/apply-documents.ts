@@ -36,6 +36,8 @@ export async function readDocument(
   const { kind, name, ...fields } = check(Head, value, `document ${index + 1}`);
   const what = `${kind} ${name}`;
   switch (kind) {
+    case "Provider":
+      return { kind, name, input: check(inputOfKind[kind], fields, what) };
     case "PartitionPolicy":
       return { kind, name, input: check(inputOfKind[kind], fields, what) };
     case "ScalingPolicy":

@@ -8,7 +8,7 @@ import type { Context } from "hono";
 import type { Services } from "./services.ts";
 
 /** `https://host:port`, for another machine. */
-function advertisedUrl(services: Services): string {
+export function advertisedUrl(services: Services): string {
   return urlOf(services, services.config.advertise ?? globalAddresses()[0] ?? "127.0.0.1");
 }
 

@@ -3,11 +3,14 @@ import type { Logger } from "pino";
 
 import type { Authenticate } from "../access/authenticate.ts";
 import type { Config } from "../config.ts";
+import type { UsageBook } from "../domain/autoscale/usage-book.ts";
 import type { Clock, Randomness } from "../domain/clock.ts";
 import type { PresenceBook } from "../domain/presence.ts";
 import type { ReportOrder } from "../domain/report.ts";
 import type { ImageSource } from "../images/inspect-image.ts";
 import type { StoreKeeper } from "../loops/keep-store.ts";
+import type { OpenProvider } from "../loops/provision-providers.ts";
+import type { SampleBeats } from "../loops/sample-beats.ts";
 import type { Wakeups } from "../loops/wakeups.ts";
 import type { Store } from "../store/unit.ts";
 import type { Rendezvous } from "../streams/rendezvous.ts";
@@ -29,6 +32,11 @@ export type Services = {
   readonly reportOrder: ReportOrder;
   /** By node, the newest sample of each of its processes; lost with the controller. */
   readonly samples: Map<string, ReadonlyMap<string, ProcessMetrics>>;
+  /** What level 1 sees of the processes. */
+  readonly usage: UsageBook;
+  readonly beats: SampleBeats;
+  /** Subscriptions for which a metric was posted and not yet looked at. */
+  readonly posted: Set<string>;
   /** Woken by node id when the node's assignments or streams change. */
   readonly nodeWakeups: Wakeups;
   /** Woken under `events` when there is a new one. */
@@ -39,6 +47,11 @@ export type Services = {
   readonly publicPort: () => number;
   /** Asks the reconcile loop to look. */
   readonly reconcileSoon: () => void;
+  /** Asks level 2 to look. */
+  readonly provisionSoon: () => void;
+  readonly openProvider: OpenProvider;
+  /** Asks level 1 to look at this subscription out of turn. */
+  readonly autoscaleSoon: (subscriptionId: string) => void;
   /** Whether the mass-loss breaker holds replacements back. */
   readonly isHeld: () => boolean;
   /** Whether streams shall end and come back later. */
@@ -48,5 +61,23 @@ export type Services = {
     readonly caFingerprint: string;
     /** For curl's --pinnedpubkey; undefined where TLS is off. */
     readonly publicKeyPin: string | undefined;
+    /** The secret of a join token, from its id. */
+    readonly joinSecret: (tokenId: string) => string;
   };
 };
+
+/** What is kept in memory of a node that is no more. */
+export function forgetNodeInMemory(
+  {
+    presence,
+    samples,
+    usage,
+    reportOrder,
+  }: Pick<Services, "presence" | "samples" | "usage" | "reportOrder">,
+  nodeId: string,
+): void {
+  presence.forget(nodeId);
+  samples.delete(nodeId);
+  usage.forget(nodeId);
+  reportOrder.forget(nodeId);
+}

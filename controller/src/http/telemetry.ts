@@ -1,10 +1,11 @@
-import { collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 
 /** What /metrics shows. Counts only: no names of tenants, processes or images. */
 export type Telemetry = {
   readonly requestDone: (labels: RequestLabels, seconds: number) => void;
   readonly tickDone: (loop: string, seconds: number) => void;
-  readonly setCounts: (counts: { processes: Tally; nodes: Tally }) => void;
+  readonly providerCalled: (call: { readonly method: string; readonly outcome: string }) => void;
+  readonly setCounts: (counts: { processes: Tally; nodes: Tally; vms: Tally }) => void;
   readonly text: () => Promise<string>;
   readonly contentType: string;
 };
@@ -42,7 +43,20 @@ export function createTelemetry(): Telemetry {
     labelNames: ["state"],
     registers,
   });
+  const vms = new Gauge({
+    name: "strata_vms",
+    help: "VMs by state.",
+    labelNames: ["state"],
+    registers,
+  });
+  const providerCalls = new Counter({
+    name: "strata_provider_calls_total",
+    help: "Ended calls to providers of VMs, by what was asked and how it ended.",
+    labelNames: ["method", "outcome"],
+    registers,
+  });
   return {
+    providerCalled: (call) => providerCalls.inc(call),
     requestDone: ({ method, route, status }, seconds) =>
       requests.observe({ method, route, status }, seconds),
     tickDone: (loop, seconds) => {
@@ -51,6 +65,7 @@ export function createTelemetry(): Telemetry {
     setCounts: (counts) => {
       setAll(processes, counts.processes);
       setAll(nodes, counts.nodes);
+      setAll(vms, counts.vms);
     },
     text: () => registry.metrics(),
     contentType: registry.contentType,

@@ -36,7 +36,11 @@ import type { SubscriptionRow } from "../store/subscriptions.ts";
 
 export function showPartition(
   row: PartitionRow,
-  status: { readonly nodes: readonly NodeRow[]; readonly processes: number },
+  status: {
+    readonly nodes: readonly NodeRow[];
+    readonly processes: number;
+    readonly message: string | null;
+  },
 ): Partition {
   return {
     ...row,
@@ -45,6 +49,7 @@ export function showPartition(
       nodes: status.nodes.length,
       nodesReady: status.nodes.filter((node) => nodeState(node) === "ready").length,
       processes: status.processes,
+      message: status.message,
     },
   };
 }
@@ -91,10 +96,14 @@ export function showSubscription(
     readonly processes: readonly ProcessRow[];
     readonly count: number;
     readonly held: boolean;
+    /** What is to be said of its scaling policy. */
+    readonly notice: string | null;
   },
 ): Subscription {
   const { alias, tenant, cartridge, partition, scalingPolicy, generation, running } = row;
-  const live = status.processes.filter(({ desired }) => desired === "running");
+  const live = status.processes.filter(
+    ({ desired, drainDeadline }) => desired === "running" && drainDeadline === null,
+  );
   const ready = live.filter((process) => process.ready && process.state === "running").length;
   const message = statusMessage(
     { desired: status.count, deleting: row.deletedAt !== null, held: status.held },
@@ -121,7 +130,7 @@ export function showSubscription(
       desired: status.count,
       running: live.filter(({ state }) => state === "running").length,
       ready,
-      message,
+      message: [message, status.notice].filter((part) => part !== null).join("; ") || null,
     },
   };
 }
@@ -138,7 +147,9 @@ export function showProcess(
     cartridge: spec.cartridge,
     image: formatReference(spec.image),
     generation: process.generation,
-    state: process.state,
+    // Its node does not know yet that it is about to go.
+    state:
+      process.drainDeadline !== null && process.state === "running" ? "draining" : process.state,
     ready: process.ready,
     node: node?.name ?? null,
     pid: process.pid,

@@ -9,8 +9,8 @@ export type Loop = {
 
 export type LoopOptions = {
   readonly name: string;
-  /** One bounded piece of work. True asks for another at once. */
-  readonly tick: () => boolean | Promise<boolean>;
+  /** One bounded piece of work. True asks for another at once, a number for one after so many milliseconds. */
+  readonly tick: () => boolean | number | Promise<boolean | number>;
   /** A tick comes at least this often. */
   readonly intervalMs: number;
   readonly logger: Logger;
@@ -29,7 +29,7 @@ export function startLoop({ name, tick, intervalMs, logger }: LoopOptions): Loop
   const run = async (): Promise<void> => {
     while (!state.stopping) {
       woken = Promise.withResolvers<void>();
-      let more = false;
+      let more: boolean | number = false;
       try {
         more = await tick();
         errors = 0;
@@ -38,8 +38,9 @@ export function startLoop({ name, tick, intervalMs, logger }: LoopOptions): Loop
         logger.error({ loop: name, err: error, errors }, "a tick failed");
       }
       // Between two ticks requests get their turn, however much there is to do.
-      if (more) await immediate();
-      else await pause(errors === 0 ? intervalMs : errorDelayMs(errors), errors > 0);
+      if (more === true) await immediate();
+      else if (errors > 0) await pause(errorDelayMs(errors), true);
+      else await pause(more === false ? intervalMs : Math.min(intervalMs, more), false);
     }
   };
   const pause = async (ms: number, deaf: boolean): Promise<void> => {

@@ -13,12 +13,15 @@ import type { RunnableImage } from "../images/inspect-image.ts";
 import type { Unit } from "../store/unit.ts";
 import { putCartridge } from "./cartridges.ts";
 import { putPartition, putPartitionPolicy } from "./partitions.ts";
+import { ProviderInput } from "./provider-input.ts";
+import { putProvider } from "./providers.ts";
 import { putScalingPolicy } from "./scaling-policies.ts";
 import { putSubscription } from "./subscriptions.ts";
 import type { Outcome } from "./upsert.ts";
 
 /** What each kind's fields are. */
 export const inputOfKind = {
+  Provider: ProviderInput,
   PartitionPolicy: PartitionPolicyInput,
   ScalingPolicy: ScalingPolicyInput,
   Partition: PartitionInput,
@@ -33,6 +36,7 @@ type Of<Kind extends ApplyKind> = {
 };
 
 export type ApplyDocument =
+  | Of<"Provider">
   | Of<"PartitionPolicy">
   | Of<"ScalingPolicy">
   | Of<"Partition">
@@ -41,6 +45,7 @@ export type ApplyDocument =
 
 /** What others refer to comes first, whatever the order of the documents. */
 const order: readonly ApplyKind[] = [
+  "Provider",
   "PartitionPolicy",
   "ScalingPolicy",
   "Partition",
@@ -63,6 +68,8 @@ export function applyDocuments(
 
 function applyOne(unit: Unit, document: ApplyDocument, tenant: string): Outcome<unknown> {
   switch (document.kind) {
+    case "Provider":
+      return putProvider(unit, document);
     case "PartitionPolicy":
       return putPartitionPolicy(unit, document);
     case "ScalingPolicy":

@@ -13,6 +13,7 @@ import {
 } from "../store/nodes.ts";
 import { getJoinTokenByHash, type JoinTokenRow, setJoinTokenUses } from "../store/tokens.ts";
 import type { Unit } from "../store/unit.ts";
+import { getVmOfJoinToken, updateVm } from "../store/vms.ts";
 
 export type Join = {
   /** What came as Bearer: the secret of a join token, or the whole token. */
@@ -46,6 +47,7 @@ export function joinNode(unit: Unit, { bearer, request, newSecret }: Join): Join
     joinTokenId: token.id,
     credentialHash: hashSecret(secret),
     presence: "present" as const,
+    awaySince: null,
     // Joining is done by a command; whether the agent runs shows with its first report.
     lastSeenAt: null,
     updatedAt: unit.now,
@@ -56,6 +58,8 @@ export function joinNode(unit: Unit, { bearer, request, newSecret }: Join): Join
       : { ...known, ...facts, revision: known.revision + 1 };
   if (known === undefined) insertNode(unit.sql, node);
   else updateNode(unit.sql, node.id, node);
+  const vm = getVmOfJoinToken(unit.sql, token.id);
+  if (vm !== undefined) updateVm(unit.sql, vm.id, { nodeId: node.id });
   unit.emit({
     type: known === undefined ? "node.joined" : "node.rejoined",
     subject: node.name,
@@ -102,6 +106,7 @@ type Facts =
   | "joinTokenId"
   | "credentialHash"
   | "presence"
+  | "awaySince"
   | "lastSeenAt"
   | "updatedAt";
 
@@ -118,7 +123,6 @@ function newNode(
     machineId: request.machineId,
     admission: "open",
     drainedBy: null,
-    awaySince: null,
     assignmentRevision: 1,
     revision: 1,
     createdAt: unit.now,

@@ -7,8 +7,11 @@ import {
   listRunningOn,
   updateProcess,
 } from "../store/processes.ts";
+import { deleteJoinToken } from "../store/tokens.ts";
 import type { Unit } from "../store/unit.ts";
+import { deleteVm, getVm, getVmOfNode, type VmRow } from "../store/vms.ts";
 import { type Precondition, requireFound, requirePrecondition } from "./upsert.ts";
+import { orderVmDeletion } from "./vms.ts";
 
 /** By id or by name. @throws ControllerError NOT_FOUND */
 export function requireNode(unit: Pick<Unit, "sql">, idOrName: string): NodeRow {
@@ -16,26 +19,41 @@ export function requireNode(unit: Pick<Unit, "sql">, idOrName: string): NodeRow 
   return requireFound(row, { kind: "node", name: idOrName });
 }
 
+type Drainer = "operator" | "scaler";
+
 const announced = { open: "uncordoned", cordoned: "cordoned", draining: "draining" } as const;
 
-/** Idempotent. `open` also calls off a drain: what has not been stopped yet stays. */
-export function admitNode(unit: Unit, idOrName: string, admission: Admission): NodeRow {
+/** Idempotent. `open` also calls off a drain: what has not been stopped yet stays. An operator may take over a drain of
+ * the scaler, never the other way round. */
+export function admitNode(
+  unit: Unit,
+  idOrName: string,
+  { admission, by = "operator" }: { readonly admission: Admission; readonly by?: Drainer },
+): NodeRow {
   const row = requireNode(unit, idOrName);
-  if (row.admission === admission) return row;
-  const next = { ...row, admission, revision: row.revision + 1, updatedAt: unit.now };
+  const drainedBy = admission === "draining" ? by : null;
+  if (row.admission === admission && row.drainedBy === drainedBy) return row;
+  if (by === "scaler" && row.admission !== "open" && row.drainedBy !== "scaler") return row;
+  const next = {
+    ...row,
+    admission,
+    drainedBy,
+    revision: row.revision + 1,
+    updatedAt: unit.now,
+  };
   updateNode(unit.sql, row.id, next);
   unit.emit({
     type: `node.${announced[admission]}`,
     subject: row.name,
     message: `node ${row.name} is ${announced[admission]}`,
-    data: { nodeId: row.id },
+    data: { nodeId: row.id, by },
   });
   return next;
 }
 
 /** Marks what may still run on a node that fell silent. */
 export function markAway(unit: Unit, row: NodeRow): void {
-  updateNode(unit.sql, row.id, { presence: "away", updatedAt: unit.now });
+  updateNode(unit.sql, row.id, { presence: "away", awaySince: unit.now, updatedAt: unit.now });
   for (const { id } of listRunningOn(unit.sql, row.id))
     updateProcess(unit.sql, id, { state: "suspect", stateAt: unit.now });
   unit.emit({
@@ -46,7 +64,8 @@ export function markAway(unit: Unit, row: NodeRow): void {
   });
 }
 
-/** Forgets a node and what was placed on it; its credential is worth nothing from then on.
+/** Forgets a node and what was placed on it; its credential is worth nothing from then on. Its VM, if it has one, goes
+ * with it.
  * @throws ControllerError IN_USE for a present node that still holds processes. */
 export function removeNode(
   unit: Unit,
@@ -54,12 +73,50 @@ export function removeNode(
 ): NodeRow {
   const row = requireNode(unit, idOrName);
   requirePrecondition(precondition, row, `node ${row.name}`);
-  const held = listProcessesOfNode(unit.sql, row.id);
-  if (row.presence === "present" && held.length > 0) {
-    throw new ControllerError("IN_USE", `node ${row.name} still holds ${held.length} processes`, {
-      hint: `move them away first: POST /v1/nodes/${row.name}/drain`,
-    });
+  requireEmpty(unit, row);
+  const vm = getVmOfNode(unit.sql, row.id);
+  if (vm !== undefined) orderVmDeletion(unit, vm, "its node was deleted");
+  forgetNode(unit, row);
+  return row;
+}
+
+/** @throws ControllerError IN_USE for one whose node is present and still holds processes. */
+export function deleteVmByHand(unit: Unit, id: string): VmRow {
+  const row = requireFound(getVm(unit.sql, id), { kind: "VM", name: id });
+  const node = row.nodeId === null ? undefined : getNode(unit.sql, row.nodeId);
+  if (node !== undefined) {
+    requireEmpty(unit, node);
+    admitNode(unit, node.id, { admission: "draining" });
   }
+  orderVmDeletion(unit, row, "an operator wished so");
+  return getVm(unit.sql, id) ?? row;
+}
+
+/** The provider has no such VM, and nothing can come back: its row goes, and its node. Returns the node's id. */
+export function forgetVm(unit: Unit, row: VmRow, why: string): string | undefined {
+  const node = row.nodeId === null ? undefined : getNode(unit.sql, row.nodeId);
+  deleteVm(unit.sql, row.id);
+  deleteJoinToken(unit.sql, row.joinTokenId);
+  unit.emit({
+    type: "vm.deleted",
+    subject: row.id,
+    message: `VM ${row.id} is gone: ${why}`,
+    data: { partition: row.partition, provider: row.provider, nodeId: row.nodeId, why },
+  });
+  if (node !== undefined) forgetNode(unit, node);
+  return node?.id;
+}
+
+function requireEmpty({ sql }: Unit, { id, name, presence }: NodeRow): void {
+  const held = listProcessesOfNode(sql, id);
+  if (presence === "away" || held.length === 0) return;
+  throw new ControllerError("IN_USE", `node ${name} still holds ${held.length} processes`, {
+    hint: `move them away first: POST /v1/nodes/${name}/drain`,
+  });
+}
+
+function forgetNode(unit: Unit, row: NodeRow): void {
+  const held = listProcessesOfNode(unit.sql, row.id);
   for (const { id } of held) deleteProcess(unit.sql, id);
   deleteNode(unit.sql, row.id);
   unit.emit({
@@ -68,5 +125,4 @@ export function removeNode(
     message: `node ${row.name} was deleted`,
     data: { nodeId: row.id, processes: held.length },
   });
-  return row;
 }

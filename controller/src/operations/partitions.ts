@@ -18,6 +18,8 @@ import {
 import { listSubscriptionsWhere } from "../store/subscriptions.ts";
 import { deleteJoinTokensOfPartition } from "../store/tokens.ts";
 import type { Unit } from "../store/unit.ts";
+import { listVmsPage } from "../store/vms.ts";
+import { requireOffers } from "./providers.ts";
 import {
   type Outcome,
   type Precondition,
@@ -66,16 +68,19 @@ export function removePartition(unit: Unit, { name, precondition }: Delete): voi
     ...listSubscriptionsWhere(unit.sql, { partition: name }).map(
       ({ tenant, alias }) => `subscription ${tenant}/${alias}`,
     ),
+    ...listVmsPage(unit.sql, { partition: name, after: "", limit: 10 }).map(({ id }) => `VM ${id}`),
   ]);
   deleteJoinTokensOfPartition(unit.sql, name);
   deletePartition(unit.sql, name);
   unit.emit({ type: "partition.deleted", subject: name, message: `partition ${name} was deleted` });
 }
 
+/** @throws ControllerError REFERENCE_UNKNOWN for an unknown provider or flavor. */
 export function putPartitionPolicy(
   unit: Unit,
   { name, input, precondition }: Put<PartitionPolicy>,
 ): Outcome<PartitionPolicyRow> {
+  requireOffers(unit, input);
   return upsert(unit, {
     kind: "partition-policy",
     name,

@@ -12,6 +12,8 @@ import {
   updateProcess,
 } from "../store/processes.ts";
 import type { Store, Unit } from "../store/unit.ts";
+import { recordStart } from "./autoscale.ts";
+import { noteFirstReport } from "./vms.ts";
 
 /** The time of the last report is written this often; who is silent is decided from memory. */
 const LAST_SEEN_EVERY_MS = 30_000;
@@ -20,9 +22,14 @@ const LAST_SEEN_EVERY_MS = 30_000;
  * Returns whether the picture of its processes changed. */
 export function takeReport(
   store: Store,
-  input: { readonly nodeId: string; readonly report: Report; readonly nowMs: number },
+  input: {
+    readonly nodeId: string;
+    readonly report: Report;
+    readonly nowMs: number;
+    readonly startDeadlineMs: number;
+  },
 ): boolean {
-  const { nodeId, report, nowMs } = input;
+  const { nodeId, report, nowMs, startDeadlineMs } = input;
   const node = getNode(store.sql, nodeId);
   if (node === undefined) return false;
   const known = new Map(listProcessesOfNode(store.sql, nodeId).map((row) => [row.id, row]));
@@ -33,6 +40,7 @@ export function takeReport(
   if (effects.length === 0 && facts === undefined && !stale) return false;
   store.write((unit) => {
     updateNode(unit.sql, nodeId, { ...facts, lastSeenAt: unit.now });
+    if (lastSeenAt === null) noteFirstReport(unit, node);
     if (node.presence === "away") {
       unit.emit({
         type: "node.returned",
@@ -41,9 +49,10 @@ export function takeReport(
         data: { nodeId },
       });
     }
-    for (const effect of effects) applyEffect(unit, { effect, row: known.get(effect.processId) });
+    for (const effect of effects)
+      applyEffect(unit, { effect, row: known.get(effect.processId), startDeadlineMs });
   });
-  return effects.length > 0 || facts !== undefined;
+  return effects.length > 0 || facts !== undefined || lastSeenAt === null;
 }
 
 function nodeChanges(node: NodeRow, report: Report): Partial<NodeRow> | undefined {
@@ -52,12 +61,20 @@ function nodeChanges(node: NodeRow, report: Report): Partial<NodeRow> | undefine
     node.presence === "present" &&
     node.agentVersion === agentVersion &&
     isSame(node.capacity, capacity);
-  return same ? undefined : { presence: "present", agentVersion, capacity };
+  return same ? undefined : { presence: "present", awaySince: null, agentVersion, capacity };
 }
 
 function applyEffect(
   unit: Unit,
-  { effect, row }: { readonly effect: ReportEffect; readonly row: ProcessRow | undefined },
+  {
+    effect,
+    row,
+    startDeadlineMs,
+  }: {
+    readonly effect: ReportEffect;
+    readonly row: ProcessRow | undefined;
+    readonly startDeadlineMs: number;
+  },
 ): void {
   if (row === undefined || row.nodeId === null) return;
   switch (effect.kind) {
@@ -66,6 +83,8 @@ function applyEffect(
         ...effect.fields,
         ...(effect.fields.state === row.state ? {} : { stateAt: unit.now }),
       });
+      if (effect.fields.ready && row.firstReadyAt === null)
+        noteFirstReady(unit, row, startDeadlineMs);
       announce(unit, { row, fields: effect.fields });
       return;
     case "overtake":
@@ -81,6 +100,15 @@ function applyEffect(
     default:
       effect satisfies never;
   }
+}
+
+/** How long starts take is what level 1 looks ahead for. Measured from the placement, which a process without room
+ * waits for. */
+function noteFirstReady(unit: Unit, row: ProcessRow, startDeadlineMs: number): void {
+  updateProcess(unit.sql, row.id, { firstReadyAt: unit.now });
+  if (row.startDeadline === null) return;
+  const placedAt = Date.parse(row.startDeadline) - startDeadlineMs;
+  recordStart(unit, row, unit.nowMs - placedAt);
 }
 
 /** One event for each change of state, and one when a running process becomes ready or stops being it. */

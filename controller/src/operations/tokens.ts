@@ -2,7 +2,7 @@ import { formatJoinToken } from "@strata/protocol/agent/join-token";
 import type { JoinTokenInput, TokenInput } from "@strata/protocol/api/resources";
 import type { z } from "zod";
 
-import { formatCredential, hashSecret } from "../access/secret.ts";
+import { formatCredential, hashSecret, secretMatches } from "../access/secret.ts";
 import { ControllerError } from "../errors.ts";
 import { getPartition } from "../store/partitions.ts";
 import {
@@ -63,34 +63,81 @@ export function revokeToken(unit: Unit, id: string): void {
   });
 }
 
-/** The token in the answer is shown this once. @throws ControllerError REFERENCE_UNKNOWN */
+/** How join tokens are made: their secrets come from their ids by a key that no database holds. */
+export type JoinAuthority = {
+  readonly joinSecret: (tokenId: string) => string;
+  readonly caFingerprint: string;
+};
+
+/** @throws ControllerError REFERENCE_UNKNOWN */
 export function createJoinToken(
   unit: Unit,
-  options: {
-    readonly input: z.output<typeof JoinTokenInput>;
-    readonly secret: string;
-    readonly caFingerprint: string;
-  },
+  options: { readonly input: z.output<typeof JoinTokenInput>; readonly authority: JoinAuthority },
 ): { readonly row: JoinTokenRow; readonly token: string } {
-  const { input, secret, caFingerprint } = options;
+  const { input, authority } = options;
   const exists = getPartition(unit.sql, input.partition) !== undefined;
   requireReference(exists, { kind: "partition", name: input.partition });
-  const row: JoinTokenRow = {
-    id: `join-${unit.newId()}`,
+  const row = insertNewJoinToken(unit, {
     partition: input.partition,
-    secretHash: hashSecret(secret),
-    usesLeft: input.uses,
-    expiresAt: expiry(unit, input.expiresIn),
-    createdAt: unit.now,
-  };
-  insertJoinToken(unit.sql, row);
+    uses: input.uses,
+    lifetimeMs: input.expiresIn,
+    authority,
+  });
   unit.emit({
     type: "join-token.created",
     subject: row.id,
     message: `a join token for partition ${row.partition} was made`,
     data: { uses: row.usesLeft, expiresAt: row.expiresAt },
   });
-  return { row, token: formatJoinToken({ id: row.id, secret, caFingerprint }) };
+  return { row, token: formatJoinTokenOf(row.id, authority) };
+}
+
+/** Says nothing about it: whoever makes one for a VM speaks of the VM. */
+export function insertNewJoinToken(
+  unit: Unit,
+  options: {
+    readonly partition: string;
+    readonly uses: number;
+    readonly lifetimeMs: number;
+    readonly authority: JoinAuthority;
+  },
+): JoinTokenRow {
+  const { partition, uses, lifetimeMs, authority } = options;
+  const id = `join-${unit.newId()}`;
+  const row: JoinTokenRow = {
+    id,
+    partition,
+    secretHash: hashSecret(authority.joinSecret(id)),
+    usesLeft: uses,
+    expiresAt: expiry(unit, lifetimeMs),
+    createdAt: unit.now,
+  };
+  insertJoinToken(unit.sql, row);
+  return row;
+}
+
+/** The token again, for as long as it is good for something.
+ * @throws ControllerError NOT_FOUND, and JOIN_TOKEN_INVALID for one that is used up, expired or of another CA. */
+export function revealJoinToken(
+  { sql, nowMs }: Pick<Unit, "sql" | "nowMs">,
+  id: string,
+  authority: JoinAuthority,
+): string {
+  const row = requireFound(getJoinToken(sql, id), { kind: "join token", name: id });
+  const isKnown = secretMatches(authority.joinSecret(id), row.secretHash);
+  if (isKnown && row.usesLeft > 0 && Date.parse(row.expiresAt) > nowMs)
+    return formatJoinTokenOf(id, authority);
+  throw new ControllerError("JOIN_TOKEN_INVALID", `join token ${id} lets nobody join any more`, {
+    hint: "make a new one: POST /v1/join-tokens",
+  });
+}
+
+/** The whole token, whatever its row says. */
+export function formatJoinTokenOf(
+  id: string,
+  { joinSecret, caFingerprint }: JoinAuthority,
+): string {
+  return formatJoinToken({ id, secret: joinSecret(id), caFingerprint });
 }
 
 export function revokeJoinToken(unit: Unit, id: string): void {

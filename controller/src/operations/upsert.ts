@@ -38,7 +38,7 @@ export function upsert<Fields extends object, Row extends Fields & Stored>(
   const { kind, name, current, fields } = target;
   requirePrecondition(target.precondition, current, `${kind} ${name}`);
   const before = current === undefined ? {} : pickFields(current, fields);
-  const changes = describeChanges(flatten(before), flatten(fields));
+  const changes = describeChanges(flatten(before), flatten(fields)).map(withoutSettings);
   if (current !== undefined && isSame(before, fields))
     return { row: current, action: "unchanged", changes };
   const row = target.toRow(fields, {
@@ -94,6 +94,8 @@ const pathOfKind: Readonly<Record<string, string>> = {
   node: "nodes",
   token: "tokens",
   "join token": "join-tokens",
+  provider: "providers",
+  VM: "vms",
   "retention policy": "retention-policies",
   "store quota": "store-quotas",
 };
@@ -148,6 +150,11 @@ const shownNames: ReadonlyMap<string, string> = new Map([
   ["lostAfterMs", "lostAfter"],
   ["stopGraceMs", "stopGrace"],
 ]);
+
+/** Settings of a provider may hold credentials that even their writer is not shown again. */
+function withoutSettings(change: string): string {
+  return change.startsWith("settings:") ? "settings changed" : change;
+}
 
 /** Environments hold passwords; events are read by viewers. */
 function redact(changes: readonly string[]): readonly string[] {

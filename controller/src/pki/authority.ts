@@ -1,6 +1,6 @@
 /** The installation's own certificate authority: made at first start, trusted by agents through the fingerprint in
  * their join token and by nobody else. */
-import { createHash, webcrypto, X509Certificate } from "node:crypto";
+import { createHash, createHmac, hkdfSync, webcrypto, X509Certificate } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -10,6 +10,7 @@ import {
   generateKey,
   importPrivateKey,
   KEY_ALGORITHM,
+  privateKeyDer,
   SIGNATURE,
 } from "./key.ts";
 import {
@@ -26,9 +27,12 @@ export type Authority = {
   readonly fingerprint: string;
   readonly subject: string;
   readonly signingKey: webcrypto.CryptoKey;
+  /** The secret of the join token with this id, the same at every call: the database keeps its hash alone. */
+  readonly joinSecret: (tokenId: string) => string;
 };
 
 const LIFETIME_YEARS = 10;
+const JOIN_KEY_BYTES = 32;
 const SUBJECT = "CN=Strata CA";
 
 /** Reads the CA of the folder, or makes it. Key and certificate are one file, so that a crash cannot part them. */
@@ -37,11 +41,15 @@ export async function ensureAuthority(directory: string, nowMs: number): Promise
   if (!existsSync(file)) writeFileDurably(file, await createAuthorityPem(nowMs));
   const pem = readFileSync(file, "utf8");
   const certificate = new X509Certificate(pem);
+  const joinKey = Buffer.from(
+    hkdfSync("sha256", privateKeyDer(pem), "", "strata join tokens", JOIN_KEY_BYTES),
+  );
   return {
     certificatePem: certificate.toString(),
     fingerprint: createHash("sha256").update(certificate.raw).digest("hex"),
     subject: SUBJECT,
     signingKey: await importPrivateKey(pem),
+    joinSecret: (tokenId) => createHmac("sha256", joinKey).update(tokenId).digest("base64url"),
   };
 }
 

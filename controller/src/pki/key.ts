@@ -15,8 +15,14 @@ export async function exportPrivateKey(key: webcrypto.CryptoKey): Promise<string
 
 /** From the first private key in the text. */
 export async function importPrivateKey(pem: string): Promise<webcrypto.CryptoKey> {
-  const der = createPrivateKey(privateKeyPem(pem)).export({ type: "pkcs8", format: "der" });
-  return webcrypto.subtle.importKey("pkcs8", der, KEY_ALGORITHM, false, ["sign"]);
+  return webcrypto.subtle.importKey("pkcs8", privateKeyDer(pem), KEY_ALGORITHM, false, ["sign"]);
+}
+
+/** Of the first private key in the text, as PKCS #8. */
+export function privateKeyDer(pem: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(
+    createPrivateKey(privateKeyPem(pem)).export({ type: "pkcs8", format: "der" }),
+  );
 }
 
 /** Of the private key or certificate that the text begins with. */

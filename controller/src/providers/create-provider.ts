@@ -12,7 +12,7 @@ const StaticSettings = z.strictObject({ kind: z.literal("static") });
 
 /** What a person writes to have a provider: one shape for each kind, told apart by `kind`. Who may write it may run
  * programs on this machine. */
-export const ProviderSettings = z.union([
+export const ProviderSettings = z.discriminatedUnion("kind", [
   StaticSettings,
   IncusSettings,
   QemuSettings,

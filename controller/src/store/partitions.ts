@@ -22,6 +22,10 @@ export function listPartitions(sql: Sql, { after, limit }: Page): readonly Parti
     .all();
 }
 
+export function listAllPartitions(sql: Sql): readonly PartitionRow[] {
+  return sql.select().from(partitions).orderBy(asc(partitions.name)).all();
+}
+
 export function savePartition(sql: Sql, row: PartitionRow): void {
   sql
     .insert(partitions)
@@ -70,6 +74,10 @@ export function listPartitionPolicies(
     .orderBy(asc(partitionPolicies.name))
     .limit(limit)
     .all();
+}
+
+export function listAllPartitionPolicies(sql: Sql): readonly PartitionPolicyRow[] {
+  return sql.select().from(partitionPolicies).all();
 }
 
 export function savePartitionPolicy(sql: Sql, row: PartitionPolicyRow): void {

@@ -39,8 +39,8 @@ function quantity(
 const Duration = quantity(parseDurationMs, (ms) =>
   ms % SECOND === 0 ? `${ms / SECOND}s` : `${ms}ms`,
 );
-const Bytes = quantity(parseBytes, String);
-const CpuMillis = quantity(parseCpuMillis, (millis) => `${millis}m`);
+export const BytesText = quantity(parseBytes, String);
+export const CpuText = quantity(parseCpuMillis, (millis) => `${millis}m`);
 
 function duration(minMs: number, maxMs: number): Quantity {
   return Duration.refine(
@@ -191,10 +191,12 @@ export type ScalingPolicy = z.output<typeof ScalingPolicyInput>;
 export const ProviderChoiceInput = z.strictObject({
   provider: Name,
   flavor: z.string().min(1).max(128),
-  /** What a node of the flavor offers to processes. Left out, the provider says. */
-  capacity: z.strictObject({ cpu: CpuMillis, memory: Bytes, pids: z.int().positive() }).optional(),
-  /** Of one node for an hour, in any one currency. */
-  price: z.number().min(0).max(1e6).default(0),
+  /** What a node of the flavor offers to processes. Left out, what the provider says, and once nodes have joined, they. */
+  capacity: z
+    .strictObject({ cpu: CpuText, memory: BytesText, pids: z.int().positive() })
+    .optional(),
+  /** Of one node for an hour, in any one currency. Left out, the flavor's. */
+  price: z.number().min(0).max(1e6).optional(),
   maxNodes: z.int().min(0).max(10_000).optional(),
   zone: z.string().max(64).optional(),
 });

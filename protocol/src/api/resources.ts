@@ -41,7 +41,13 @@ export const Partition = z.object({
   labels: Labels,
   policy: Name.nullable(),
   ...stored,
-  status: z.object({ nodes: z.int(), nodesReady: z.int(), processes: z.int() }),
+  status: z.object({
+    nodes: z.int(),
+    nodesReady: z.int(),
+    processes: z.int(),
+    /** Why it has the nodes that it has, in one sentence; null where no policy decides. */
+    message: z.string().nullable(),
+  }),
 });
 export type Partition = z.infer<typeof Partition>;
 
@@ -294,6 +300,7 @@ export const ExecResult = z.object({
 
 /** One document of `POST /v1/apply`: a kind, its name, and the fields of its PUT. */
 export const applyKinds = [
+  "Provider",
   "PartitionPolicy",
   "ScalingPolicy",
   "Partition",

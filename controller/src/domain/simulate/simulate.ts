@@ -122,7 +122,7 @@ function createPartition(spec: ScenarioPartition): SimPartition {
         provider: choice.provider,
         zone: choice.zone ?? null,
         capacity: { cpuMillis: cpu, memoryBytes: memory, pids },
-        price: choice.price,
+        price: choice.price ?? 0,
         maxNodes: choice.maxNodes ?? Infinity,
       },
     ];

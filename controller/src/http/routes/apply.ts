@@ -35,6 +35,9 @@ export function addApplyRoute(router: Router, services: Services): void {
       );
       if (documents.some(({ kind }) => operatorKinds.includes(kind)))
         authorizeCaller(caller, { access: "operator", nodeId: undefined });
+      // Who may write a provider may run programs on this machine.
+      if (documents.some(({ kind }) => kind === "Provider"))
+        authorizeCaller(caller, { access: "admin", nodeId: undefined });
       const run = query.dryRun === "true" ? store.rehearse : store.write;
       const result = run((unit) => applyDocuments(unit, { documents, tenant }));
       services.reconcileSoon();

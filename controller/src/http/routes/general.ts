@@ -3,9 +3,11 @@ import { readFileSync } from "node:fs";
 import { nodeState } from "../../domain/node.ts";
 import { listNodes } from "../../store/nodes.ts";
 import { countProcessesByState } from "../../store/processes.ts";
+import { countVmsByState } from "../../store/vms.ts";
 import { reachedUrl } from "../own-address.ts";
 import type { Answer, Router } from "../route.ts";
 import type { Services } from "../services.ts";
+import type { Telemetry } from "../telemetry.ts";
 
 const asset = (name: string): string =>
   readFileSync(new URL(`../../../assets/${name}`, import.meta.url), "utf8");
@@ -53,12 +55,7 @@ export function addGeneralRoutes(router: Router, services: Services): void {
     summary: "Counts and times for Prometheus. Without names of tenants, processes or images.",
     answers: text("Text exposition format."),
     handle: async ({ c }) => {
-      const { sql } = services.store;
-      const nodes = Map.groupBy(listNodes(sql), nodeState);
-      services.telemetry.setCounts({
-        processes: countProcessesByState(sql),
-        nodes: new Map([...nodes].map(([state, rows]) => [state, rows.length])),
-      });
+      services.telemetry.setCounts(readCounts(services.store));
       const body = await services.telemetry.text();
       return c.body(body, 200, { "content-type": services.telemetry.contentType });
     },
@@ -84,4 +81,13 @@ export function addGeneralRoutes(router: Router, services: Services): void {
         "cache-control": "no-store",
       }),
   });
+}
+
+function readCounts({ sql }: Services["store"]): Parameters<Telemetry["setCounts"]>[0] {
+  const nodes = Map.groupBy(listNodes(sql), nodeState);
+  return {
+    processes: countProcessesByState(sql),
+    nodes: new Map([...nodes].map(([state, rows]) => [state, rows.length])),
+    vms: countVmsByState(sql),
+  };
 }

@@ -9,7 +9,7 @@ import { listAssigned } from "../../store/processes.ts";
 import { answerJson, answerNothing, answerResource } from "../answer.ts";
 import { PageQuery, toPage } from "../read.ts";
 import type { Router } from "../route.ts";
-import type { Services } from "../services.ts";
+import { forgetNodeInMemory, type Services } from "../services.ts";
 import { showNode } from "../views.ts";
 
 const Params = z.object({ id: z.string().max(100) });
@@ -49,9 +49,7 @@ export function addNodeRoutes(router: Router, services: Services): void {
     answers: { 204: { description: "Gone." } },
     handle: ({ params: { id: idOrName }, precondition, c }) => {
       const row = store.write((unit) => removeNode(unit, { idOrName, precondition }));
-      services.presence.forget(row.id);
-      services.samples.delete(row.id);
-      services.reportOrder.forget(row.id);
+      forgetNodeInMemory(services, row.id);
       services.reconcileSoon();
       return answerNothing(c);
     },
@@ -76,7 +74,7 @@ export function addNodeRoutes(router: Router, services: Services): void {
       params: Params,
       answers: { 200: one },
       handle: ({ params: { id }, c }) => {
-        const row = store.write((unit) => admitNode(unit, id, admission));
+        const row = store.write((unit) => admitNode(unit, id, { admission }));
         services.reconcileSoon();
         return answerResource(c, show(row));
       },

@@ -15,6 +15,7 @@ import {
 } from "../../operations/partitions.ts";
 import { putScalingPolicy, removeScalingPolicy } from "../../operations/scaling-policies.ts";
 import { listNodesOfPartition } from "../../store/nodes.ts";
+import { latestPartitionDecision } from "../../store/partition-scalers.ts";
 import {
   countProcessesOfPartition,
   getPartition,
@@ -36,6 +37,8 @@ export function addPartitionRoutes(router: Router, services: Services): void {
     showPartition(row, {
       nodes: listNodesOfPartition(sql, row.name),
       processes: countProcessesOfPartition(sql, row.name),
+      message:
+        row.policy === null ? null : (latestPartitionDecision(sql, row.name)?.reason ?? null),
     });
   addNamedResource(router, services, {
     path: "/v1/partitions",

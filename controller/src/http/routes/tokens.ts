@@ -12,9 +12,12 @@ import { z } from "zod";
 import {
   createJoinToken,
   createToken,
+  revealJoinToken,
   revokeJoinToken,
   revokeToken,
 } from "../../operations/tokens.ts";
+import { renderCloudConfig } from "../../providers/cloud-init.ts";
+import { planJoin } from "../../providers/first-boot.ts";
 import {
   type JoinTokenRow,
   listJoinTokens,
@@ -22,7 +25,7 @@ import {
   type TokenRow,
 } from "../../store/tokens.ts";
 import { answerJson, answerNothing } from "../answer.ts";
-import { joinCommand } from "../own-address.ts";
+import { advertisedUrl, joinCommand } from "../own-address.ts";
 import { PageQuery, toPage } from "../read.ts";
 import type { Router } from "../route.ts";
 import type { Services } from "../services.ts";
@@ -70,24 +73,23 @@ export function addTokenRoutes(router: Router, services: Services): void {
     },
   });
   addJoinTokenRoutes(router, services);
+  addCloudInitRoute(router, services);
 }
 
 function addJoinTokenRoutes(router: Router, services: Services): void {
-  const { store, random, pki } = services;
+  const { store, pki } = services;
   router.add({
     method: "post",
     path: "/v1/join-tokens",
     access: "operator",
-    summary:
-      "Makes a token with which machines become nodes. This answer is the only one that shows it.",
+    summary: "Makes a token with which machines become nodes.",
     body: JoinTokenInput,
     answers: { 201: { description: "Made.", schema: JoinTokenCreated } },
     handle: ({ body: input, c }) => {
       const { row, token } = store.write((unit) =>
         createJoinToken(unit, {
           input,
-          secret: random.newSecret(),
-          caFingerprint: pki.caFingerprint,
+          authority: pki,
         }),
       );
       const command = joinCommand(services, token);
@@ -116,6 +118,30 @@ function addJoinTokenRoutes(router: Router, services: Services): void {
     handle: ({ params: { id }, c }) => {
       store.write((unit) => revokeJoinToken(unit, id));
       return answerNothing(c);
+    },
+  });
+}
+
+function addCloudInitRoute(router: Router, services: Services): void {
+  const { store, clock, pki } = services;
+  router.add({
+    method: "get",
+    path: "/v1/join-tokens/{id}/cloud-init",
+    access: "operator",
+    summary:
+      "User data with which a new machine of any IaaS joins at its first boot. Holds the token.",
+    params: Params,
+    answers: {
+      200: { description: "A #cloud-config document.", contentType: "text/cloud-config" },
+    },
+    handle: ({ params: { id }, c }) => {
+      const joinToken = revealJoinToken({ sql: store.sql, nowMs: clock.nowMs() }, id, pki);
+      const { caPem } = pki;
+      const firstBoot = planJoin({ controllerUrl: advertisedUrl(services), caPem, joinToken });
+      return c.body(renderCloudConfig(firstBoot), 200, {
+        "content-type": "text/cloud-config; charset=utf-8",
+        "cache-control": "no-store",
+      });
     },
   });
 }

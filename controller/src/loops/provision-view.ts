@@ -1,0 +1,183 @@
+/** What level 2 looks at: rows in its own words. */
+import type { Capacity } from "@strata/protocol/agent/messages";
+import { isTerminal } from "@strata/protocol/agent/process-state";
+import { choiceKey, type PartitionPolicy } from "@strata/protocol/api/autoscale";
+import type { ProviderFlavor } from "@strata/protocol/api/providers";
+
+import type {
+  Held,
+  NodeStatus,
+  NodeView,
+  Offer,
+  SubscriptionView,
+} from "../domain/autoscale/l2/model.ts";
+import type { NodeRow } from "../store/nodes.ts";
+import type { SubscriptionRow } from "../store/subscriptions.ts";
+import type { VmRow } from "../store/vms.ts";
+import { type Snapshot, toPlanned } from "./snapshot.ts";
+
+export type Fleet = {
+  readonly snapshot: Snapshot;
+  readonly vms: readonly VmRow[];
+  /** By provider: its flavors. */
+  readonly flavors: ReadonlyMap<string, Readonly<Record<string, ProviderFlavor>>>;
+  /** What nodes of the flavor have reported, if any ever joined. */
+  readonly measured: (provider: string, flavor: string) => Capacity | undefined;
+  /** Of one process as the newest generation has it. */
+  readonly sizes: ReadonlyMap<string, Capacity>;
+  /** Processors are promised so many times over. */
+  readonly cpuOvercommit: number;
+};
+
+/** An offer with what a VM of it is written down with. */
+export type FleetOffer = Offer & {
+  readonly flavor: string;
+  /** As a node reports it. */
+  readonly reported: Capacity;
+};
+
+/** The policy's lines whose flavor is known. What nodes report is believed more than any promise, or a promise that
+ * is never kept would be asked for again and again. */
+export function readOffers(policy: PartitionPolicy, fleet: Fleet): readonly FleetOffer[] {
+  return policy.providers.flatMap((choice): readonly FleetOffer[] => {
+    const { provider, zone = null } = choice;
+    const flavor = fleet.flavors.get(provider)?.[choice.flavor];
+    if (flavor === undefined) return [];
+    const { capacity } = choice;
+    const measured = fleet.measured(provider, choice.flavor);
+    const promised: Capacity =
+      capacity === undefined
+        ? { cpuMillis: flavor.cpu, memoryBytes: flavor.memory, pids: flavor.pids }
+        : { cpuMillis: capacity.cpu, memoryBytes: capacity.memory, pids: capacity.pids };
+    const reported =
+      measured === undefined
+        ? promised
+        : capacity === undefined
+          ? measured
+          : smaller(promised, measured);
+    return [
+      {
+        key: choiceKey(choice),
+        provider,
+        zone,
+        flavor: choice.flavor,
+        reported,
+        capacity: overcommitted(reported, fleet.cpuOvercommit),
+        price: choice.price ?? flavor.price,
+        maxNodes: choice.maxNodes ?? policy.maxNodes,
+      },
+    ];
+  });
+}
+
+export function smaller(a: Capacity, b: Capacity): Capacity {
+  return {
+    cpuMillis: Math.min(a.cpuMillis, b.cpuMillis),
+    memoryBytes: Math.min(a.memoryBytes, b.memoryBytes),
+    pids: Math.min(a.pids, b.pids),
+  };
+}
+
+function overcommitted(capacity: Capacity, cpuOvercommit: number): Capacity {
+  return { ...capacity, cpuMillis: capacity.cpuMillis * cpuOvercommit };
+}
+
+/** Every node, and every VM that is none yet. A VM keeps its id as a node. */
+export function readNodes(partition: string, fleet: Fleet): readonly NodeView[] {
+  const held = heldByNode(fleet);
+  const vmOfNode = new Map(fleet.vms.map((vm) => [vm.nodeId ?? "", vm]));
+  const nodes = [...fleet.snapshot.nodes.values()].filter((node) => node.partition === partition);
+  return [
+    ...nodes.map((node): NodeView => {
+      const vm = vmOfNode.get(node.id);
+      return {
+        id: vm?.id ?? node.id,
+        status: statusOf(node, vm),
+        offer: vm?.offer ?? null,
+        zone: vm?.zone ?? node.labels["zone"] ?? null,
+        capacity: overcommitted(node.capacity, fleet.cpuOvercommit),
+        requestedAt: Date.parse(vm?.requestedAt ?? node.createdAt),
+        awaySince: node.awaySince === null ? null : Date.parse(node.awaySince),
+        drainedByScaler: node.drainedBy === "scaler",
+        held: held.get(node.id) ?? [],
+      };
+    }),
+    ...fleet.vms
+      .filter((vm) => vm.partition === partition && vm.nodeId === null)
+      .map((vm): NodeView => {
+        return {
+          id: vm.id,
+          status: vm.state === "joined" ? "booting" : vm.state,
+          offer: vm.offer,
+          zone: vm.zone,
+          capacity: overcommitted(vm.capacity, fleet.cpuOvercommit),
+          requestedAt: Date.parse(vm.requestedAt),
+          awaySince: null,
+          drainedByScaler: false,
+          held: [],
+        };
+      }),
+  ];
+}
+
+function statusOf(node: NodeRow, vm: VmRow | undefined): NodeStatus {
+  if (vm?.state === "deleting") return "deleting";
+  if (node.presence === "away") return "away";
+  if (node.admission !== "open") return node.admission;
+  return vm !== undefined && node.lastSeenAt === null ? "booting" : "ready";
+}
+
+/** What takes room: all that has not ended, but not what is given up with a lost node and has a successor. */
+function heldByNode({ snapshot, sizes }: Fleet): ReadonlyMap<string, readonly Held[]> {
+  const held = new Map<string, Map<string, Held>>();
+  for (const subscription of snapshot.subscriptions) {
+    for (const row of snapshot.processes.get(subscription.id) ?? []) {
+      if (row.nodeId === null || isTerminal(row.state)) continue;
+      const { whereabouts } = toPlanned(snapshot, { subscription, row });
+      if (whereabouts === "lost" && !snapshot.held) continue;
+      const size = sizeOf(snapshot.needOf(row)?.limits) ?? sizes.get(subscription.id);
+      if (size === undefined) continue;
+      const key = `${subscription.id}/${row.generation}`;
+      const onNode = held.get(row.nodeId) ?? new Map<string, Held>();
+      const count = (onNode.get(key)?.count ?? 0) + 1;
+      onNode.set(key, { subscription: nameOf(subscription), size, count });
+      held.set(row.nodeId, onNode);
+    }
+  }
+  return new Map([...held].map(([nodeId, groups]) => [nodeId, [...groups.values()]]));
+}
+
+/** @param atHorizon processes that level 1 expects by the time a new node could have joined */
+export function readSubscriptions(
+  partition: string,
+  fleet: Fleet,
+  atHorizon: (subscription: SubscriptionRow, desired: number) => number,
+): readonly SubscriptionView[] {
+  return fleet.snapshot.subscriptions.flatMap((subscription): readonly SubscriptionView[] => {
+    const size = fleet.sizes.get(subscription.id);
+    if (subscription.partition !== partition || size === undefined) return [];
+    const desired = fleet.snapshot.count(subscription);
+    return [
+      { name: nameOf(subscription), size, desired, atHorizon: atHorizon(subscription, desired) },
+    ];
+  });
+}
+
+/** For people; the tenant is left out where there is only the usual one. */
+function nameOf({ tenant, alias }: SubscriptionRow): string {
+  return tenant === "default" ? alias : `${tenant}/${alias}`;
+}
+
+export function sizeOf(
+  limits:
+    | { readonly cpuMaxMillis: number; readonly memoryMaxBytes: number; readonly pidsMax: number }
+    | undefined,
+): Capacity | undefined {
+  return limits === undefined
+    ? undefined
+    : {
+        cpuMillis: limits.cpuMaxMillis,
+        memoryBytes: limits.memoryMaxBytes,
+        pids: limits.pidsMax,
+      };
+}

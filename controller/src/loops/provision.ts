@@ -1,0 +1,171 @@
+/** Level 2 at work: what each partition has and needs, what `decidePartition` says, one transaction with all of it;
+ * then providers are asked, beside the loop. */
+import type { Capacity } from "@strata/protocol/agent/messages";
+import type { PartitionPolicy } from "@strata/protocol/api/autoscale";
+
+import { decidePartition } from "../domain/autoscale/l2/decide.ts";
+import type { L2Situation } from "../domain/autoscale/l2/model.ts";
+import { isSame } from "../domain/canonical.ts";
+import { parseFlavors } from "../operations/providers.ts";
+import { scalerOf } from "../operations/vms.ts";
+import type { Sql } from "../store/database.ts";
+import {
+  listAllPartitions,
+  listAllPartitionPolicies,
+  parsePartitionPolicy,
+} from "../store/partitions.ts";
+import { listAllProviders, type ProviderRow } from "../store/providers.ts";
+import { listNewestGenerations } from "../store/subscriptions.ts";
+import { listVms } from "../store/vms.ts";
+import { applyDecision } from "./provision-apply.ts";
+import { type CallsOptions, createCalls } from "./provision-calls.ts";
+import { createForecasts } from "./provision-forecast.ts";
+import { createSweep, type SweptProvider } from "./provision-sweep.ts";
+import {
+  type Fleet,
+  readNodes,
+  readOffers,
+  readSubscriptions,
+  sizeOf,
+  smaller,
+} from "./provision-view.ts";
+import { readSnapshot, type SnapshotOptions } from "./snapshot.ts";
+
+export type ProvisionOptions = CallsOptions & {
+  readonly now: () => SnapshotOptions;
+  readonly cpuOvercommit: number;
+  readonly isHeld: () => boolean;
+  /** A node takes processes again, or gives them away. */
+  readonly onChange: () => void;
+};
+
+export type Provision = {
+  /** Decides for every partition and begins what calls there are to make. Milliseconds until there is more to do,
+   * even if nothing happens. */
+  readonly tick: () => number;
+  /** Kept when no provider is being asked. */
+  readonly idle: () => Promise<void>;
+  readonly stop: () => Promise<void>;
+};
+
+/** Without a policy that says otherwise. */
+const SWEEP_INTERVAL_MS = 120_000;
+
+type Governed = { readonly partition: string; readonly policy: PartitionPolicy };
+
+export function createProvision(options: ProvisionOptions): Provision {
+  const { store } = options;
+  const calls = createCalls(options);
+  const sweep = createSweep(options);
+  const forecasts = createForecasts();
+  const measured = new Map<string, Capacity>();
+  return {
+    tick: () => {
+      const providers = listAllProviders(store.sql);
+      const governed = readGoverned(store.sql);
+      if (providers.length === 0 && !governed.some(({ policy }) => policy.providers.length > 0))
+        return Infinity;
+      const fleet = readFleet(options, providers, measured);
+      const now = fleet.snapshot.nowMs;
+      let wakeAt = Infinity;
+      for (const { partition, policy } of governed) {
+        const scaler = scalerOf({ sql: store.sql, now: new Date(now).toISOString() }, partition);
+        const forecast = forecasts(store.sql, {
+          policy,
+          bootTimes: scaler.bootTimes,
+          subscriptions: fleet.snapshot.subscriptions,
+          now,
+        });
+        const offers = readOffers(policy, fleet);
+        const situation: L2Situation = {
+          policy,
+          offers,
+          nodes: readNodes(partition, fleet),
+          subscriptions: readSubscriptions(partition, fleet, forecast),
+          state: scaler.state,
+          now,
+        };
+        if (situation.nodes.length + situation.subscriptions.length + policy.minNodes === 0)
+          continue;
+        const decision = decidePartition(situation);
+        if (decision.wakeAt !== null) wakeAt = Math.min(wakeAt, decision.wakeAt);
+        const isQuiet = decision.actions.length === 0 && isSame(decision.state, scaler.state);
+        const changed = applyDecision(store, {
+          partition,
+          policy,
+          offers,
+          decision,
+          isQuiet,
+          authority: options.authority,
+        });
+        if (changed) options.onChange();
+      }
+      const callMs = calls.pursue(listVms(store.sql));
+      const sweepMs = sweep.pursue(sweptProviders(providers, governed));
+      return Math.min(Math.max(0, wakeAt - now), callMs, sweepMs);
+    },
+    idle: async () => {
+      await sweep.idle();
+      await calls.idle();
+    },
+    stop: async () => {
+      await Promise.all([calls.stop(), sweep.stop()]);
+    },
+  };
+}
+
+function readGoverned(sql: Sql): readonly Governed[] {
+  const policies = new Map(
+    listAllPartitionPolicies(sql).map((row) => [row.name, parsePartitionPolicy(row)]),
+  );
+  return listAllPartitions(sql).flatMap(({ name, policy }) => {
+    const known = policies.get(policy ?? "");
+    return known === undefined ? [] : [{ partition: name, policy: known }];
+  });
+}
+
+function readFleet(
+  { store, now, cpuOvercommit }: ProvisionOptions,
+  providers: readonly ProviderRow[],
+  measured: Map<string, Capacity>,
+): Fleet {
+  const { sql } = store;
+  const snapshot = readSnapshot(sql, now());
+  const vms = listVms(sql);
+  const reported = new Map<string, Capacity>();
+  for (const { provider, flavor, nodeId, state } of vms) {
+    const node = snapshot.nodes.get(nodeId ?? "");
+    if (node === undefined || state !== "joined") continue;
+    const key = `${provider}/${flavor}`;
+    const before = reported.get(key);
+    reported.set(key, before === undefined ? node.capacity : smaller(before, node.capacity));
+  }
+  // Remembered while there is no node of the flavor, until the next start.
+  for (const [key, capacity] of reported) measured.set(key, capacity);
+  return {
+    snapshot,
+    vms,
+    flavors: new Map(providers.map((row) => [row.name, parseFlavors(row)])),
+    measured: (provider, flavor) => measured.get(`${provider}/${flavor}`),
+    sizes: new Map(
+      listNewestGenerations(sql).flatMap(({ subscriptionId, spec }) => {
+        const size = sizeOf(spec.limits);
+        return size === undefined ? [] : [[subscriptionId, size] as const];
+      }),
+    ),
+    cpuOvercommit,
+  };
+}
+
+/** Each as often as the most careful policy that uses it wants. */
+function sweptProviders(
+  providers: readonly ProviderRow[],
+  governed: readonly Governed[],
+): readonly SweptProvider[] {
+  return providers.map(({ name, settings }) => {
+    const intervals = governed
+      .filter(({ policy }) => policy.providers.some(({ provider }) => provider === name))
+      .map(({ policy }) => policy.sweepInterval);
+    return { name, settings, intervalMs: Math.min(SWEEP_INTERVAL_MS, ...intervals) };
+  });
+}
