@@ -12,21 +12,17 @@ import { IncusSettings } from "@strata/controller/providers/incus-settings";
 import type { Provider, VmRequest } from "@strata/controller/providers/provider";
 
 import { providerContract } from "../../contract/provider.ts";
-import { requireDebianImage } from "../../support/machines/debian-image.ts";
-import { aLxdServer, IMAGE_ALIAS, mountsBelow } from "../../support/machines/lxd-server.ts";
+import { anLxd, IMAGE_ALIAS } from "../../support/machines/lxd.ts";
 import { aVmRequest } from "../../support/machines/vm-request.ts";
 import { assert, rejectsWithCode, suite } from "../../support/suite.ts";
 
-const server = await aLxdServer(requireDebianImage().tarFile);
+const server = await anLxd();
 const never = new AbortController().signal;
 
 function aProvider(controllerId: string, changes: Record<string, unknown> = {}): Provider {
   const settings = IncusSettings.parse({
-    kind: "incus",
-    endpoint: server.endpoint,
-    instances: "container",
-    firstBoot: "exec",
-    network: server.network,
+    ...server.settings,
+    privileged: false,
     ...changes,
   });
   return createIncusProvider({ controllerId, settings });
@@ -53,10 +49,7 @@ providerContract(
   async () => ({
     connect: (controllerId) => aProvider(controllerId),
     request: aRequest,
-    killFromOutside: async (id) => {
-      const body = { action: "stop", force: true };
-      await server.client.change({ method: "PUT", path: `/instances/${id}/state`, body }, never);
-    },
+    killFromOutside: server.kill,
     leftovers: server.instances,
     [Symbol.asyncDispose]: async () => undefined,
   }),
@@ -161,12 +154,9 @@ suite("the incus provider", (test) => {
       const request = aRequest({ firstBoot: { files: [], script: "touch /root/joined\n" } });
       const { id } = await provider.create(request, never);
       // As it is when nothing was done after the POST.
-      const path = `/instances/${id}`;
-      await server.client.change(
-        { method: "PUT", path: `${path}/state`, body: { action: "stop", force: true } },
-        never,
-      );
+      await server.kill(id);
       const config = { "user.strata.phase": "begun" };
+      const path = `/instances/${id}`;
       await server.client.change({ method: "PATCH", path, body: { config } }, never);
       assert.is((await provider.describe(id, never))?.state, "creating");
       assert.is((await provider.create(request, never)).state, "running");
@@ -298,4 +288,10 @@ function aCertificate(name: string): Certificate {
 
 function derOf(certificateFile: string): string {
   return readFileSync(certificateFile, "utf8").replaceAll(/-----.*-----|\n/g, "");
+}
+
+/** Mounts below a folder, as this machine has them now. */
+function mountsBelow(folder: string): readonly string[] {
+  const lines = readFileSync("/proc/self/mountinfo", "utf8").split("\n");
+  return lines.filter((line) => line.includes(` ${folder}/`));
 }

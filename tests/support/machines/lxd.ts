@@ -1,16 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import {
-  chmodSync,
-  createReadStream,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  rmdirSync,
-  statfsSync,
-} from "node:fs";
-import { request } from "node:http";
+import { chmodSync, existsSync, mkdtempSync, openSync, rmdirSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -21,10 +11,15 @@ import {
 } from "@strata/controller/providers/incus-connection";
 
 import { aTemporaryDirectory } from "../temporary.ts";
+import { requireDebianImage } from "./debian-image.ts";
+import { addBridge, addPool, importImage, instanceNames, removeAll } from "./lxd-contents.ts";
 
-/** Debian's own lxd, started for one test file, with a pool of folders, a bridge of its own and one image. */
-export type LxdServer = AsyncDisposable & {
-  readonly endpoint: string;
+/** Debian's own lxd, started for one scope: a pool of folders, a bridge of its own and one image, with all that an agent
+ * needs. Instances are nested containers that boot in a second; they reach this machine at `bridgeAddress`, and this
+ * machine reaches theirs. At the end of the scope all of it is gone, instances included. */
+export type Lxd = AsyncDisposable & {
+  /** As a person writes them: a provider whose instances can be nodes. */
+  readonly settings: Readonly<Record<string, unknown>>;
   readonly folder: string;
   readonly network: string;
   readonly bridgeAddress: string;
@@ -33,18 +28,24 @@ export type LxdServer = AsyncDisposable & {
   readonly instances: () => Promise<readonly string[]>;
   /** Runs a shell script in an instance and gives back what it said; fails unless it exits with 0. */
   readonly run: (instance: string, script: string) => Promise<string>;
+  /** Ends an instance as a power cut does. */
+  readonly kill: (instance: string) => Promise<void>;
 };
 
+/** What a request names to have the one image. */
 export const IMAGE_ALIAS = "debian-12";
-const never = AbortSignal.timeout(600_000);
-const START_ATTEMPTS = 200;
 
-export async function aLxdServer(imageFile: string): Promise<LxdServer> {
+const never = new AbortController().signal;
+const START_ATTEMPTS = 600;
+
+export async function anLxd(): Promise<Lxd> {
+  const { tarFile } = requireDebianImage();
   await using stack = new AsyncDisposableStack();
   const tables = nftTables();
   const folder = stack.use(aTemporaryDirectory()).path;
   stack.defer(() => removeNewTables(tables));
-  const endpoint = `unix:${join(folder, "unix.socket")}`;
+  const socketPath = join(folder, "unix.socket");
+  const endpoint = `unix:${socketPath}`;
   const connection = createIncusConnection({ endpoint });
   const client = createIncusClient(connection, "default");
 
@@ -54,28 +55,32 @@ export async function aLxdServer(imageFile: string): Promise<LxdServer> {
 
   const pool = makePoolFolder(folder);
   stack.defer(() => rmdirSync(pool));
-  const suffix = randomBytes(1)[0] ?? 0;
-  const network = `stlxd${suffix}`;
+  const { network, bridgeAddress } = findFreeNetwork();
   stack.defer(() => removeAll(client, network));
-
-  const bridgeAddress = `10.214.${suffix}.1`;
-  const storage = { name: "default", driver: "dir", config: { source: pool } };
-  await client.change({ method: "POST", path: "/storage-pools", body: storage }, never);
-  await client.change(
-    { method: "POST", path: "/networks", body: bridge(network, bridgeAddress) },
-    never,
-  );
-  await importImage(client, join(folder, "unix.socket"), imageFile);
+  await addPool(client, pool);
+  await addBridge(client, network, bridgeAddress);
+  await importImage(client, socketPath, { file: tarFile, alias: IMAGE_ALIAS });
 
   const disposables = stack.move();
   return {
-    endpoint,
+    settings: {
+      kind: "incus",
+      endpoint,
+      network,
+      instances: "container",
+      privileged: true,
+      firstBoot: "exec",
+    },
     folder,
     network,
     bridgeAddress,
     client,
     instances: () => instanceNames(client),
     run: (instance, script) => runIn(client, connection, { instance, script }),
+    kill: async (instance) => {
+      const body = { action: "stop", force: true };
+      await client.change({ method: "PUT", path: `/instances/${instance}/state`, body }, never);
+    },
     [Symbol.asyncDispose]: () => disposables.disposeAsync(),
   };
 }
@@ -98,6 +103,19 @@ function makePoolFolder(folder: string): string {
   return pool;
 }
 
+/** A /24 of 10.214.0.0/16 that no other lxd of a test has now. */
+function findFreeNetwork(): { readonly network: string; readonly bridgeAddress: string } {
+  const first = process.pid % 256;
+  for (let step = 0; step < 256; step += 1) {
+    const number = (first + step) % 256;
+    const network = `stlxd${number}`;
+    if (!existsSync(`/sys/class/net/${network}`)) {
+      return { network, bridgeAddress: `10.214.${number}.1` };
+    }
+  }
+  throw new Error("every network of 10.214.0.0/16 is taken");
+}
+
 async function waitUntilReady(client: IncusClient, daemon: ChildProcess): Promise<void> {
   for (let attempt = 0; attempt < START_ATTEMPTS; attempt += 1) {
     if (daemon.exitCode !== null) throw new Error(`lxd ended with ${daemon.exitCode}`);
@@ -116,66 +134,6 @@ async function stopDaemon(daemon: ChildProcess): Promise<void> {
   const ended = once(daemon, "exit");
   daemon.kill("SIGTERM");
   await ended;
-}
-
-async function removeAll(client: IncusClient, network: string): Promise<void> {
-  const remove = (path: string) => client.change({ method: "DELETE", path }, never);
-  for (const name of await instanceNames(client)) {
-    const body = { action: "stop", force: true };
-    await client
-      .change({ method: "PUT", path: `/instances/${name}/state`, body }, never)
-      .catch(() => undefined);
-    await remove(`/instances/${name}`);
-  }
-  for (const image of await namesOf(client, "/images")) await remove(`/images/${image}`);
-  // The list has the host's other interfaces too.
-  if (await client.get(`/networks/${network}`, never)) await remove(`/networks/${network}`);
-  await remove("/storage-pools/default");
-}
-
-const instanceNames = (client: IncusClient) => namesOf(client, "/instances");
-
-async function namesOf(client: IncusClient, path: string): Promise<readonly string[]> {
-  const urls = await client.get(path, never);
-  if (!Array.isArray(urls)) return [];
-  return urls.map((url) => String(url).split("/").at(-1) ?? "");
-}
-
-/** Gives out addresses, and nothing else: no rules in the host's firewall, no names. */
-function bridge(name: string, address: string): unknown {
-  const config = {
-    "ipv4.address": `${address}/24`,
-    "ipv4.nat": "false",
-    "ipv4.firewall": "false",
-    "ipv6.address": "none",
-    "dns.mode": "none",
-  };
-  return { name, type: "bridge", config };
-}
-
-/** Streams the image: it is too large for one body in memory. */
-async function importImage(client: IncusClient, socketPath: string, file: string): Promise<void> {
-  const headers = { "content-type": "application/octet-stream" };
-  const outgoing = request({ socketPath, method: "POST", path: "/1.0/images", headers });
-  const answered = once(outgoing, "response");
-  createReadStream(file).pipe(outgoing);
-  const [response] = await answered;
-  const chunks: Buffer[] = [];
-  for await (const chunk of response) chunks.push(chunk);
-  const { operation } = JSON.parse(Buffer.concat(chunks).toString());
-  const done = await client.get(`${String(operation).replace("/1.0", "")}/wait`, never);
-  const target = fingerprintOf(done);
-  await client.change(
-    { method: "POST", path: "/images/aliases", body: { name: IMAGE_ALIAS, target } },
-    never,
-  );
-}
-
-function fingerprintOf(operation: unknown): string {
-  const text = /"fingerprint":"([0-9a-f]+)"/.exec(JSON.stringify(operation))?.[1];
-  if (text === undefined)
-    throw new Error(`the image was not imported: ${JSON.stringify(operation)}`);
-  return text;
 }
 
 async function runIn(
@@ -210,10 +168,4 @@ function nftTables(): readonly string[] {
 function removeNewTables(before: readonly string[]): void {
   if (before.includes("table inet lxd") || !nftTables().includes("table inet lxd")) return;
   execFileSync("nft", ["delete", "table", "inet", "lxd"]);
-}
-
-/** Mounts below a folder, as this machine has them now. */
-export function mountsBelow(folder: string): readonly string[] {
-  const lines = readFileSync("/proc/self/mountinfo", "utf8").split("\n");
-  return lines.filter((line) => line.includes(` ${folder}/`));
 }
