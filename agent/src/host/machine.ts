@@ -4,6 +4,8 @@ import { arch, availableParallelism, hostname, release, totalmem } from "node:os
 
 import type { Capacity } from "@strata/protocol/agent/messages";
 
+import { readMachineLimits } from "../cgroup/machine-limits.ts";
+import { type CgroupMounts, readCgroupMounts } from "../cgroup/mounts.ts";
 import { AgentError } from "../errors.ts";
 
 export type Machine = {
@@ -28,12 +30,18 @@ export async function describeMachine(controller: URL): Promise<Machine> {
   };
 }
 
+/** Read once: every report asks, the list grows with each container, and these do not move while the agent runs. */
+let mounts: CgroupMounts | undefined;
+
 /** What the whole machine has; what it needs for itself is the partition policy's headroom. */
 export function readCapacity(): Capacity {
+  mounts ??= readCgroupMounts();
+  const limits = readMachineLimits(mounts);
+  const pidMax = Number(readFileSync("/proc/sys/kernel/pid_max", "utf8"));
   return {
-    cpuMillis: availableParallelism() * 1000,
-    memoryBytes: totalmem(),
-    pids: Number(readFileSync("/proc/sys/kernel/pid_max", "utf8")),
+    cpuMillis: Math.min(availableParallelism() * 1000, limits.cpuMillis),
+    memoryBytes: Math.min(totalmem(), limits.memoryBytes),
+    pids: Math.min(pidMax, limits.pids),
   };
 }
 
