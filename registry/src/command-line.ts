@@ -16,6 +16,8 @@ const help = `Usage: strata store [serve] [OPTION…]
 
 An OCI registry without the rest of Strata.
   --data DIR            where blobs and metadata are kept [STRATA_STORE_DATA, /var/lib/strata/store]
+  --blobs s3://BUCKET/PREFIX?endpoint=URL&region=REGION   keep the blobs in a bucket of S3 [STRATA_STORE_BLOBS];
+                        credentials come from where AWS tools take them, like AWS_ACCESS_KEY_ID
 
 serve:
   --host ADDRESS        address to listen on [STRATA_STORE_HOST, 127.0.0.1]
@@ -31,7 +33,7 @@ user: writes the file of users, which a running store takes up at once.
   --read-only           the token pulls, whatever its user may do
   --expires-in TIME     how long the token is valid, like 30d [for good]
 
-fsck: makes lost or damaged metadata anew from the journal, and holds it against the blobs on the disk. The store must
+fsck: makes lost or damaged metadata anew from the journal, and holds it against the blobs. The store must
 not run meanwhile.
   --deep                hash every blob, and not only look at its length
 

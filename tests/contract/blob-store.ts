@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 
 import type { Digest } from "@strata/protocol/oci/digest";
 import { parseDigest } from "@strata/protocol/oci/digest";
-import type { BlobStore, OpenBlob } from "@strata/registry/blob-store";
+import type { BlobStore, OpenBlob, OpenUpload } from "@strata/registry/blob-store";
 
 import { digestOf } from "../support/registry-client.ts";
 import { assert, rejectsWithCode, suite } from "../support/suite.ts";
@@ -26,7 +26,10 @@ type Case = { readonly title: string; readonly body: (store: BlobStore) => Promi
 const bytes = randomBytes(100_000);
 const digest = parseDigest(digestOf(bytes));
 
-async function put(store: BlobStore, content = bytes): Promise<Digest> {
+/** Longer than what any driver of these tests keeps together. */
+const long = randomBytes(1_212_345);
+
+export async function put(store: BlobStore, content = bytes): Promise<Digest> {
   await store.createUpload("put");
   {
     await using upload = await requireUpload(store, "put");
@@ -37,22 +40,27 @@ async function put(store: BlobStore, content = bytes): Promise<Digest> {
   return name;
 }
 
-async function requireUpload(
-  store: BlobStore,
-  id: string,
-): Promise<NonNullable<Awaited<ReturnType<BlobStore["openUpload"]>>>> {
+export async function requireUpload(store: BlobStore, id: string): Promise<OpenUpload> {
   const upload = await store.openUpload(id);
   if (upload === undefined) throw new Error(`no upload ${id}`);
   return upload;
 }
 
-async function readAll(blob: OpenBlob): Promise<Buffer> {
+/** In pieces, as a registry hands them on. */
+export async function append(upload: OpenUpload, content: Buffer): Promise<void> {
+  const pieceBytes = 50_000;
+  for (let start = 0; start < content.length; start += pieceBytes) {
+    await upload.append([content.subarray(start, start + pieceBytes)]);
+  }
+}
+
+export async function readAll(blob: OpenBlob): Promise<Buffer> {
   const target = Buffer.alloc(blob.sizeBytes);
   assert.is(await blob.read(target, 0), target.length);
   return target;
 }
 
-async function requireBlob(store: BlobStore, name: Digest): Promise<OpenBlob> {
+export async function requireBlob(store: BlobStore, name: Digest): Promise<OpenBlob> {
   const blob = await store.open(name);
   if (blob === undefined) throw new Error(`no blob ${name}`);
   return blob;
@@ -183,6 +191,85 @@ const cases: readonly Case[] = [
       const listed = await Array.fromAsync(store.listBlobs());
       assert.equal(listed.toSorted(), [...names, long].toSorted());
       assert.equal(await store.listUploads(), ["open"]);
+    },
+  },
+  {
+    title: "holds a long blob, and reads it from anywhere to anywhere",
+    body: async (store) => {
+      await store.createUpload("long");
+      {
+        await using upload = await requireUpload(store, "long");
+        await append(upload, long);
+        assert.is(upload.sizeBytes, long.length);
+        // As a registry does: while the upload is still open.
+        assert.ok(await store.commitUpload("long", parseDigest(digestOf(long, "sha512"))));
+      }
+      await using blob = await requireBlob(store, parseDigest(digestOf(long, "sha512")));
+      assert.is(blob.sizeBytes, long.length);
+      const target = Buffer.alloc(100_000);
+      for (let start = 0; start < long.length; start += target.length) {
+        const expected = long.subarray(start, start + target.length);
+        assert.is(await blob.read(target, start), expected.length);
+        assert.ok(target.subarray(0, expected.length).equals(expected), `differs at ${start}`);
+      }
+      const parts = [299_000, 100, 1_150_000, 600_000];
+      const read = await Promise.all(
+        parts.map(async (start) => {
+          const piece = Buffer.alloc(60_000);
+          await blob.read(piece, start);
+          return piece;
+        }),
+      );
+      for (const [index, start] of parts.entries()) {
+        assert.ok(read[index]?.equals(long.subarray(start, start + 60_000)), `at ${start}`);
+      }
+    },
+  },
+  {
+    title: "reads and cuts a long upload, and goes on behind the cut",
+    body: async (store) => {
+      await store.createUpload("cut");
+      await using upload = await requireUpload(store, "cut");
+      await append(upload, long.subarray(0, 900_000));
+      const target = Buffer.alloc(1_000);
+      assert.is(await upload.read(target, 899_500), 500);
+      assert.ok(target.subarray(0, 500).equals(long.subarray(899_500, 900_000)));
+      await append(upload, long.subarray(900_000));
+      await upload.truncate(300_000);
+      assert.is(upload.sizeBytes, 300_000);
+      await append(upload, long.subarray(300_000));
+      assert.ok((await readAll(upload)).equals(long));
+      await upload.truncate(long.length - 1);
+      await upload.append([long.subarray(-1)]);
+      await upload.truncate(0);
+      await append(upload, long);
+      assert.ok(await store.commitUpload("cut", parseDigest(digestOf(long))));
+      await using blob = await requireBlob(store, parseDigest(digestOf(long)));
+      assert.ok((await readAll(blob)).equals(long));
+    },
+  },
+  {
+    title: "shows an upload's bytes to whoever opens it beside its writer",
+    body: async (store) => {
+      await store.createUpload("shared");
+      await using writer = await requireUpload(store, "shared");
+      await writer.append([bytes]);
+      await using other = await requireUpload(store, "shared");
+      assert.is(other.sizeBytes, bytes.length);
+    },
+  },
+  {
+    title: "does not bring back an upload that was deleted while it was open",
+    body: async (store) => {
+      await store.createUpload("deleted");
+      {
+        await using upload = await requireUpload(store, "deleted");
+        await append(upload, long);
+        await store.deleteUpload("deleted");
+      }
+      assert.is(await store.openUpload("deleted"), undefined);
+      assert.equal(await store.listUploads(), []);
+      assert.is(await store.commitUpload("deleted", digest), false);
     },
   },
 ];

@@ -26,7 +26,8 @@ export async function serve(world: World, args: Arguments): Promise<number> {
   mkdirSync(settings.data, { recursive: true, mode: 0o700 });
   const login = openLogin(settings, { clock, randomBytes, logger });
   await using undo = new AsyncDisposableStack();
-  const folder = await openFolder(settings.data, (recovery) =>
+  const { data, bucket } = settings;
+  const folder = await openFolder({ folder: data, bucket, newId, logger }, (recovery) =>
     logger.warn(recovery, "metadata brought up to its journal"),
   );
   undo.defer(folder.metadata.close);

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 
+import { parseS3Location, type S3Location } from "../drivers/s3/location.ts";
 import type { World } from "../world.ts";
 import type { Arguments, OptionKinds } from "./arguments.ts";
 import { ServeError } from "./errors.ts";
@@ -8,6 +9,8 @@ import type { TlsFiles } from "./listen.ts";
 import type { LoginSettings } from "./login.ts";
 
 export type ServeSettings = LoginSettings & {
+  /** Where the blobs are; undefined for the data folder. */
+  readonly bucket: S3Location | undefined;
   readonly host: string;
   readonly port: number;
   readonly tls: TlsFiles | undefined;
@@ -15,6 +18,7 @@ export type ServeSettings = LoginSettings & {
 
 export const serveOptions: OptionKinds = {
   data: "text",
+  blobs: "text",
   host: "text",
   port: "text",
   users: "text",
@@ -28,6 +32,7 @@ export function readServeSettings(args: Arguments, env: World["env"]): ServeSett
   const data = readDataFolder(args, env);
   return {
     data,
+    bucket: readBucket(args, env),
     host: args.text("host") ?? env["STRATA_STORE_HOST"] ?? "127.0.0.1",
     port: parsePort(args.text("port") ?? env["STRATA_STORE_PORT"] ?? "5000"),
     users: readUsersFile(args, data),
@@ -39,6 +44,12 @@ export function readServeSettings(args: Arguments, env: World["env"]): ServeSett
 /** The folder of a store. */
 export function readDataFolder(args: Arguments, env: World["env"]): string {
   return args.text("data") ?? env["STRATA_STORE_DATA"] ?? "/var/lib/strata/store";
+}
+
+/** The bucket that has a store's blobs. @throws ParseError */
+export function readBucket(args: Arguments, env: World["env"]): S3Location | undefined {
+  const text = args.text("blobs") ?? env["STRATA_STORE_BLOBS"];
+  return text === undefined || text === "" ? undefined : parseS3Location(text);
 }
 
 export function usersFileIn(data: string): string {
