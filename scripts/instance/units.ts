@@ -1,7 +1,8 @@
 import type { Service } from "./keeper.ts";
 
 /** The systemd unit of a service. Pure.
- * `KillMode=process` and `Delegate=yes`: the agent's containers and their control groups outlive the agent. */
+ * `KillMode=process`: the agent's containers outlive the agent, and the controller's virtual machines the controller.
+ * `Delegate=yes`: so do the containers' control groups. */
 export function renderUnit({ name, summary, command, environment, version }: Service): string {
   const run = environment["STRATA_RUN"];
   return [
@@ -20,7 +21,9 @@ export function renderUnit({ name, summary, command, environment, version }: Ser
     "Restart=always",
     "RestartSec=1",
     "LimitNOFILE=1048576",
-    ...(name === "agent" ? ["KillMode=process", "Delegate=yes", "TasksMax=infinity"] : []),
+    "KillMode=process",
+    "TasksMax=infinity",
+    ...(name === "agent" ? ["Delegate=yes"] : []),
     "",
     "[Install]",
     "WantedBy=multi-user.target",

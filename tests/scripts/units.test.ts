@@ -17,12 +17,13 @@ const agent = {
 const hasVerifier = spawnSync("systemd-analyze", ["--version"]).status === 0;
 
 suite("systemd units", (test) => {
-  test("keep containers alive when the agent stops", () => {
-    const lines = renderUnit(agent).split("\n");
-    assert.ok(lines.includes("KillMode=process"));
-    assert.ok(lines.includes("Delegate=yes"));
-    assert.not.match(renderUnit({ ...agent, name: "controller" }), "KillMode");
-  });
+  for (const name of ["agent", "controller"] as const) {
+    test(`keep containers and virtual machines alive when the ${name} stops`, () => {
+      const lines = renderUnit({ ...agent, name }).split("\n");
+      assert.ok(lines.includes("KillMode=process"));
+      assert.is(lines.includes("Delegate=yes"), name === "agent");
+    });
+  }
 
   test("protect what systemd would expand", () => {
     const text = renderUnit(agent);
