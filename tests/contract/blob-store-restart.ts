@@ -9,6 +9,7 @@ import { assert, suite } from "../support/suite.ts";
 import {
   append,
   type BlobStoreFixture,
+  type ContractOptions,
   put,
   readAll,
   requireBlob,
@@ -20,8 +21,13 @@ export type RestartFixture = BlobStoreFixture & {
   readonly reopen: () => Promise<BlobStore>;
 };
 
-export function testBlobStoreRestart(name: string, make: () => Promise<RestartFixture>): void {
-  suite(`blob store contract, restart: ${name}`, (test) => {
+export function testBlobStoreRestart(
+  name: string,
+  make: () => Promise<RestartFixture>,
+  options: ContractOptions = {},
+): void {
+  suite(`blob store contract, restart: ${name}`, (define) => {
+    const test = (title: string, body: () => Promise<void>): void => define(title, body, options);
     test("keeps blobs, what was deleted stays so, and quarantine too", async () => {
       await using fixture = await make();
       const kept = await put(fixture.store);

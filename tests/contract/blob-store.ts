@@ -10,13 +10,21 @@ import { assert, rejectsWithCode, suite } from "../support/suite.ts";
 
 export type BlobStoreFixture = AsyncDisposable & { readonly store: BlobStore };
 
-export function testBlobStore(name: string, make: () => Promise<BlobStoreFixture>): void {
+/** How one test may take. */
+export type ContractOptions = { readonly timeoutMs?: number };
+
+export function testBlobStore(
+  name: string,
+  make: () => Promise<BlobStoreFixture>,
+  options: ContractOptions = {},
+): void {
   suite(`blob store contract: ${name}`, (test) => {
     for (const { title, body } of cases) {
-      test(title, async () => {
+      const run = async (): Promise<void> => {
         await using fixture = await make();
         await body(fixture.store);
-      });
+      };
+      test(title, run, options);
     }
   });
 }
