@@ -65,7 +65,8 @@ export async function aController(options: ControllerOptions = {}): Promise<Test
   const folder = aTemporaryDirectory();
   const config: Config = readConfig({ STRATA_DATA: folder.path, ...options.environment });
   const time = { ms: options.startMs ?? Date.parse("2026-01-01T00:00:00Z") };
-  let ids = 0;
+  // A second controller on a file makes other ids than the first.
+  let ids = options.startMs === undefined ? 0 : 1_000_000;
   const world = {
     config,
     logger: createLogger("silent"),
@@ -78,7 +79,7 @@ export async function aController(options: ControllerOptions = {}): Promise<Test
   };
   const database = openDatabase(options.file ?? ":memory:");
   const state = openState(world, database);
-  const tokenFile = join(folder.path, "admin-token");
+  const tokenFile = join(config.dataDirectory, "admin-token");
   ensureAdminToken(state.store, tokenFile, world.random.newSecret);
   const adminToken = readFileSync(tokenFile, "utf8").trim();
   const services = createServices(world, state, {

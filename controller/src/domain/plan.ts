@@ -1,42 +1,18 @@
 /** What has to happen so that a subscription's processes become as wished. Pure: no clock, no randomness, no I/O. */
-import { isTerminal, type ProcessState } from "@strata/protocol/agent/process-state";
+import { isTerminal } from "@strata/protocol/agent/process-state";
 
-/** Where a process is, as far as planning goes:
- * unplaced  waits for a node
- * blocked   waits, and the scheduler found no node that has room
- * here      on a node that may keep it
- * leaving   on a node that is being drained
- * away      on a silent node, for less than the subscription's `lostAfter`
- * lost      on a node that has been silent for longer */
-export type Whereabouts = "unplaced" | "blocked" | "here" | "leaving" | "away" | "lost";
-
-export type PlannedProcess = {
-  readonly id: string;
-  readonly generation: number;
-  readonly desired: "running" | "stopped";
-  readonly state: ProcessState;
-  readonly ready: boolean;
-  readonly whereabouts: Whereabouts;
-  readonly nodeId: string | undefined;
-  readonly attempt: number;
-  /** Since the last change of `state`. */
-  readonly inStateMs: number;
-  /** RFC 3339; with the id it makes an order. */
-  readonly createdAt: string;
-};
-
-export type Wish = {
-  readonly count: number;
-  readonly generation: number;
-  /** Nodes are silent in such number that the fault is taken for ours: lost processes get no replacement. */
-  readonly held: boolean;
-};
+import { endDrains, keepDraining, mustDrain, planVictims } from "./plan-shrink.ts";
+import { isOutdated, isServing, type PlannedProcess, type Wish } from "./planned-process.ts";
 
 export type StopReason = "failed" | "surplus" | "outdated" | "drained";
 export type Action =
   /** `attempt` counts the failures before it. */
   | { readonly kind: "create"; readonly attempt: number }
   | { readonly kind: "stop"; readonly processId: string; readonly reason: StopReason }
+  /** It is no longer wanted, and has something in flight. Its node does not hear of it yet. */
+  | { readonly kind: "drain"; readonly processId: string }
+  /** It is wanted again before its drain was over. */
+  | { readonly kind: "keep"; readonly processId: string }
   /** It has ended, or never began: nothing of it is left on a node. */
   | { readonly kind: "forget"; readonly processId: string };
 
@@ -60,13 +36,18 @@ export function planSubscription(
   processes: readonly PlannedProcess[],
 ): readonly Action[] {
   const groups = sortOut(wish, processes);
-  const { current, stale, failed, outdatedFailed, due } = groups;
+  const { current, stale, draining, failed, outdatedFailed, due } = groups;
   const overdue = current.length + failed.length - wish.count;
 
   // A slot whose process failed stays taken until its retry is due.
   const waiting = failed.length - due.length;
-  const missing = Math.max(0, wish.count - current.length - waiting);
-  const room = Math.max(0, wish.count + surgeMax(wish.count) - current.length - stale.length);
+  const wanting = Math.max(0, wish.count - current.length - waiting);
+  const kept = keepDraining(wish, { draining, wanting });
+  const missing = wanting - kept.length;
+  const room = Math.max(
+    0,
+    wish.count + surgeMax(wish.count) - current.length - kept.length - stale.length,
+  );
   const creates = stale.length === 0 ? missing : Math.min(missing, room);
 
   const dueOldestFirst = due.toSorted((left, right) => right.attempt - left.attempt);
@@ -74,14 +55,18 @@ export function planSubscription(
   const surplusFailed =
     overdue > 0 ? failed.filter((one) => !retried.includes(one)).slice(0, overdue) : [];
   const surplus = [
-    ...chooseVictims(current, current.length - wish.count),
-    ...chooseVictims(groups.lost, groups.lost.length - wish.count),
+    ...planVictims(wish, current, current.length - wish.count),
+    ...planVictims(wish, groups.lost, groups.lost.length - wish.count),
   ];
 
   return [
     ...groups.gone.map(forget),
     ...[...retried, ...surplusFailed, ...outdatedFailed].map((one) => stop(one, "failed")),
-    ...surplus.map((one) => stop(one, "surplus")),
+    ...kept.map(({ id: processId }): Action => ({ kind: "keep", processId })),
+    ...endDrains(wish, { draining, others: [...current, ...stale], kept }).map((one) =>
+      stop(one, "surplus"),
+    ),
+    ...surplus.map((one) => (mustDrain(wish, one) ? drain(one) : stop(one, "surplus"))),
     ...replaced(wish, groups).map((one) =>
       stop(one, isOutdated(wish, one) ? "outdated" : "drained"),
     ),
@@ -92,32 +77,13 @@ export function planSubscription(
   ];
 }
 
-/** Which `count` processes go first when there are too many: those that serve least. Among equals the newest, on the
- * node that has most of them. */
-export function chooseVictims(
-  processes: readonly PlannedProcess[],
-  count: number,
-): readonly PlannedProcess[] {
-  if (count <= 0) return [];
-  const perNode = new Map<string, number>();
-  for (const { nodeId } of processes) {
-    if (nodeId !== undefined) perNode.set(nodeId, (perNode.get(nodeId) ?? 0) + 1);
-  }
-  return processes
-    .toSorted(
-      (left, right) =>
-        usefulness(left) - usefulness(right) ||
-        (perNode.get(right.nodeId ?? "") ?? 0) - (perNode.get(left.nodeId ?? "") ?? 0) ||
-        newestFirst(left, right),
-    )
-    .slice(0, count);
-}
-
 type Groups = {
   /** Told to stop, and nothing is left of them. */
   readonly gone: readonly PlannedProcess[];
   /** Told to stop, still there. */
   readonly stopping: readonly PlannedProcess[];
+  /** No longer wanted, not yet told to stop. */
+  readonly draining: readonly PlannedProcess[];
   /** As wished, and where they may stay. */
   readonly current: readonly PlannedProcess[];
   /** Of an older generation, or on a node that is drained. */
@@ -132,7 +98,8 @@ type Groups = {
 
 function sortOut(wish: Wish, processes: readonly PlannedProcess[]): Groups {
   const ending = processes.filter(({ desired }) => desired === "stopped");
-  const live = processes.filter(({ desired }) => desired === "running");
+  const all = processes.filter(({ desired }) => desired === "running");
+  const live = all.filter((one) => one.drain === null);
   const failed = live.filter(({ state }) => isTerminal(state));
   const failedNow = failed.filter((one) => !isOutdated(wish, one));
   const serving = live.filter(
@@ -144,6 +111,7 @@ function sortOut(wish: Wish, processes: readonly PlannedProcess[]): Groups {
   return {
     gone: ending.filter(isGone),
     stopping: ending.filter((one) => !isGone(one)),
+    draining: all.filter((one) => one.drain !== null),
     current: serving.filter(mayStay),
     stale: [
       ...serving.filter((one) => !mayStay(one)),
@@ -163,7 +131,7 @@ function replaced(wish: Wish, groups: Groups): readonly PlannedProcess[] {
   const idle = stale.filter((one) => !isServing(one));
   const ready = stale.filter(isServing);
   const spare = current.filter(isServing).length + ready.length - wish.count;
-  return [...idle, ...chooseVictims(ready, spare > 0 ? spare : unblock(groups))];
+  return [...idle, ...planVictims(wish, ready, spare > 0 ? spare : unblock(groups))];
 }
 
 /** A replacement that finds no room (a full node, a fixed host port) would wait for ever: one ready process gives way
@@ -174,33 +142,16 @@ function unblock({ current, stopping }: Groups): number {
   return stuck && !underWay && stopping.length === 0 ? 1 : 0;
 }
 
-function isOutdated(wish: Wish, { generation }: PlannedProcess): boolean {
-  return generation !== wish.generation;
-}
-
 function isGone({ state, nodeId }: PlannedProcess): boolean {
   return isTerminal(state) || nodeId === undefined;
 }
 
-function isServing({ ready, whereabouts, state }: PlannedProcess): boolean {
-  return ready && state !== "suspect" && (whereabouts === "here" || whereabouts === "leaving");
-}
-
-function usefulness(one: PlannedProcess): number {
-  if (one.nodeId === undefined) return 0;
-  if (one.whereabouts === "lost") return 1;
-  if (isServing(one)) return 5;
-  if (one.whereabouts === "away") return one.ready ? 4 : 2;
-  return 3;
-}
-
-function newestFirst(left: PlannedProcess, right: PlannedProcess): number {
-  if (left.createdAt !== right.createdAt) return left.createdAt < right.createdAt ? 1 : -1;
-  return left.id < right.id ? 1 : -1;
-}
-
 function stop({ id: processId }: PlannedProcess, reason: StopReason): Action {
   return { kind: "stop", processId, reason };
+}
+
+function drain({ id: processId }: PlannedProcess): Action {
+  return { kind: "drain", processId };
 }
 
 function forget({ id: processId }: PlannedProcess): Action {

@@ -58,6 +58,8 @@ function planSteps(snapshot: Snapshot, subscription: SubscriptionRow): readonly 
     count: snapshot.count(subscription),
     generation: subscription.generation,
     held: snapshot.held,
+    drainMs: snapshot.drainMs(subscription),
+    processesOnNode: snapshot.processesOnNode,
   };
   return planSubscription(
     wish,
@@ -72,6 +74,13 @@ function applyStep(unit: Unit, snapshot: Snapshot, { subscription, action }: Ste
     case "stop": {
       const row = rowOf(snapshot, subscription, action.processId);
       if (row !== undefined) stopProcess(unit, { row, subscription, reason: action.reason });
+      return;
+    }
+    case "drain":
+    case "keep": {
+      const row = rowOf(snapshot, subscription, action.processId);
+      const drainMs = action.kind === "drain" ? snapshot.drainMs(subscription) : null;
+      if (row !== undefined) setDrain(unit, { row, subscription, drainMs });
       return;
     }
     case "forget": {
@@ -138,6 +147,8 @@ function stopProcess(unit: Unit, { row, subscription, reason }: Stop): void {
   updateProcess(unit.sql, row.id, {
     desired: "stopped",
     fence: row.fence + 1,
+    // Level 1 waits for what it has sent away.
+    ...(reason === "surplus" ? { drainDeadline: row.drainDeadline ?? unit.now } : {}),
     ...(ended || row.state === "suspect" ? {} : { state: "draining", stateAt: unit.now }),
     ...(row.nodeId === null ? {} : { decidedRevision: unit.touchNode(row.nodeId) }),
   });
@@ -147,6 +158,33 @@ function stopProcess(unit: Unit, { row, subscription, reason }: Stop): void {
     subject: row.id,
     message: `process ${row.id} is told to stop: ${reasons[reason]}`,
     data: { reason, nodeId: row.nodeId },
+  });
+}
+
+/** It drains for at most `drainMs` from now on; null takes that back. */
+function setDrain(
+  unit: Unit,
+  {
+    row,
+    subscription,
+    drainMs,
+  }: {
+    readonly row: ProcessRow;
+    readonly subscription: SubscriptionRow;
+    readonly drainMs: number | null;
+  },
+): void {
+  const drainDeadline = drainMs === null ? null : new Date(unit.nowMs + drainMs).toISOString();
+  updateProcess(unit.sql, row.id, { drainDeadline });
+  unit.emit({
+    type: drainDeadline === null ? "process.kept" : "process.draining",
+    tenant: subscription.tenant,
+    subject: row.id,
+    message:
+      drainDeadline === null
+        ? `process ${row.id} is wanted again and stays`
+        : `process ${row.id} is no longer wanted: it finishes what it has by ${drainDeadline}`,
+    data: { nodeId: row.nodeId },
   });
 }
 

@@ -2,13 +2,19 @@
 import type { Capacity, ProcessSpec } from "@strata/protocol/agent/messages";
 import { isTerminal } from "@strata/protocol/agent/process-state";
 
+import type { UsageBook } from "../domain/autoscale/usage-book.ts";
 import { isMassLoss, MISSED_BEATS_UNTIL_AWAY } from "../domain/node.ts";
-import type { PlannedProcess, Whereabouts } from "../domain/plan.ts";
+import type { Drain, PlannedProcess, Whereabouts } from "../domain/planned-process.ts";
 import { wishedProcesses } from "../domain/scaling.ts";
 import type { Candidate, Need } from "../domain/schedule.ts";
 import type { Sql } from "../store/database.ts";
 import { listNodes, type NodeRow } from "../store/nodes.ts";
-import { listGenerationsInUse, listProcesses, type ProcessRow } from "../store/processes.ts";
+import {
+  generationKey,
+  listGenerationsInUse,
+  listProcesses,
+  type ProcessRow,
+} from "../store/processes.ts";
 import { listScalingPolicies, parseScalingPolicy } from "../store/scaling-policies.ts";
 import { listSubscriptions, type SubscriptionRow } from "../store/subscriptions.ts";
 
@@ -22,6 +28,10 @@ export type Snapshot = {
   readonly beatIntervalMs: number;
   readonly nowMs: number;
   readonly count: (subscription: SubscriptionRow) => number;
+  /** How long a process of the subscription that goes may finish what it has in flight. */
+  readonly drainMs: (subscription: SubscriptionRow) => number;
+  readonly processesOnNode: Readonly<Record<string, number>>;
+  readonly usage: Pick<UsageBook, "sampleOf">;
   readonly needOf: (process: Pick<ProcessRow, "subscriptionId" | "generation">) => Need | undefined;
 };
 
@@ -29,6 +39,8 @@ export type SnapshotOptions = {
   readonly nowMs: number;
   readonly silentMs: (nodeId: string) => number;
   readonly beatIntervalMs: number;
+  /** What processes carry, for the choice of those that go. */
+  readonly usage: Pick<UsageBook, "sampleOf">;
 };
 
 const POLICIES_MAX = 1_000_000;
@@ -48,10 +60,14 @@ export function readSnapshot(sql: Sql, options: SnapshotOptions): Snapshot {
     away: node.presence === "away",
     silentMs: options.silentMs(node.id),
   }));
+  const processes = listProcesses(sql);
   return {
     ...options,
     subscriptions: listSubscriptions(sql),
-    processes: Map.groupBy(listProcesses(sql), ({ subscriptionId }) => subscriptionId),
+    processes: Map.groupBy(processes, ({ subscriptionId }) => subscriptionId),
+    processesOnNode: countOnNodes(processes),
+    drainMs: ({ deletedAt, scalingPolicy }) =>
+      deletedAt === null ? (policies.get(scalingPolicy ?? "")?.drainMax ?? 0) : 0,
     nodes,
     held: isMassLoss(silence),
     count: ({ deletedAt, processes, scalingPolicy }) =>
@@ -82,7 +98,29 @@ export function toPlanned(
     attempt: row.attempt,
     inStateMs: Math.max(0, snapshot.nowMs - Date.parse(row.stateAt)),
     createdAt: row.createdAt,
+    drain:
+      row.drainDeadline === null || row.desired === "stopped"
+        ? null
+        : toDrain(Date.parse(row.drainDeadline), snapshot.nowMs),
+    load: loadOf(snapshot, row),
   };
+}
+
+function toDrain(deadline: number, nowMs: number): Drain {
+  return { deadline, isOver: nowMs >= deadline };
+}
+
+function loadOf({ usage, needOf }: Snapshot, row: ProcessRow): PlannedProcess["load"] {
+  const need = row.nodeId === null ? undefined : needOf(row);
+  const values = need === undefined ? undefined : usage.sampleOf(row, need.limits)?.values;
+  return { inFlight: values?.["in-flight"], cpuPercent: values?.["cpu"] ?? 0 };
+}
+
+function countOnNodes(rows: readonly ProcessRow[]): Readonly<Record<string, number>> {
+  const counts: Record<string, number> = {};
+  for (const { nodeId, state } of rows)
+    if (nodeId !== null && !isTerminal(state)) counts[nodeId] = (counts[nodeId] ?? 0) + 1;
+  return counts;
 }
 
 /** Nodes as the scheduler sees them, with what they hold now. */
@@ -136,11 +174,4 @@ function whereabouts(
     return snapshot.silentMs(node.id) >= patienceMs ? "lost" : "away";
   }
   return node.admission === "draining" ? "leaving" : "here";
-}
-
-function generationKey(row: {
-  readonly subscriptionId: string;
-  readonly generation: number;
-}): string {
-  return `${row.subscriptionId}/${row.generation}`;
 }

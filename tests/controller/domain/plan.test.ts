@@ -1,13 +1,11 @@
 import {
   type Action,
-  chooseVictims,
-  type PlannedProcess,
   planSubscription,
   retryDelayMs,
   surgeMax,
-  type Whereabouts,
-  type Wish,
 } from "@strata/controller/domain/plan";
+import { planVictims } from "@strata/controller/domain/plan-shrink";
+import type { PlannedProcess, Whereabouts, Wish } from "@strata/controller/domain/planned-process";
 import { processStates } from "@strata/protocol/agent/process-state";
 import fc from "fast-check";
 
@@ -25,6 +23,8 @@ function aProcess(changes: Partial<PlannedProcess> = {}): PlannedProcess {
     attempt: 0,
     inStateMs: 0,
     createdAt: "2026-01-01T00:00:00.000Z",
+    drain: null,
+    load: { inFlight: undefined, cpuPercent: 0 },
     ...changes,
   };
 }
@@ -33,6 +33,8 @@ const aWish = (changes: Partial<Wish> = {}): Wish => ({
   count: 1,
   generation: 1,
   held: false,
+  drainMs: 30_000,
+  processesOnNode: {},
   ...changes,
 });
 
@@ -47,6 +49,11 @@ const anyProcess = fc
     attempt: fc.integer({ min: 0, max: 5 }),
     inStateMs: fc.integer({ min: 0, max: 2_000_000 }),
     node: fc.integer({ min: 1, max: 4 }),
+    drain: fc.option(fc.record({ deadline: fc.nat(), isOver: fc.boolean() })),
+    load: fc.record({
+      inFlight: fc.option(fc.nat({ max: 3 }), { nil: undefined }),
+      cpuPercent: fc.nat({ max: 100 }),
+    }),
   })
   .map(({ node, ...one }) =>
     aProcess({ ...one, nodeId: placed.includes(one.whereabouts) ? `n-${node}` : undefined }),
@@ -58,6 +65,8 @@ const anyWish = fc.record({
   count: fc.integer({ min: 0, max: 8 }),
   generation: fc.integer({ min: 1, max: 3 }),
   held: fc.boolean(),
+  drainMs: fc.constantFrom(0, 30_000),
+  processesOnNode: fc.constant({}),
 });
 
 const serves = (one: PlannedProcess): boolean =>
@@ -86,6 +95,7 @@ suite("planSubscription", (test) => {
         const current = processes.filter(
           (one) =>
             one.desired === "running" &&
+            one.drain === null &&
             one.generation === wish.generation &&
             !["failed", "stopped"].includes(one.state) &&
             one.whereabouts !== "leaving" &&
@@ -139,6 +149,7 @@ suite("planSubscription", (test) => {
         assert.is(kept.length, wish.count);
         assert.ok(kept.every((one) => one.generation === wish.generation && serves(one)));
         assert.ok(created <= wish.count + start.length);
+        assert.ok(kept.every(({ drain }) => drain === null));
       }),
       { numRuns: 300 },
     );
@@ -191,21 +202,78 @@ suite("limits of planning", (test) => {
   });
 });
 
-suite("chooseVictims", (test) => {
-  test("takes what serves least, and among equals the newest on the fullest node", () => {
+suite("planVictims", (test) => {
+  test("takes what serves least, and among equals as level 1 does: the emptiest node, then the newest", () => {
     const processes = [
       aProcess({ id: "old", createdAt: "2026-01-01T00:00:00.000Z" }),
       aProcess({ id: "new", createdAt: "2026-01-02T00:00:00.000Z" }),
-      aProcess({ id: "alone", nodeId: "n-2", createdAt: "2026-01-03T00:00:00.000Z" }),
+      aProcess({ id: "alone", nodeId: "n-2", createdAt: "2025-12-03T00:00:00.000Z" }),
+      aProcess({ id: "busy", nodeId: "n-2", load: { inFlight: 0, cpuPercent: 50 } }),
+      aProcess({ id: "serving", nodeId: "n-2", load: { inFlight: 3, cpuPercent: 0 } }),
       aProcess({ id: "unready", ready: false }),
       aProcess({ id: "away", whereabouts: "away", state: "suspect" }),
       aProcess({ id: "unplaced", whereabouts: "unplaced", nodeId: undefined, ready: false }),
       aProcess({ id: "lost", whereabouts: "lost", state: "suspect" }),
     ];
+    const wish = { processesOnNode: { "n-1": 9, "n-2": 3 } };
     assert.equal(
-      chooseVictims(processes, 7).map(({ id }) => id),
-      ["unplaced", "lost", "unready", "away", "new", "old", "alone"],
+      planVictims(wish, processes, 9).map(({ id }) => id),
+      ["unplaced", "lost", "unready", "away", "alone", "new", "old", "busy", "serving"],
     );
+  });
+});
+
+suite("drains", (test) => {
+  const busy = { inFlight: 2, cpuPercent: 0 };
+  const drain = { deadline: 1000, isOver: false };
+
+  test("lets a process that has something in flight finish it, and stops an idle one at once", () => {
+    const two = [aProcess({ load: busy }), aProcess({ id: "p-2" })];
+    assert.equal(planSubscription(aWish({ count: 0 }), two), [
+      { kind: "stop", processId: "p-2", reason: "surplus" },
+      { kind: "drain", processId: "p-1" },
+    ]);
+    assert.equal(planSubscription(aWish({ count: 0, drainMs: 0 }), two.slice(0, 1)), [
+      { kind: "stop", processId: "p-1", reason: "surplus" },
+    ]);
+  });
+
+  test("waits while something is in flight, and ends when nothing is or the time is over", () => {
+    const draining = aProcess({ load: busy, drain });
+    const stop = [{ kind: "stop", processId: "p-1", reason: "surplus" }];
+    const none = aWish({ count: 0 });
+    assert.equal(planSubscription(none, [draining]), []);
+    assert.equal(planSubscription(none, [{ ...draining, load: { ...busy, inFlight: 0 } }]), stop);
+    assert.equal(
+      planSubscription(none, [{ ...draining, drain: { ...drain, isOver: true } }]),
+      stop,
+    );
+    assert.equal(planSubscription(none, [{ ...draining, ready: false }]), stop);
+  });
+
+  test("a grow takes drains back before it creates anything: the busiest first", () => {
+    const draining = [
+      aProcess({ id: "a", load: busy, drain }),
+      aProcess({ id: "b", load: { ...busy, inFlight: 5 }, drain }),
+    ];
+    assert.equal(planSubscription(aWish({ count: 1 }), draining), [
+      { kind: "keep", processId: "b" },
+    ]);
+    assert.equal(planSubscription(aWish({ count: 3 }), draining), [
+      { kind: "keep", processId: "a" },
+      { kind: "keep", processId: "b" },
+      { kind: "create", attempt: 0 },
+    ]);
+  });
+
+  test("keeps none of an older generation, but lets it serve until its replacement is ready", () => {
+    const old = aProcess({ load: busy, drain: { ...drain, isOver: true } });
+    const wish = aWish({ generation: 2 });
+    assert.equal(planSubscription(wish, [old]), [{ kind: "create", attempt: 0 }]);
+    const replacement = aProcess({ id: "p-2", generation: 2 });
+    assert.equal(planSubscription(wish, [old, replacement]), [
+      { kind: "stop", processId: "p-1", reason: "surplus" },
+    ]);
   });
 });
 
@@ -231,6 +299,8 @@ function settled(one: PlannedProcess): PlannedProcess {
     ready: state === "running",
     nodeId: one.nodeId ?? "n-1",
     inStateMs: 10_000_000,
+    // Every drain ends in the end.
+    drain: one.drain && { ...one.drain, isOver: true },
   };
 }
 
@@ -246,6 +316,13 @@ function obey(
   return [
     ...processes
       .filter(({ id }) => !forgotten.has(id))
+      .map((one) => {
+        const action = actions.find(
+          (candidate) => candidate.kind !== "create" && candidate.processId === one.id,
+        );
+        if (action?.kind === "drain") return { ...one, drain: { deadline: 1, isOver: true } };
+        return action?.kind === "keep" ? { ...one, drain: null } : one;
+      })
       .map((one) =>
         stopped.has(one.id) || one.desired === "stopped"
           ? { ...one, desired: "stopped" as const, state: "stopped" as const, ready: false }

@@ -1,0 +1,56 @@
+/** A process as the planner sees it, and the wish that it is measured against. */
+import type { ProcessState } from "@strata/protocol/agent/process-state";
+
+/** Where a process is, as far as planning goes:
+ * unplaced  waits for a node
+ * blocked   waits, and the scheduler found no node that has room
+ * here      on a node that may keep it
+ * leaving   on a node that is being drained
+ * away      on a silent node, for less than the subscription's `lostAfter`
+ * lost      on a node that has been silent for longer */
+export type Whereabouts = "unplaced" | "blocked" | "here" | "leaving" | "away" | "lost";
+
+export type PlannedProcess = {
+  readonly id: string;
+  readonly generation: number;
+  readonly desired: "running" | "stopped";
+  readonly state: ProcessState;
+  readonly ready: boolean;
+  readonly whereabouts: Whereabouts;
+  readonly nodeId: string | undefined;
+  readonly attempt: number;
+  /** Since the last change of `state`. */
+  readonly inStateMs: number;
+  /** RFC 3339; with the id it makes an order. */
+  readonly createdAt: string;
+  /** It finishes what it has in flight and gets nothing new; null when it is wanted. */
+  readonly drain: Drain | null;
+  /** What it carries; in flight undefined where nobody knows. */
+  readonly load: { readonly inFlight: number | undefined; readonly cpuPercent: number };
+};
+
+export type Drain = {
+  /** Milliseconds since 1970: when it is stopped whatever is in flight. */
+  readonly deadline: number;
+  readonly isOver: boolean;
+};
+
+export type Wish = {
+  readonly count: number;
+  readonly generation: number;
+  /** Nodes are silent in such number that the fault is taken for ours: lost processes get no replacement. */
+  readonly held: boolean;
+  /** How long one that goes may finish what it has in flight; 0 stops at once. */
+  readonly drainMs: number;
+  /** All processes of each node, of whichever subscription. */
+  readonly processesOnNode: Readonly<Record<string, number>>;
+};
+
+export function isOutdated(wish: Wish, { generation }: PlannedProcess): boolean {
+  return generation !== wish.generation;
+}
+
+/** It can do work now. */
+export function isServing({ ready, whereabouts, state }: PlannedProcess): boolean {
+  return ready && state === "running" && (whereabouts === "here" || whereabouts === "leaving");
+}
