@@ -26,6 +26,7 @@ export type RegistryErrorCode =
   | "BLOB_TOO_LARGE"
   | "TOO_MANY_TAGS" // More `tag` parameters than one PUT may carry.
   | "INSUFFICIENT_STORAGE" // The disk of the store is full.
+  | "STORAGE_UNAVAILABLE" // What keeps the blobs, a bucket of S3, does not answer: worth another try.
   | "INTERNAL"; // A fault of ours; the log has the cause.
 
 const statuses: Readonly<Record<RegistryErrorCode, number>> = {
@@ -54,6 +55,7 @@ const statuses: Readonly<Record<RegistryErrorCode, number>> = {
   BLOB_TOO_LARGE: 413,
   TOO_MANY_TAGS: 414,
   INSUFFICIENT_STORAGE: 507,
+  STORAGE_UNAVAILABLE: 503,
   INTERNAL: 500,
 };
 

@@ -24,6 +24,14 @@ export function toRegistryError(error: unknown, logger: RegistryLogger): Registr
       headers: { "retry-after": "5" },
     });
   }
+  if (getErrorCode(error) === "STORAGE_UNAVAILABLE") {
+    logger.error({ err: error }, "the bucket of the store does not answer");
+    return new RegistryError("STORAGE_UNAVAILABLE", "what keeps the blobs does not answer", {
+      cause: error,
+      hint: "try again; of an upload, ask for the status first and go on there",
+      headers: { "retry-after": "10" },
+    });
+  }
   logger.error({ err: error }, "request failed");
   return new RegistryError("INTERNAL", "the registry could not do this", {
     cause: error,
