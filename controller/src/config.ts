@@ -2,6 +2,7 @@ import { isIP } from "node:net";
 import { join } from "node:path";
 
 import { parseDurationMs } from "@strata/protocol/units";
+import { parseS3Location, type S3Location } from "@strata/registry/drivers/s3/location";
 
 import { ControllerError } from "./errors.ts";
 
@@ -21,6 +22,9 @@ export type Config = {
   readonly advertise: string | undefined;
   /** STRATA_AGENT_DIR [<data>/controller/agent]: holds strata-agent-<os>-<arch>. */
   readonly agentDirectory: string;
+  /** STRATA_BLOBS: the bucket of S3 that has the store's blobs, s3://BUCKET/PREFIX?endpoint=URL&region=REGION; left
+   * out, they are in the data. */
+  readonly bucket: S3Location | undefined;
   /** STRATA_LOG_LEVEL [info]: trace, debug, info, warn, error, silent. */
   readonly logLevel: string;
   /** STRATA_CPU_OVERCOMMIT [8]: how many times over the processors of a node are promised. */
@@ -81,6 +85,7 @@ export function readConfig(environment: Environment): Config {
     }),
     advertise: advertised(environment["STRATA_ADVERTISE"]),
     agentDirectory: environment["STRATA_AGENT_DIR"] ?? join(dataDirectory, "controller", "agent"),
+    bucket: bucket(environment["STRATA_BLOBS"]),
     logLevel: oneOf(environment, {
       name: "STRATA_LOG_LEVEL",
       initial: "info",
@@ -158,6 +163,15 @@ function advertised(text: string | undefined): string | undefined {
   if (isIP(plain) !== 0 || /^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/.test(plain))
     return text;
   throw invalid("STRATA_ADVERTISE", "a host name or address, with :port if it is another one");
+}
+
+function bucket(text: string | undefined): S3Location | undefined {
+  if (text === undefined || text === "") return undefined;
+  try {
+    return parseS3Location(text);
+  } catch (cause) {
+    throw invalid("STRATA_BLOBS", "s3://BUCKET/PREFIX?endpoint=URL&region=REGION", cause);
+  }
 }
 
 function invalid(name: string, wanted: string, cause?: unknown): ControllerError {

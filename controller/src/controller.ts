@@ -5,8 +5,8 @@ import { join } from "node:path";
 
 import { CONTROLLER_SERVER_NAME } from "@strata/protocol/agent/join-token";
 import { createRegistry, type Registry } from "@strata/registry/create-registry";
-import { createFsBlobStore } from "@strata/registry/drivers/fs-blob-store";
 import { createSqliteMetadataStore } from "@strata/registry/drivers/sqlite-metadata-store";
+import { openBlobs } from "@strata/registry/open-blobs";
 
 import { ensureAdminToken } from "./access/admin-token.ts";
 import { createStoreLogin } from "./access/registry-login.ts";
@@ -119,8 +119,9 @@ async function currentCertificate(world: World, authority: Authority): Promise<S
 async function openRegistry(world: World, state: State): Promise<Registry> {
   const { config, clock, random, logger } = world;
   const directory = join(config.dataDirectory, "store");
+  const newId = (): string => random.newSecret().replaceAll("_", "-");
   const registry = createRegistry({
-    blobs: await createFsBlobStore(directory),
+    ...(await openBlobs({ folder: directory, bucket: config.bucket, newId, logger })),
     metadata: createSqliteMetadataStore(join(directory, "store.db"), {
       onRecovered: (recovery) =>
         logger.warn(recovery, "the store's metadata was brought up to its journal"),
@@ -129,7 +130,7 @@ async function openRegistry(world: World, state: State): Promise<Registry> {
     quota: createFindQuota(state.store.sql),
     onCorrupt: (corrupt) => announceCorruption({ store: state.store, logger }, corrupt),
     clock: clock.nowMs,
-    newId: () => random.newSecret().replaceAll("_", "-"),
+    newId,
     logger,
   });
   await registry.sweepBlobs();

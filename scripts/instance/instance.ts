@@ -40,6 +40,7 @@ const names = [
   "STRATA_SUBNET",
   "STRATA_HOST_PORTS",
   "STRATA_ID_BASE",
+  "STRATA_BLOBS",
 ] as const;
 
 type Environment = Readonly<Record<string, string | undefined>>;
