@@ -16,7 +16,14 @@ import { addBridge, addPool, importImage, instanceNames, removeAll } from "./lxd
 
 /** Debian's own lxd, started for one scope: a pool of folders, a bridge of its own and one image, with all that an agent
  * needs. Instances are nested containers that boot in a second; they reach this machine at `bridgeAddress`, and this
- * machine reaches theirs. At the end of the scope all of it is gone, instances included. */
+ * machine reaches theirs. At the end of the scope all of it is gone, instances included; so an installation that makes
+ * instances is declared after it, and ends before it:
+ *
+ *     await using lxd = await anLxd();
+ *     await using strata = await aRunningInstance();
+ *     const provider = createProvider(ProviderSettings.parse(lxd.settings), …);
+ *     const controllerUrl = `https://${lxd.bridgeAddress}:${strata.instance.settings["STRATA_PORT"]}`;
+ */
 export type Lxd = AsyncDisposable & {
   /** As a person writes them: a provider whose instances can be nodes. */
   readonly settings: Readonly<Record<string, unknown>>;
