@@ -19,31 +19,32 @@ export function trendOf(series: readonly Point[]): Trend | null {
     highest = Math.max(highest, sum);
   }
   const slope = robustSlope(thin(series).map(({ at, sum }) => ({ at, value: sum })));
-  return { at: times / series.length, slope, average: total / series.length, highest };
+  return { ...slope, at: times / series.length, average: total / series.length, highest };
 }
 
 /** `average + slope * horizon`, but never below 0 or above twice the highest load seen. */
 export function extrapolate(
-  { average, slope, highest }: Omit<Trend, "at">,
+  { average, slope, highest }: Pick<Trend, "average" | "slope" | "highest">,
   horizonMs: number,
 ): number {
   return Math.min(2 * highest, Math.max(0, average + (slope * horizonMs) / 1000));
 }
 
-/** Points of the longer past are this share of a stable window apart, and reach back that many windows. */
-const PAST_STEP = 1 / 4;
-const PAST_WINDOWS = 5;
+/** A trend of pure noise rises in about half of its pairs of points, and seldom in so many. */
+const RISING_SHARE_MIN = 0.85;
+
+/** Does the load rise for sure? To look minutes ahead along a slope that is only noise rents nodes for nothing. */
+export function risesForSure({ slope, rising }: Trend): boolean {
+  return slope > 0 && rising >= RISING_SHARE_MIN;
+}
+
+/** The longer past: what will be in minutes cannot be foreseen out of seconds. */
+const PAST_STEP_MS = 7500;
+const PAST_SPAN_MS = 120_000;
 
 /** The longer past with one more moment: its load, smoothed over the panic window. */
-export function appendPast(
-  past: readonly Point[],
-  point: Point,
-  stableWindowMs: number,
-): readonly Point[] {
-  return appendPoint(past, point, {
-    intervalMs: stableWindowMs * PAST_STEP,
-    windowMs: stableWindowMs * PAST_WINDOWS,
-  });
+export function appendPast(past: readonly Point[], point: Point): readonly Point[] {
+  return appendPoint(past, point, { intervalMs: PAST_STEP_MS, windowMs: PAST_SPAN_MS });
 }
 
 /** Evenly chosen points, the first and the last among them. */

@@ -3,7 +3,7 @@ import { metricKey } from "@strata/protocol/api/autoscale";
 
 import { ceilCount } from "../statistics.ts";
 import { boundsAt } from "./bounds.ts";
-import { extrapolate } from "./forecast.ts";
+import { extrapolate, risesForSure } from "./forecast.ts";
 import type { L1State, ScalingPolicy } from "./model.ts";
 
 /** Processes that the subscription will want at the horizon: never less than it wishes for now. `seasonal` holds the
@@ -30,7 +30,9 @@ export function processesAtHorizon({
     const season = policy.seasonal.mode === "scale" ? (seasonal[key] ?? 0) : 0;
     // The average is as old as the middle of its window, which at this range must not be forgotten.
     const rising =
-      trend !== undefined && trend.slope > 0 ? extrapolate(trend, horizonMs + now - trend.at) : 0;
+      trend !== undefined && risesForSure(trend)
+        ? extrapolate(trend, horizonMs + now - trend.at)
+        : 0;
     // What stays within the tolerance would move nothing when it came.
     const believed = rising > current * metric.target * (1 + policy.tolerance.up) ? rising : 0;
     return ceilCount(Math.max(believed, season) / metric.target);

@@ -78,7 +78,7 @@ function pastOf(
   const { policy, state, now } = situation;
   if (!policy.forecast.enabled) return { past: [], trend: null };
   const before = state.past[key] ?? [];
-  const past = appendPast(before, { at: now, sum: load, missing: 0 }, policy.stableWindow);
+  const past = appendPast(before, { at: now, sum: load, missing: 0 });
   const known = state.trends[key];
   const unchanged = known !== undefined && past.length === before.length && past[0] === before[0];
   return { past, trend: unchanged ? known : trendOf(past) };

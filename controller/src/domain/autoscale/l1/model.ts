@@ -66,6 +66,8 @@ export type Trend = {
   readonly at: number;
   /** Per second. */
   readonly slope: number;
+  /** Share of the pairs of points that rise, 0 to 1: how much the slope is to be believed. */
+  readonly rising: number;
   readonly average: number;
   readonly highest: number;
 };

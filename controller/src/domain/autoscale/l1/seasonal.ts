@@ -46,7 +46,10 @@ export function seasonalLoads(
     const first = Math.min(...Object.keys(slots).map(Number)) * SEASONAL_SLOT_MS;
     if (at - first < policy.minHistory) continue;
     const load = sameTimeLoad(slots, policy, at);
-    if (load !== undefined) loads[metric] = load;
+    if (load === undefined) continue;
+    const next = sameTimeLoad(slots, policy, at + SEASONAL_SLOT_MS) ?? load;
+    // Slots are averages: a load that rises is half way to the next one when its slot ends.
+    loads[metric] = Math.max(load, (load + next) / 2);
   }
   return loads;
 }
