@@ -30,7 +30,7 @@ const forbiddenPackages: Readonly<Record<string, string>> = {
   registry: "controller|agent|cli",
   controller: "agent|cli",
   agent: "registry|controller|cli",
-  cli: "registry|controller|agent",
+  cli: "registry|agent", // And see simulatorOnly.
 };
 
 /** Inside the controller, lowest first; each may import only what stands before it. Layers in one row do not know each
@@ -55,9 +55,17 @@ function forbiddenLayers(layer: string): string {
     .join("|");
 }
 
+/** Of the controller the command line may use the simulator, which is pure and runs without a controller. There is no
+ * look-ahead here, so: all that does not begin like its folder. */
+const simulatorOnly = ban(
+  "^@strata/controller/([^d]|d[^o]|domain/([^s]|s[^i]))",
+  "of the controller cli may import domain/simulate alone",
+);
+
 const packageBans = (name: string): readonly Ban[] => [
   ...productCode,
   ban(`^@strata/(${forbiddenPackages[name]})/`, `${name} may not import this package`),
+  ...(name === "cli" ? [simulatorOnly] : []),
 ];
 
 const sqlBan = ban(

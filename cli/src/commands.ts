@@ -222,6 +222,18 @@ export const commands: readonly CommandSpec[] = [
     ],
   },
   {
+    syntax: "simulate <scenario>",
+    summary: "run a scenario of loads, prices and failures through the scalers, beside Kubernetes",
+    options: [
+      { flags: "--json", summary: "all figures, for programs" },
+      { flags: "--plot", summary: "draw each subscription in the terminal" },
+      { flags: "--svg <folder>", summary: "write a plot of each run and subscription there" },
+      { flags: "--alone", summary: "without the baselines to compare with" },
+    ],
+    completes: ["path"],
+    load: () => import("./commands/simulate.ts"),
+  },
+  {
     syntax: "events",
     summary: "show what has happened",
     options: [

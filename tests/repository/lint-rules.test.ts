@@ -20,6 +20,9 @@ const layerSeeds: readonly Seed[] = [
   seedImport("agent/src/a.ts", "@strata/registry/blob-store"),
   seedImport("agent/src/b.ts", "@strata/controller/config"),
   seedImport("cli/src/a.ts", "@strata/controller/config"),
+  seedImport("cli/src/c.ts", "@strata/controller/store/nodes"),
+  seedImport("cli/src/d.ts", "@strata/controller/domain/plan"),
+  seedImport("agent/src/e.ts", "@strata/controller/domain/simulate/simulate"),
   seedImport("cli/src/b.ts", "../../protocol/src/units.ts"),
   seedImport("agent/src/c.ts", "@strata/tests/support"),
   seedImport("agent/src/d.ts", "../../scripts/root.ts"),
@@ -131,6 +134,7 @@ const innocent: Readonly<Record<string, string>> = {
   "controller/src/store/fine.ts": seedImport("", "drizzle-orm").text,
   "controller/src/http/fine.ts": seedImport("", "../store/nodes.ts").text,
   "registry/src/fine.ts": seedImport("", "@strata/protocol/names").text,
+  "cli/src/fine.ts": seedImport("", "@strata/controller/domain/simulate/simulate").text,
   "agent/src/parse-fine.ts": "export const parseX = (x: unknown): string => x as string;\n",
   "agent/src/main.ts": "export const x = Date.now();\n",
   "agent/src/host/fine.ts":

@@ -1,7 +1,11 @@
 /** What others do by default, written as policies for the same engine: a fixed peak, and Kubernetes' HPA with its
  * cluster-autoscaler. Where their rules differ from what a policy can say, the difference favours them: they get our
  * signals without the delay of a metrics pipeline, and start before stop when a node is drained. */
-import { PartitionPolicyInput, ScalingPolicyInput } from "@strata/protocol/api/autoscale";
+import {
+  type Metric,
+  PartitionPolicyInput,
+  ScalingPolicyInput,
+} from "@strata/protocol/api/autoscale";
 import { z } from "zod";
 
 import type { Candidate } from "../autoscale/l1/victims.ts";
@@ -37,19 +41,34 @@ const clusterAutoscaler = {
     below: 50,
     belowAfter: 600,
     afterAdd: 600,
-    percentAtOnce: 20,
+    // It deletes ten empty nodes at once; without a limit here, a partition of any size loses nothing by it.
+    percentAtOnce: 100,
     nonEmptyAtOnce: 1,
   },
   packing: { strategy: "spread" },
 } as const;
 
-/** The scenario as Kubernetes would run it: the same metrics, targets, bounds and providers. */
-export function asKubernetes(scenario: Scenario): Scenario {
+/** What HPA aims at when nobody says another target: 80 % of what a process can carry. */
+const HPA_UTILISATION = 0.8;
+
+/** The scenario as Kubernetes would run it: the same metrics, bounds and providers, and HPA's default target, or with
+ * `same` the targets of the scenario. A queue has no default target, so it always keeps its own. */
+export function asKubernetes(
+  scenario: Scenario,
+  targets: "default" | "same" = "default",
+): Scenario {
   return {
     ...scenario,
     victims: "replica-set",
     subscriptions: scenario.subscriptions.map(({ policy, ...rest }): ScenarioSubscription => {
-      const { min, max, metrics, idleAfter } = z.encode(ScalingPolicyInput, policy);
+      const { min, max, metrics: own, idleAfter } = z.encode(ScalingPolicyInput, policy);
+      const metrics =
+        targets === "same"
+          ? own
+          : policy.metrics.map((metric, index) => ({
+              ...own?.[index],
+              target: defaultTarget(metric, rest),
+            }));
       return {
         ...rest,
         policy: ScalingPolicyInput.parse({ ...hpa, min, max, metrics, idleAfter }),
@@ -61,6 +80,26 @@ export function asKubernetes(scenario: Scenario): Scenario {
       return { ...rest, interval: SCAN_MS, wakes: false, policy: PartitionPolicyInput.parse(own) };
     }),
   };
+}
+
+function defaultTarget(
+  metric: Metric,
+  { capacity, serviceTime }: Pick<ScenarioSubscription, "capacity" | "serviceTime">,
+): number {
+  switch (metric.kind) {
+    case "requests":
+      return HPA_UTILISATION * capacity;
+    case "in-flight":
+      return (HPA_UTILISATION * capacity * serviceTime) / 1000;
+    case "cpu":
+    case "memory":
+      return 100 * HPA_UTILISATION;
+    case "custom":
+    case "prometheus":
+      return metric.target;
+    default:
+      return metric satisfies never;
+  }
 }
 
 /** Enough processes for the highest load, all the time.

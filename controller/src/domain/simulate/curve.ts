@@ -2,7 +2,7 @@
 import { DurationMs } from "@strata/protocol/units";
 import { z } from "zod";
 
-import type { TraceSample } from "./trace.ts";
+import type { TraceSample, Traces } from "./trace.ts";
 
 const load = z.number().min(0).max(1e12);
 
@@ -31,12 +31,8 @@ export type Curve = z.output<typeof CurveInput>;
 
 export type LoadAt = (ms: number) => number;
 
-/** Load at a time since the start of the scenario.
- * @param traces by name, each in order of time and not empty */
-export function compileCurve(
-  curve: Curve,
-  traces: Readonly<Record<string, readonly TraceSample[]>>,
-): LoadAt {
+/** Load at a time since the start of the scenario. */
+export function compileCurve(curve: Curve, traces: Traces): LoadAt {
   switch (curve.kind) {
     case "step":
       return (ms) => (ms < curve.at ? curve.from : curve.to);

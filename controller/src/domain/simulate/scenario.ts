@@ -27,11 +27,13 @@ const PartitionInput = z.strictObject({
 const SubscriptionInput = z.strictObject({
   name: Name,
   partition: Name,
-  resources: z.strictObject({
-    cpu: CpuMillis.default(500),
-    memory: Bytes.default(512 * 1024 * 1024),
-    pids: z.int().min(1).default(256),
-  }),
+  resources: z
+    .strictObject({
+      cpu: CpuMillis.default(500),
+      memory: Bytes.default(512 * 1024 * 1024),
+      pids: z.int().min(1).default(256),
+    })
+    .prefault({}),
   policy: ScalingPolicyInput,
   load: CurveInput,
   /** Relative standard deviation of the load from one second to the next. */
@@ -87,46 +89,90 @@ export const ScenarioInput = z
     victims: z.enum(["strata", "replica-set"]).default("strata"),
   })
   .superRefine((scenario, context) => {
-    for (const message of danglingNames(scenario)) context.addIssue({ code: "custom", message });
+    for (const { path, message } of faultsOf(scenario)) {
+      context.addIssue({ code: "custom", path: [...path], message });
+    }
   });
 export type Scenario = z.output<typeof ScenarioInput>;
 export type ScenarioSubscription = Scenario["subscriptions"][number];
 export type ScenarioPartition = Scenario["partitions"][number];
 
-type Names = Pick<z.output<typeof ScenarioInput>, "learn" | "duration">;
+type Fault = { readonly path: readonly (string | number)[]; readonly message: string };
 
-function danglingNames(
-  scenario: {
-    readonly providers: readonly { readonly name: string }[];
-    readonly partitions: readonly z.output<typeof PartitionInput>[];
-    readonly subscriptions: readonly { readonly name: string; readonly partition: string }[];
-    readonly failures: readonly z.output<typeof FailureInput>[];
-  } & Names,
-): readonly string[] {
-  const partitions = new Set(scenario.partitions.map(({ name }) => name));
-  const providers = new Set(scenario.providers.map(({ name }) => name));
-  const missing: string[] = [];
-  for (const { name, partition } of scenario.subscriptions) {
-    if (!partitions.has(partition))
-      missing.push(`subscription ${name} is in no partition of the scenario`);
-  }
-  for (const { name, policy } of scenario.partitions) {
-    for (const choice of policy.providers) {
-      if (!providers.has(choice.provider))
-        missing.push(`partition ${name} has the unknown provider ${choice.provider}`);
-      if (choice.capacity === undefined)
-        missing.push(`partition ${name} says no capacity of ${choice.flavor}`);
-    }
-  }
-  for (const failure of scenario.failures) {
-    const known =
+type Parts = {
+  readonly learn: number;
+  readonly duration: number;
+  readonly providers: readonly z.output<typeof ProviderInput>[];
+  readonly partitions: readonly z.output<typeof PartitionInput>[];
+  readonly subscriptions: readonly z.output<typeof SubscriptionInput>[];
+  readonly failures: readonly z.output<typeof FailureInput>[];
+};
+
+function faultsOf(scenario: Parts): readonly Fault[] {
+  const faults = [
+    ...repeatedNames(scenario),
+    ...subscriptionFaults(scenario),
+    ...providerFaults(scenario),
+    ...failureFaults(scenario),
+  ];
+  if (scenario.learn < scenario.duration) return faults;
+  return [...faults, { path: ["learn"], message: "learn is not shorter than duration" }];
+}
+
+function repeatedNames(scenario: Parts): readonly Fault[] {
+  return (["providers", "partitions", "subscriptions"] as const).flatMap((kind) => {
+    const names = scenario[kind].map(({ name }) => name);
+    return names.flatMap((name, index) =>
+      names.indexOf(name) === index
+        ? []
+        : [{ path: [kind, index, "name"], message: `${name} is there twice` }],
+    );
+  });
+}
+
+function subscriptionFaults({ partitions, subscriptions }: Parts): readonly Fault[] {
+  const known = new Set(partitions.map(({ name }) => name));
+  return subscriptions.flatMap(({ partition }, index) =>
+    known.has(partition)
+      ? []
+      : [
+          {
+            path: ["subscriptions", index, "partition"],
+            message: `the scenario has no partition ${partition}`,
+          },
+        ],
+  );
+}
+
+function providerFaults({ providers, partitions }: Parts): readonly Fault[] {
+  const known = new Set(providers.map(({ name }) => name));
+  return partitions.flatMap(({ policy }, index) =>
+    policy.providers.flatMap(({ provider, capacity }, choice) => {
+      const path = ["partitions", index, "policy", "providers", choice];
+      const faults: Fault[] = [];
+      if (!known.has(provider)) {
+        const message = `the scenario has no provider ${provider}`;
+        faults.push({ path: [...path, "provider"], message });
+      }
+      if (capacity === undefined) {
+        const message = "say what a node offers: no provider can be asked here";
+        faults.push({ path: [...path, "capacity"], message });
+      }
+      return faults;
+    }),
+  );
+}
+
+function failureFaults({ partitions, providers, failures }: Parts): readonly Fault[] {
+  return failures.flatMap((failure, index) => {
+    const [field, name, known] =
       failure.kind === "nodes"
-        ? partitions.has(failure.partition)
-        : providers.has(failure.provider);
-    if (!known) missing.push(`a failure hits something that the scenario does not have`);
-  }
-  if (scenario.learn >= scenario.duration) missing.push("learn is not shorter than duration");
-  return missing;
+        ? ["partition", failure.partition, partitions]
+        : ["provider", failure.provider, providers];
+    return known.some((one) => one.name === name)
+      ? []
+      : [{ path: ["failures", index, field], message: `the scenario has no ${field} ${name}` }];
+  });
 }
 
 /** Names of the traces that the loads need, for whoever reads the files. */

@@ -1,24 +1,18 @@
 /** Runs a scenario through the real scalers with a virtual clock. */
-import { choiceKey } from "@strata/protocol/api/autoscale";
-
-import { INITIAL_L1_STATE } from "../autoscale/l1/model.ts";
 import { createBin, packingOf } from "../autoscale/l2/bins.ts";
-import { INITIAL_L2_STATE, type Offer } from "../autoscale/l2/model.ts";
 import { pack } from "../autoscale/l2/pack.ts";
 import { ceilCount } from "../autoscale/statistics.ts";
+import { createSimulation } from "./create-simulation.ts";
 import { compileCurve } from "./curve.ts";
-import { createEventQueue } from "./event-queue.ts";
 import { tickLevelOne } from "./level-one.ts";
 import { tickLevelTwo } from "./level-two.ts";
 import { METER_INTERVAL_MS, serve } from "./load.ts";
-import { createMeter, reportOf, type SimulationReport } from "./meter.ts";
+import { reportOf, type SimulationReport } from "./meter.ts";
 import { billAll, loseNodes, seedNode } from "./nodes.ts";
 import { becomeReady, createProcess, placePending } from "./processes.ts";
-import { createRandom } from "./random.ts";
-import type { Scenario, ScenarioPartition } from "./scenario.ts";
-import { beginSeason, NOTHING_USUAL } from "./season.ts";
+import type { Scenario } from "./scenario.ts";
 import { createSeries, type RunSeries, type SeriesRecorder } from "./series.ts";
-import type { TraceSample } from "./trace.ts";
+import type { Traces } from "./trace.ts";
 import type { SimPartition, SimSubscription, Simulation } from "./world.ts";
 
 export type SimulationResult = {
@@ -26,12 +20,23 @@ export type SimulationResult = {
   readonly series: readonly RunSeries[];
 };
 
-/** Deterministic: the same scenario and traces give the same result on every machine.
+/** A simulation that is carried on bit by bit, so that the caller can tell how far it is, or stop it. */
+export type SimulationRun = {
+  /** Goes on until this share, 0 to 1, of the simulated time is over. Never goes back. */
+  readonly advance: (share: number) => void;
+  /** What there is to say of the time so far. Call it once, at the end. */
+  readonly finish: () => SimulationResult;
+};
+
+/** Runs a whole scenario. Deterministic: the same scenario and traces give the same result on every machine.
  * @param traces samples of the traces that the scenario's loads name */
-export function simulate(
-  scenario: Scenario,
-  traces: Readonly<Record<string, readonly TraceSample[]>> = {},
-): SimulationResult {
+export function simulate(scenario: Scenario, traces: Traces = {}): SimulationResult {
+  const run = beginSimulation(scenario, traces);
+  run.advance(1);
+  return run.finish();
+}
+
+export function beginSimulation(scenario: Scenario, traces: Traces = {}): SimulationRun {
   const sim = createSimulation(scenario, traces);
   const recorder = createSeries(sim);
   for (const partition of sim.partitions) startPartition(sim, partition);
@@ -44,16 +49,21 @@ export function simulate(
     });
   }
   scheduleFailures(sim);
-  const end = sim.startedAt + scenario.duration;
-  sim.queue.runUntil(end);
-  billAll(sim);
-  return { report: reportOf(sim.meter, { name: scenario.name, end }), series: recorder.series };
+  return {
+    advance: (share) =>
+      sim.queue.runUntil(Math.max(sim.queue.now(), sim.startedAt + share * scenario.duration)),
+    finish: () => {
+      billAll(sim);
+      const end = sim.queue.now();
+      return { report: reportOf(sim.meter, { name: scenario.name, end }), series: recorder.series };
+    },
+  };
 }
 
 /** Highest load of each subscription in the whole scenario, looked at every ten seconds. */
 export function peakLoads(
   scenario: Scenario,
-  traces: Readonly<Record<string, readonly TraceSample[]>> = {},
+  traces: Traces = {},
 ): Readonly<Record<string, number>> {
   return Object.fromEntries(
     scenario.subscriptions.map(({ name, load }) => {
@@ -63,81 +73,6 @@ export function peakLoads(
       return [name, peak];
     }),
   );
-}
-
-function createSimulation(
-  scenario: Scenario,
-  traces: Readonly<Record<string, readonly TraceSample[]>>,
-): Simulation {
-  const startedAt = Date.parse(scenario.start);
-  let made = 0;
-  const partitions = scenario.partitions.map(createPartition);
-  const subscriptions = scenario.subscriptions.flatMap((spec): readonly SimSubscription[] => {
-    const partition = partitions.find((one) => one.spec.name === spec.partition);
-    if (partition === undefined) return [];
-    const { cpu, memory, pids } = spec.resources;
-    const subscription: SimSubscription = {
-      spec,
-      partition,
-      size: { cpuMillis: cpu, memoryBytes: memory, pids },
-      loadAt: compileCurve(spec.load, traces),
-      active: [],
-      draining: new Set(),
-      ready: 0,
-      moving: 0,
-      desired: 0,
-      state: INITIAL_L1_STATE,
-      backlog: 0,
-      arrived: { amount: 0, seconds: 0 },
-      season: beginSeason(),
-      usual: { atStart: NOTHING_USUAL, atHorizon: NOTHING_USUAL },
-      starts: [],
-      startP90Ms: null,
-    };
-    partition.subscriptions.push(subscription);
-    return [subscription];
-  });
-  return {
-    scenario,
-    startedAt,
-    queue: createEventQueue(startedAt),
-    random: createRandom(scenario.seed),
-    meter: createMeter(startedAt + scenario.learn),
-    partitions,
-    subscriptions,
-    nextId: (prefix) => {
-      made += 1;
-      return `${prefix}${String(made).padStart(8, "0")}`;
-    },
-  };
-}
-
-function createPartition(spec: ScenarioPartition): SimPartition {
-  const offers = spec.policy.providers.flatMap((choice): readonly Offer[] => {
-    if (choice.capacity === undefined) return [];
-    const { cpu, memory, pids } = choice.capacity;
-    return [
-      {
-        key: choiceKey(choice),
-        provider: choice.provider,
-        zone: choice.zone ?? null,
-        capacity: { cpuMillis: cpu, memoryBytes: memory, pids },
-        price: choice.price ?? 0,
-        maxNodes: choice.maxNodes ?? Infinity,
-      },
-    ];
-  });
-  return {
-    spec,
-    offers,
-    nodes: [],
-    subscriptions: [],
-    pending: new Set(),
-    woken: false,
-    state: INITIAL_L2_STATE,
-    boots: [],
-    bootP90Ms: null,
-  };
 }
 
 /** Begins with the nodes and processes that the first load needs, so that no run pays for a cold start. */

@@ -8,6 +8,9 @@ export type TraceSample = {
   readonly value: number;
 };
 
+/** Samples by the name of their trace, each in order of time and not empty. */
+export type Traces = Readonly<Record<string, readonly TraceSample[]>>;
+
 /** More would be no trace but a log. */
 const SAMPLES_MAX = 1_000_000;
 
