@@ -41,6 +41,8 @@ export type Config = {
   readonly storeScrubRate: number;
   /** STRATA_EVENTS_MAX [100000]: events kept. */
   readonly eventsMax: number;
+  /** STRATA_PROMETHEUS []: `name=url,…`: the servers that scaling policies may ask, by the name that they say. */
+  readonly prometheus: Readonly<Record<string, string>>;
 };
 
 /** Limits that are no settings. */
@@ -55,6 +57,7 @@ export const limits = {
   provisionEveryMs: 5000,
   /** Level 1 looks this often whose turn it is. */
   autoscaleEveryMs: 250,
+  pollMetricsEveryMs: 500,
   actionsPerTickMax: 1000,
   reportBytesMax: 32 * 1024 * 1024,
   /** One turn of the re-hash of stored blobs; the next goes on where it stopped. */
@@ -121,6 +124,7 @@ export function readConfig(environment: Environment): Config {
       min: 1000,
       max: 100_000_000,
     }),
+    prometheus: namedUrls(environment, "STRATA_PROMETHEUS"),
   };
 }
 
@@ -154,6 +158,17 @@ function duration(
   } catch (cause) {
     throw invalid(name, "a duration such as 30s or 10m", cause);
   }
+}
+
+function namedUrls(environment: Environment, name: string): Readonly<Record<string, string>> {
+  const entries = (environment[name] ?? "").split(",").filter((entry) => entry.trim() !== "");
+  return Object.fromEntries(
+    entries.map((entry) => {
+      const [, key = "", url = ""] = /^\s*([a-z0-9][a-z0-9-]{0,62})=(\S+)\s*$/.exec(entry) ?? [];
+      if (/^https?:$/.test(URL.parse(url)?.protocol ?? "")) return [key, url];
+      throw invalid(name, "a list such as default=http://10.0.0.5:9090,other=https://…");
+    }),
+  );
 }
 
 function advertised(text: string | undefined): string | undefined {

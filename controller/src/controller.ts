@@ -160,6 +160,7 @@ function startLoops(services: Services, registry: Registry): readonly Loop[] {
       logger,
     }),
     startProvision(services, ticks.provision),
+    startPoll(services),
     startLoop({
       name: "expire-nodes",
       tick: () => {
@@ -180,6 +181,25 @@ function startLoops(services: Services, registry: Registry): readonly Loop[] {
     }),
     ...startUpkeep(services),
   ];
+}
+
+function startPoll({ external, logger }: Services): Loop {
+  const loop = startLoop({
+    name: "poll-metrics",
+    tick: () => {
+      external.poll();
+      return false;
+    },
+    intervalMs: limits.pollMetricsEveryMs,
+    logger,
+  });
+  return {
+    wake: loop.wake,
+    stop: async () => {
+      await loop.stop();
+      await external.close();
+    },
+  };
 }
 
 function startProvision({ logger }: Services, provision: Provision): Loop {

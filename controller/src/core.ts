@@ -17,6 +17,7 @@ import { createTelemetry } from "./http/telemetry.ts";
 import type { ImageSource } from "./images/inspect-image.ts";
 import { createAutoscale } from "./loops/autoscale.ts";
 import { createExpireNodes } from "./loops/expire-nodes.ts";
+import { createExternalMetrics } from "./loops/external-metrics.ts";
 import { createStoreKeeper, type KeptRegistry } from "./loops/keep-store.ts";
 import { createProviderBook, type OpenProvider } from "./loops/provision-providers.ts";
 import { createProvision, type Provision } from "./loops/provision.ts";
@@ -126,6 +127,12 @@ export function createServices(world: World, state: State, options: CoreOptions)
     samples: new Map(),
     usage: createUsageBook(),
     beats: createSampleBeats(world.config.reportsPerSecond),
+    external: createExternalMetrics({
+      sql: store.sql,
+      sources: world.config.prometheus,
+      nowMs: clock.nowMs,
+      logger: world.logger,
+    }),
     telemetry: createTelemetry(),
     rendezvous: createRendezvous({
       newId: random.newId,
@@ -160,12 +167,12 @@ export type Ticks = {
 
 /** Level 1, ready to be ticked. */
 function createLevelOne(services: Services): () => boolean {
-  const { store, usage, beats, posted, clock, reconcileSoon } = services;
+  const { store, usage, beats, external, posted, clock, reconcileSoon } = services;
   return createAutoscale({
     store,
     usage,
     beats,
-    external: () => [],
+    external: external.readings,
     takePosted: () => {
       const taken = new Set(posted);
       posted.clear();

@@ -8,6 +8,7 @@ import type { Clock, Randomness } from "../domain/clock.ts";
 import type { PresenceBook } from "../domain/presence.ts";
 import type { ReportOrder } from "../domain/report.ts";
 import type { ImageSource } from "../images/inspect-image.ts";
+import type { ExternalMetrics } from "../loops/external-metrics.ts";
 import type { StoreKeeper } from "../loops/keep-store.ts";
 import type { OpenProvider } from "../loops/provision-providers.ts";
 import type { SampleBeats } from "../loops/sample-beats.ts";
@@ -35,6 +36,8 @@ export type Services = {
   /** What level 1 sees of the processes. */
   readonly usage: UsageBook;
   readonly beats: SampleBeats;
+  /** Metrics that other servers know. */
+  readonly external: ExternalMetrics;
   /** Subscriptions for which a metric was posted and not yet looked at. */
   readonly posted: Set<string>;
   /** Woken by node id when the node's assignments or streams change. */
