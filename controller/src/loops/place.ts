@@ -4,7 +4,7 @@ import type { Problem } from "../domain/process.ts";
 import { schedule, type SchedulingOptions, type WaitingProcess } from "../domain/schedule.ts";
 import { type ProcessRow, updateProcess } from "../store/processes.ts";
 import type { Unit } from "../store/unit.ts";
-import { type Snapshot, toCandidates } from "./snapshot.ts";
+import { nameOf, type Snapshot, toCandidates } from "./snapshot.ts";
 
 /** One decision: a node for the process, or the reason why there is none. */
 export type Placement = { readonly row: ProcessRow; readonly tenant: string } & (
@@ -15,7 +15,7 @@ export type Placement = { readonly row: ProcessRow; readonly tenant: string } & 
 /** Where the waiting processes go, and for those that find no place the reason, where it is another than before. */
 export function planPlacements(
   snapshot: Snapshot,
-  scheduling: SchedulingOptions,
+  scheduling: Omit<SchedulingOptions, "packingOf">,
 ): readonly Placement[] {
   const all = [...snapshot.processes.values()].flat();
   const rows = new Map(all.filter(isWaiting).map((row) => [row.id, row]));
@@ -23,12 +23,22 @@ export function planPlacements(
   const subscriptions = new Map(snapshot.subscriptions.map((one) => [one.id, one]));
   const waiting = [...rows.values()].flatMap((row): readonly WaitingProcess[] => {
     const need = snapshot.needOf(row);
-    const partition = subscriptions.get(row.subscriptionId)?.partition;
-    return need === undefined || partition === undefined
+    const subscription = subscriptions.get(row.subscriptionId);
+    return need === undefined || subscription === undefined
       ? []
-      : [{ id: row.id, partition, ...need }];
+      : [
+          {
+            id: row.id,
+            partition: subscription.partition,
+            subscription: nameOf(subscription),
+            ...need,
+          },
+        ];
   });
-  const { placed, unplaced } = schedule(waiting, toCandidates(snapshot, all), scheduling);
+  const { placed, unplaced } = schedule(waiting, toCandidates(snapshot), {
+    ...scheduling,
+    packingOf: snapshot.packingOf,
+  });
   const subjectOf = (processId: string): Pick<Placement, "row" | "tenant"> | undefined => {
     const row = rows.get(processId);
     const tenant = subscriptions.get(row?.subscriptionId ?? "")?.tenant;

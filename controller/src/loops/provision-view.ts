@@ -1,20 +1,19 @@
 /** What level 2 looks at: rows in its own words. */
 import type { Capacity } from "@strata/protocol/agent/messages";
-import { isTerminal } from "@strata/protocol/agent/process-state";
 import { choiceKey, type PartitionPolicy } from "@strata/protocol/api/autoscale";
 import type { ProviderFlavor } from "@strata/protocol/api/providers";
 
 import type {
-  Held,
   NodeStatus,
   NodeView,
   Offer,
   SubscriptionView,
 } from "../domain/autoscale/l2/model.ts";
+import { type Need, promisedCapacity, sizeOf } from "../domain/schedule.ts";
 import type { NodeRow } from "../store/nodes.ts";
 import type { SubscriptionRow } from "../store/subscriptions.ts";
 import type { VmRow } from "../store/vms.ts";
-import { type Snapshot, toPlanned } from "./snapshot.ts";
+import { heldByNode, nameOf, type Snapshot, toPlanned } from "./snapshot.ts";
 
 export type Fleet = {
   readonly snapshot: Snapshot;
@@ -24,7 +23,7 @@ export type Fleet = {
   /** What nodes of the flavor have reported, if any ever joined. */
   readonly measured: (provider: string, flavor: string) => Capacity | undefined;
   /** Of one process as the newest generation has it. */
-  readonly sizes: ReadonlyMap<string, Capacity>;
+  readonly needs: ReadonlyMap<string, Need>;
   /** Processors are promised so many times over. */
   readonly cpuOvercommit: number;
 };
@@ -62,7 +61,7 @@ export function readOffers(policy: PartitionPolicy, fleet: Fleet): readonly Flee
         zone,
         flavor: choice.flavor,
         reported,
-        capacity: overcommitted(reported, fleet.cpuOvercommit),
+        ...promisedCapacity(reported, fleet.cpuOvercommit),
         price: choice.price ?? flavor.price,
         maxNodes: choice.maxNodes ?? policy.maxNodes,
       },
@@ -78,13 +77,15 @@ export function smaller(a: Capacity, b: Capacity): Capacity {
   };
 }
 
-function overcommitted(capacity: Capacity, cpuOvercommit: number): Capacity {
-  return { ...capacity, cpuMillis: capacity.cpuMillis * cpuOvercommit };
-}
-
 /** Every node, and every VM that is none yet. A VM keeps its id as a node. */
 export function readNodes(partition: string, fleet: Fleet): readonly NodeView[] {
-  const held = heldByNode(fleet);
+  const { snapshot } = fleet;
+  // What is given up with a lost node has a successor.
+  const held = heldByNode(
+    snapshot,
+    (subscription, row) =>
+      snapshot.held || toPlanned(snapshot, { subscription, row }).whereabouts !== "lost",
+  );
   const vmOfNode = new Map(fleet.vms.map((vm) => [vm.nodeId ?? "", vm]));
   const nodes = [...fleet.snapshot.nodes.values()].filter((node) => node.partition === partition);
   return [
@@ -94,8 +95,8 @@ export function readNodes(partition: string, fleet: Fleet): readonly NodeView[] 
         id: vm?.id ?? node.id,
         status: statusOf(node, vm),
         offer: vm?.offer ?? null,
-        zone: vm?.zone ?? node.labels["zone"] ?? null,
-        capacity: overcommitted(node.capacity, fleet.cpuOvercommit),
+        zone: fleet.snapshot.zoneOf(node),
+        ...promisedCapacity(node.capacity, fleet.cpuOvercommit),
         requestedAt: Date.parse(vm?.requestedAt ?? node.createdAt),
         awaySince: node.awaySince === null ? null : Date.parse(node.awaySince),
         drainedByScaler: node.drainedBy === "scaler",
@@ -110,7 +111,7 @@ export function readNodes(partition: string, fleet: Fleet): readonly NodeView[] 
           status: vm.state === "joined" ? "booting" : vm.state,
           offer: vm.offer,
           zone: vm.zone,
-          capacity: overcommitted(vm.capacity, fleet.cpuOvercommit),
+          ...promisedCapacity(vm.capacity, fleet.cpuOvercommit),
           requestedAt: Date.parse(vm.requestedAt),
           awaySince: null,
           drainedByScaler: false,
@@ -127,26 +128,6 @@ function statusOf(node: NodeRow, vm: VmRow | undefined): NodeStatus {
   return vm !== undefined && node.lastSeenAt === null ? "booting" : "ready";
 }
 
-/** What takes room: all that has not ended, but not what is given up with a lost node and has a successor. */
-function heldByNode({ snapshot, sizes }: Fleet): ReadonlyMap<string, readonly Held[]> {
-  const held = new Map<string, Map<string, Held>>();
-  for (const subscription of snapshot.subscriptions) {
-    for (const row of snapshot.processes.get(subscription.id) ?? []) {
-      if (row.nodeId === null || isTerminal(row.state)) continue;
-      const { whereabouts } = toPlanned(snapshot, { subscription, row });
-      if (whereabouts === "lost" && !snapshot.held) continue;
-      const size = sizeOf(snapshot.needOf(row)?.limits) ?? sizes.get(subscription.id);
-      if (size === undefined) continue;
-      const key = `${subscription.id}/${row.generation}`;
-      const onNode = held.get(row.nodeId) ?? new Map<string, Held>();
-      const count = (onNode.get(key)?.count ?? 0) + 1;
-      onNode.set(key, { subscription: nameOf(subscription), size, count });
-      held.set(row.nodeId, onNode);
-    }
-  }
-  return new Map([...held].map(([nodeId, groups]) => [nodeId, [...groups.values()]]));
-}
-
 /** @param atHorizon processes that level 1 expects by the time a new node could have joined */
 export function readSubscriptions(
   partition: string,
@@ -154,30 +135,17 @@ export function readSubscriptions(
   atHorizon: (subscription: SubscriptionRow, desired: number) => number,
 ): readonly SubscriptionView[] {
   return fleet.snapshot.subscriptions.flatMap((subscription): readonly SubscriptionView[] => {
-    const size = fleet.sizes.get(subscription.id);
-    if (subscription.partition !== partition || size === undefined) return [];
+    const need = fleet.needs.get(subscription.id);
+    if (subscription.partition !== partition || need === undefined) return [];
     const desired = fleet.snapshot.count(subscription);
     return [
-      { name: nameOf(subscription), size, desired, atHorizon: atHorizon(subscription, desired) },
+      {
+        name: nameOf(subscription),
+        size: sizeOf(need.limits),
+        hostPorts: need.hostPorts,
+        desired,
+        atHorizon: atHorizon(subscription, desired),
+      },
     ];
   });
-}
-
-/** For people; the tenant is left out where there is only the usual one. */
-function nameOf({ tenant, alias }: SubscriptionRow): string {
-  return tenant === "default" ? alias : `${tenant}/${alias}`;
-}
-
-export function sizeOf(
-  limits:
-    | { readonly cpuMaxMillis: number; readonly memoryMaxBytes: number; readonly pidsMax: number }
-    | undefined,
-): Capacity | undefined {
-  return limits === undefined
-    ? undefined
-    : {
-        cpuMillis: limits.cpuMaxMillis,
-        memoryBytes: limits.memoryMaxBytes,
-        pids: limits.pidsMax,
-      };
 }

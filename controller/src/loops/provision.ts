@@ -21,15 +21,8 @@ import { applyDecision } from "./provision-apply.ts";
 import { type CallsOptions, createCalls } from "./provision-calls.ts";
 import { createForecasts } from "./provision-forecast.ts";
 import { createSweep, type SweptProvider } from "./provision-sweep.ts";
-import {
-  type Fleet,
-  readNodes,
-  readOffers,
-  readSubscriptions,
-  sizeOf,
-  smaller,
-} from "./provision-view.ts";
-import { readSnapshot, type SnapshotOptions } from "./snapshot.ts";
+import { type Fleet, readNodes, readOffers, readSubscriptions, smaller } from "./provision-view.ts";
+import { needOfSpec, readSnapshot, type SnapshotOptions } from "./snapshot.ts";
 
 export type ProvisionOptions = CallsOptions & {
   readonly now: () => SnapshotOptions;
@@ -147,11 +140,11 @@ function readFleet(
     vms,
     flavors: new Map(providers.map((row) => [row.name, parseFlavors(row)])),
     measured: (provider, flavor) => measured.get(`${provider}/${flavor}`),
-    sizes: new Map(
-      listNewestGenerations(sql).flatMap(({ subscriptionId, spec }) => {
-        const size = sizeOf(spec.limits);
-        return size === undefined ? [] : [[subscriptionId, size] as const];
-      }),
+    needs: new Map(
+      listNewestGenerations(sql).map(({ subscriptionId, spec }) => [
+        subscriptionId,
+        needOfSpec(spec),
+      ]),
     ),
     cpuOvercommit,
   };

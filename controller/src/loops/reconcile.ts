@@ -16,7 +16,7 @@ export type ReconcileOptions = {
   readonly store: Store;
   /** Of the moment: silence, beat interval, time. */
   readonly now: () => SnapshotOptions;
-  readonly scheduling: SchedulingOptions;
+  readonly scheduling: Omit<SchedulingOptions, "packingOf">;
   /** From the placement to the moment when a process that has not begun must not begin any more. */
   readonly startDeadlineMs: number;
   /** Actions written in one tick; the rest comes in the next. */

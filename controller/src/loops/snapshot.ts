@@ -1,14 +1,22 @@
 /** What the reconcile loop looks at: everything, read in one go, in the words of the domain. */
-import type { Capacity, ProcessSpec } from "@strata/protocol/agent/messages";
+import type { ProcessSpec } from "@strata/protocol/agent/messages";
 import { isTerminal } from "@strata/protocol/agent/process-state";
+import { PartitionPolicyInput } from "@strata/protocol/api/autoscale";
 
+import type { Packing } from "../domain/autoscale/l2/bins.ts";
+import type { Held } from "../domain/autoscale/l2/model.ts";
 import type { UsageBook } from "../domain/autoscale/usage-book.ts";
 import { isMassLoss, MISSED_BEATS_UNTIL_AWAY } from "../domain/node.ts";
 import type { Drain, PlannedProcess, Whereabouts } from "../domain/planned-process.ts";
 import { wishedProcesses } from "../domain/scaling.ts";
-import type { Candidate, Need } from "../domain/schedule.ts";
+import { type Candidate, type Need, sizeOf } from "../domain/schedule.ts";
 import type { Sql } from "../store/database.ts";
 import { listNodes, type NodeRow } from "../store/nodes.ts";
+import {
+  listAllPartitionPolicies,
+  listAllPartitions,
+  parsePartitionPolicy,
+} from "../store/partitions.ts";
 import {
   generationKey,
   listGenerationsInUse,
@@ -17,6 +25,7 @@ import {
 } from "../store/processes.ts";
 import { listScalingPolicies, parseScalingPolicy } from "../store/scaling-policies.ts";
 import { listSubscriptions, type SubscriptionRow } from "../store/subscriptions.ts";
+import { listVms } from "../store/vms.ts";
 
 export type Snapshot = {
   readonly subscriptions: readonly SubscriptionRow[];
@@ -33,6 +42,10 @@ export type Snapshot = {
   readonly processesOnNode: Readonly<Record<string, number>>;
   readonly usage: Pick<UsageBook, "sampleOf">;
   readonly needOf: (process: Pick<ProcessRow, "subscriptionId" | "generation">) => Need | undefined;
+  /** How the partition's policy has its processes packed. */
+  readonly packingOf: (partition: string) => Packing;
+  /** Of its VM, or the label `zone`. */
+  readonly zoneOf: (node: NodeRow) => string | null;
 };
 
 export type SnapshotOptions = {
@@ -61,6 +74,9 @@ export function readSnapshot(sql: Sql, options: SnapshotOptions): Snapshot {
     silentMs: options.silentMs(node.id),
   }));
   const processes = listProcesses(sql);
+  const zones = new Map(
+    listVms(sql).flatMap(({ nodeId, zone }) => (nodeId === null ? [] : [[nodeId, zone]])),
+  );
   return {
     ...options,
     subscriptions: listSubscriptions(sql),
@@ -73,10 +89,30 @@ export function readSnapshot(sql: Sql, options: SnapshotOptions): Snapshot {
     count: ({ deletedAt, processes, scalingPolicy }) =>
       deletedAt === null ? wishedProcesses(processes, policies.get(scalingPolicy ?? "")) : 0,
     needOf: (process) => needs.get(generationKey(process)),
+    packingOf: readPackings(sql),
+    zoneOf: ({ id, labels }) => zones.get(id) ?? labels["zone"] ?? null,
   };
 }
 
-function needOfSpec({ limits, ports }: ProcessSpec): Need {
+/** Zones are those of the policy's offers, as level 2 knows them. */
+function readPackings(sql: Sql): (partition: string) => Packing {
+  const policies = new Map(
+    listAllPartitionPolicies(sql).map((row) => [row.name, parsePartitionPolicy(row)]),
+  );
+  const packings = new Map(
+    listAllPartitions(sql).flatMap(({ name, policy }) => {
+      const known = policies.get(policy ?? "");
+      if (known === undefined) return [];
+      const zones = new Set(known.providers.flatMap(({ zone }) => zone ?? []));
+      return [[name, { ...known.packing, zones: [...zones] }] as const];
+    }),
+  );
+  return (partition) => packings.get(partition) ?? USUAL_PACKING;
+}
+
+const USUAL_PACKING: Packing = { ...PartitionPolicyInput.parse({}).packing, zones: [] };
+
+export function needOfSpec({ limits, ports }: ProcessSpec): Need {
   const hostPorts = ports.flatMap(({ hostPort, protocol }) =>
     hostPort === undefined ? [] : [`${protocol}/${hostPort}`],
   );
@@ -124,34 +160,49 @@ function countOnNodes(rows: readonly ProcessRow[]): Readonly<Record<string, numb
 }
 
 /** Nodes as the scheduler sees them, with what they hold now. */
-export function toCandidates(snapshot: Snapshot, rows: Iterable<ProcessRow>): readonly Candidate[] {
-  const held = new Map<string, { allocated: Capacity; hostPorts: string[] }>();
-  for (const row of rows) {
-    const need = snapshot.needOf(row);
-    if (row.nodeId === null || isTerminal(row.state) || need === undefined) continue;
-    const { allocated, hostPorts } = held.get(row.nodeId) ?? { allocated: nothing, hostPorts: [] };
-    hostPorts.push(...need.hostPorts);
-    held.set(row.nodeId, { allocated: plus(allocated, need), hostPorts });
-  }
+export function toCandidates(snapshot: Snapshot): readonly Candidate[] {
+  const held = heldByNode(snapshot);
   return [...snapshot.nodes.values()].map((node) => ({
     id: node.id,
     name: node.name,
     partition: node.partition,
+    zone: snapshot.zoneOf(node),
     closed: closedReason(node),
     capacity: node.capacity,
-    allocated: held.get(node.id)?.allocated ?? nothing,
-    hostPorts: held.get(node.id)?.hostPorts ?? [],
+    held: held.get(node.id) ?? [],
   }));
 }
 
-const nothing: Capacity = { cpuMillis: 0, memoryBytes: 0, pids: 0 };
+/** What takes room on each node: all that has not ended. */
+export function heldByNode(
+  snapshot: Snapshot,
+  counts: (subscription: SubscriptionRow, row: ProcessRow) => boolean = () => true,
+): ReadonlyMap<string, readonly Held[]> {
+  const held = new Map<string, Map<string, Held>>();
+  for (const subscription of snapshot.subscriptions) {
+    for (const row of snapshot.processes.get(subscription.id) ?? []) {
+      const need = snapshot.needOf(row);
+      if (row.nodeId === null || isTerminal(row.state) || need === undefined) continue;
+      if (!counts(subscription, row)) continue;
+      const key = generationKey(row);
+      const onNode = held.get(row.nodeId) ?? new Map<string, Held>();
+      const { limits, hostPorts } = need;
+      const count = (onNode.get(key)?.count ?? 0) + 1;
+      onNode.set(key, {
+        subscription: nameOf(subscription),
+        size: sizeOf(limits),
+        hostPorts,
+        count,
+      });
+      held.set(row.nodeId, onNode);
+    }
+  }
+  return new Map([...held].map(([nodeId, groups]) => [nodeId, [...groups.values()]]));
+}
 
-function plus(allocated: Capacity, { limits }: Need): Capacity {
-  return {
-    cpuMillis: allocated.cpuMillis + limits.cpuMaxMillis,
-    memoryBytes: allocated.memoryBytes + limits.memoryMaxBytes,
-    pids: allocated.pids + limits.pidsMax,
-  };
+/** For people, and unique; the tenant is left out where it is the usual one. */
+export function nameOf({ tenant, alias }: SubscriptionRow): string {
+  return tenant === "default" ? alias : `${tenant}/${alias}`;
 }
 
 function closedReason({ presence, admission }: NodeRow): Candidate["closed"] {

@@ -1,15 +1,30 @@
+import type { Packing } from "@strata/controller/domain/autoscale/l2/bins";
+import { decidePartition } from "@strata/controller/domain/autoscale/l2/decide";
+import { type Held, INITIAL_L2_STATE } from "@strata/controller/domain/autoscale/l2/model";
 import {
   type Candidate,
   neverFits,
+  promisedCapacity,
   schedule,
+  sizeOf,
   type WaitingProcess,
 } from "@strata/controller/domain/schedule";
+import { PartitionPolicyInput } from "@strata/protocol/api/autoscale";
 import fc from "fast-check";
 
 import { assert, suite } from "../../support/suite.ts";
 
-const options = { cpuOvercommit: 2 };
-const nothing = { cpuMillis: 0, memoryBytes: 0, pids: 0 };
+function packing(fields: object = {}, zones: readonly string[] = []): Packing {
+  return { ...PartitionPolicyInput.parse({ packing: fields }).packing, zones };
+}
+
+const options = { cpuOvercommit: 2, packingOf: () => packing() };
+
+/** What takes so much of a node, and these ports. */
+function aHolder(memoryBytes: number, hostPorts: readonly string[] = []): Held {
+  const size = { cpuMillis: 1, memoryBytes, pids: 1 };
+  return { subscription: "other", size, hostPorts, count: 1 };
+}
 
 function aNode(changes: Partial<Candidate> = {}): Candidate {
   return {
@@ -18,8 +33,8 @@ function aNode(changes: Partial<Candidate> = {}): Candidate {
     partition: "web",
     closed: undefined,
     capacity: { cpuMillis: 2000, memoryBytes: 1000, pids: 1000 },
-    allocated: nothing,
-    hostPorts: [],
+    zone: null,
+    held: [],
     ...changes,
   };
 }
@@ -29,6 +44,7 @@ function aWaiting(changes: Partial<WaitingProcess> & { memory?: number } = {}): 
   return {
     id: "p-1",
     partition: "web",
+    subscription: "hi",
     limits: { memoryMaxBytes: memory, cpuMaxMillis: 100, pidsMax: 10 },
     hostPorts: [],
     ...rest,
@@ -45,7 +61,9 @@ const anyNodes = fc
         memoryBytes: fc.integer({ min: 1, max: 1000 }),
         pids: fc.integer({ min: 1, max: 1000 }),
       }),
-      hostPorts: fc.subarray(["tcp/80", "tcp/443"]),
+      held: fc
+        .subarray(["tcp/80", "tcp/443"])
+        .map((ports) => (ports.length === 0 ? [] : [aHolder(1, ports)])),
     }),
     { maxLength: 6 },
   )
@@ -56,6 +74,7 @@ const anyWaiting = fc
   .array(
     fc.record({
       partition: fc.constantFrom("web", "php", "none"),
+      subscription: fc.constantFrom("hi", "yo", "ho"),
       limits: fc.record({
         cpuMaxMillis: fc.integer({ min: 1, max: 3000 }),
         memoryMaxBytes: fc.integer({ min: 1, max: 800 }),
@@ -83,7 +102,8 @@ suite("schedule", (test) => {
           assert.ok(sum(({ limits }) => limits.memoryMaxBytes) <= node.capacity.memoryBytes);
           assert.ok(sum(({ limits }) => limits.pidsMax) <= node.capacity.pids);
           assert.ok(sum(({ limits }) => limits.cpuMaxMillis) <= node.capacity.cpuMillis * 2);
-          const ports = [...node.hostPorts, ...here.flatMap(({ hostPorts }) => hostPorts)];
+          const taken = node.held.flatMap(({ hostPorts = [] }) => hostPorts);
+          const ports = [...taken, ...here.flatMap(({ hostPorts }) => hostPorts)];
           if (here.length > 0) assert.is(new Set(ports).size, ports.length);
           assert.ok(here.length === 0 || node.closed === undefined);
           assert.ok(here.every(({ partition }) => partition === node.partition));
@@ -126,14 +146,14 @@ suite("schedule", (test) => {
 
   test("says of each node why it does not take the process", () => {
     const nodes = [
-      aNode({ id: "n-1", name: "full", allocated: { ...nothing, memoryBytes: 950 } }),
+      aNode({ id: "n-1", name: "full", held: [aHolder(950)] }),
       aNode({ id: "n-2", name: "shut", closed: "cordoned" }),
       aNode({
         id: "n-3",
         name: "small",
         capacity: { cpuMillis: 50, memoryBytes: 1000, pids: 100 },
       }),
-      aNode({ id: "n-4", name: "taken", hostPorts: ["tcp/80"] }),
+      aNode({ id: "n-4", name: "taken", held: [aHolder(1, ["tcp/80"])] }),
     ];
     const [reason] = schedule([aWaiting({ hostPorts: ["tcp/80"] })], nodes, options).unplaced;
     assert.is(reason?.problem.code, "NO_ROOM");
@@ -141,6 +161,122 @@ suite("schedule", (test) => {
       reason?.problem.message,
       "no node has room: full lacks memory: 50 of 100 bytes free; shut is cordoned; " +
         "small is too small: cpu 100 of 50 thousandths; taken has no free port tcp/80",
+    );
+  });
+});
+
+suite("schedule by a policy", (test) => {
+  const four = ["a", "b", "c", "d"].map((id) =>
+    aNode({ id, name: id, zone: id < "c" ? "east" : "west" }),
+  );
+  const place = (count: number, fields: object): readonly string[] => {
+    const waiting = Array.from({ length: count }, (_, index) => aWaiting({ id: `p-${index}` }));
+    const rules = { ...options, packingOf: () => packing(fields, ["east", "west"]) };
+    return schedule(waiting, four, rules)
+      .placed.map(({ nodeId }) => nodeId)
+      .toSorted();
+  };
+
+  test("exclusive puts one process on a node, maxPerNode as many as it says", () => {
+    assert.equal(place(6, { exclusive: true }), ["a", "b", "c", "d"]);
+    assert.equal(place(5, { maxPerNode: 2 }), ["a", "a", "b", "b", "c"]);
+  });
+
+  test("spread takes the emptiest node, pack the fullest", () => {
+    assert.equal(place(4, { strategy: "spread" }), ["a", "b", "c", "d"]);
+    assert.equal(place(4, { strategy: "pack" }), ["a", "a", "a", "a"]);
+  });
+
+  test("apart over nodes and zones, required or only preferred", () => {
+    assert.equal(place(6, { apart: { nodes: "require" } }), ["a", "b", "c", "d"]);
+    assert.equal(place(5, { apart: { nodes: "prefer" } }).length, 5);
+    const zones = place(4, { apart: { zones: "require" } });
+    assert.is(zones.filter((id) => id < "c").length, 2);
+  });
+
+  test("says which rule keeps a process out", () => {
+    const waiting = [aWaiting({ id: "p-1" }), aWaiting({ id: "p-2" })];
+    const rules = { ...options, packingOf: () => packing({ apart: { nodes: "require" } }) };
+    const [left] = schedule(waiting, [aNode()], rules).unplaced;
+    assert.match(left?.problem.message ?? "", /one has one of hi, which are kept apart/);
+  });
+});
+
+const anyPacking = fc.record({
+  strategy: fc.constantFrom("pack", "spread"),
+  exclusive: fc.boolean(),
+  maxPerNode: fc.integer({ min: 1, max: 6 }),
+  apart: fc.record({
+    nodes: fc.constantFrom("none", "prefer", "require"),
+    zones: fc.constantFrom("none", "prefer", "require"),
+  }),
+});
+/** What the processes of each subscription need: all of one are alike. */
+const anyKinds = fc.array(
+  fc.record({
+    limits: fc.record({
+      cpuMaxMillis: fc.integer({ min: 1, max: 3000 }),
+      memoryMaxBytes: fc.integer({ min: 1, max: 800 }),
+      pidsMax: fc.integer({ min: 1, max: 500 }),
+    }),
+    hostPorts: fc.subarray(["tcp/80", "tcp/443"]),
+    count: fc.integer({ min: 1, max: 6 }),
+  }),
+  { minLength: 1, maxLength: 4 },
+);
+
+suite("level 2 and the scheduler", (test) => {
+  test("agree on what fits, whatever the policy", () => {
+    fc.assert(
+      fc.property(anyKinds, anyNodes, anyPacking, (kinds, nodes, fields) => {
+        const zones = ["east", "west"];
+        const open = nodes.map((node, index) => ({
+          ...node,
+          partition: "web",
+          closed: undefined,
+          zone: zones[index % 2] ?? null,
+        }));
+        const waiting = kinds.flatMap(({ count, ...need }, kind) =>
+          Array.from({ length: count }, (_, index) =>
+            aWaiting({ ...need, id: `p-${kind}-${index}`, subscription: `s-${kind}` }),
+          ),
+        );
+        const { unplaced } = schedule(waiting, open, {
+          ...options,
+          packingOf: () => packing(fields, zones),
+        });
+        const { trace } = decidePartition({
+          policy: PartitionPolicyInput.parse({
+            packing: fields,
+            providers: zones.map((zone) => ({ provider: "cloud", flavor: "small", zone })),
+          }),
+          // Nothing can be added, but the zones are known.
+          offers: zones.map((zone) => {
+            const { capacity } = aNode();
+            return { key: zone, provider: "cloud", zone, capacity, price: 0, maxNodes: 0 };
+          }),
+          nodes: open.map((node) => ({
+            id: node.id,
+            status: "ready",
+            offer: null,
+            zone: node.zone,
+            ...promisedCapacity(node.capacity, options.cpuOvercommit),
+            requestedAt: 0,
+            awaySince: null,
+            drainedByScaler: false,
+            held: node.held,
+          })),
+          subscriptions: kinds.map(({ limits, hostPorts, count }, kind) => {
+            const size = sizeOf(limits);
+            return { name: `s-${kind}`, size, hostPorts, desired: count, atHorizon: count };
+          }),
+          state: INITIAL_L2_STATE,
+          now: 0,
+        });
+        const missing = trace.remainder.reduce((sum, { count }) => sum + count, 0);
+        assert.is(unplaced.length, missing);
+      }),
+      { numRuns: 500 },
     );
   });
 });
@@ -168,11 +304,11 @@ function fill(
   );
   return {
     ...node,
-    hostPorts: [...node.hostPorts, ...here.flatMap(({ hostPorts }) => hostPorts)],
-    allocated: {
-      cpuMillis: here.reduce((sum, { limits }) => sum + limits.cpuMaxMillis, 0),
-      memoryBytes: here.reduce((sum, { limits }) => sum + limits.memoryMaxBytes, 0),
-      pids: here.reduce((sum, { limits }) => sum + limits.pidsMax, 0),
-    },
+    held: [
+      ...node.held,
+      ...here.map(({ subscription, limits, hostPorts }) => {
+        return { subscription, size: sizeOf(limits), hostPorts, count: 1 };
+      }),
+    ],
   };
 }

@@ -75,9 +75,9 @@ function openNode(group: Group | undefined, opening: Opening): boolean {
   const { order } = situation.policy;
   const entry = fitting[order === "round-robin" ? opened.length % Math.max(1, fitting.length) : 0];
   if (entry === undefined) return false;
-  const { key, zone, capacity } = entry.offer;
+  const { key } = entry.offer;
   entry.left -= 1;
-  opened.push(createBin({ id: `new-${opened.length}`, zone, capacity, held: [], ready: false }));
+  opened.push(createBin({ ...entry.offer, id: `new-${opened.length}`, held: [], ready: false }));
   counts.set(key, (counts.get(key) ?? 0) + 1);
   return true;
 }
@@ -89,13 +89,7 @@ function couldHold(
 ): boolean {
   if (group === undefined) return true;
   const { packing } = opening;
-  const empty = createBin({
-    id: "",
-    zone: offer.zone,
-    capacity: offer.capacity,
-    held: [],
-    ready: false,
-  });
+  const empty = createBin({ ...offer, id: "", held: [], ready: false });
   if (roomFor(empty, group, packing) === 0) return false;
   if (packing.apart.zones === "none") return true;
   // Only a node in the zone that has fewest of the subscription helps to spread it.

@@ -13,24 +13,30 @@ export type Bin = {
   readonly id: string;
   readonly zone: string | null;
   readonly capacity: Capacity;
+  readonly cpuMillisEach: number;
   /** Booting nodes are filled after those that are ready. */
   readonly ready: boolean;
   readonly free: { cpuMillis: number; memoryBytes: number; pids: number };
   readonly counts: Map<string, number>;
+  readonly hostPorts: Set<string>;
   total: number;
 };
 
 export function createBin(
-  node: Pick<NodeView, "id" | "zone" | "capacity" | "held"> & { readonly ready: boolean },
+  node: Pick<NodeView, "id" | "zone" | "capacity" | "cpuMillisEach" | "held"> & {
+    readonly ready: boolean;
+  },
 ): Bin {
-  const { id, zone, capacity, ready } = node;
+  const { id, zone, capacity, cpuMillisEach = Infinity, ready } = node;
   const bin: Bin = {
     id,
     zone,
     capacity,
+    cpuMillisEach,
     ready,
     free: { ...capacity },
     counts: new Map(),
+    hostPorts: new Set(),
     total: 0,
   };
   for (const held of node.held) take(bin, held, held.count);
@@ -39,7 +45,7 @@ export function createBin(
 
 export function take(
   bin: Bin,
-  { subscription, size }: Pick<Held, "subscription" | "size">,
+  { subscription, size, hostPorts = [] }: Pick<Held, "subscription" | "size" | "hostPorts">,
   count: number,
 ): void {
   bin.free.cpuMillis -= count * size.cpuMillis;
@@ -47,15 +53,21 @@ export function take(
   bin.free.pids -= count * size.pids;
   bin.counts.set(subscription, (bin.counts.get(subscription) ?? 0) + count);
   bin.total += count;
+  for (const port of hostPorts) {
+    if (count > 0) bin.hostPorts.add(port);
+    else if (count < 0) bin.hostPorts.delete(port);
+  }
 }
 
 /** How many more of the group fit. */
 export function roomFor(
   bin: Bin,
-  { subscription, size }: Pick<Group, "subscription" | "size">,
+  { subscription, size, hostPorts = [] }: Pick<Group, "subscription" | "size" | "hostPorts">,
   packing: Packing,
 ): number {
   const { free } = bin;
+  if (size.cpuMillis > bin.cpuMillisEach) return 0;
+  if (hostPorts.some((port) => bin.hostPorts.has(port))) return 0;
   const most = packing.exclusive ? 1 : (packing.maxPerNode ?? Infinity);
   const own =
     packing.apart.nodes === "require" ? 1 - (bin.counts.get(subscription) ?? 0) : Infinity;
@@ -67,6 +79,7 @@ export function roomFor(
       Math.floor(free.pids / size.pids),
       most - bin.total,
       own,
+      hostPorts.length === 0 ? Infinity : 1,
     ),
   );
 }

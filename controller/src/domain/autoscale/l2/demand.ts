@@ -18,10 +18,11 @@ export function demandOf({
       placed.set(subscription, (placed.get(subscription) ?? 0) + count);
     }
   }
-  return subscriptions.map(({ name, size, desired, atHorizon }) => {
+  return subscriptions.map(({ name, size, hostPorts = [], desired, atHorizon }) => {
     const own = placed.get(name) ?? 0;
     const needed = Math.max(0, Math.max(desired, atHorizon) - own);
-    return { subscription: name, size, desired, atHorizon, placed: own, needed };
+    const ports = hostPorts.length === 0 ? {} : { hostPorts };
+    return { subscription: name, size, ...ports, desired, atHorizon, placed: own, needed };
   });
 }
 
@@ -62,5 +63,10 @@ function largestOf(nodes: readonly NodeView[]): NodeView | undefined {
 export function neededGroups(demand: readonly Demand[]): readonly Group[] {
   return demand
     .filter(({ needed }) => needed > 0)
-    .map(({ subscription, size, needed }) => ({ subscription, size, count: needed }));
+    .map(({ subscription, size, hostPorts = [], needed }) => ({
+      subscription,
+      size,
+      ...(hostPorts.length === 0 ? {} : { hostPorts }),
+      count: needed,
+    }));
 }

@@ -25,6 +25,8 @@ export type NodeStatus =
 export type Held = {
   readonly subscription: string;
   readonly size: Capacity;
+  /** Ports of the node that each of them takes: `tcp/80` [none]. */
+  readonly hostPorts?: readonly string[];
   readonly count: number;
 };
 
@@ -36,6 +38,8 @@ export type NodeView = {
   readonly zone: string | null;
   /** What it offers to processes, processors multiplied by what may be promised of them. */
   readonly capacity: Capacity;
+  /** No single process may have more of the processors: they are not promised twice to one [no limit]. */
+  readonly cpuMillisEach?: number;
   readonly requestedAt: number;
   /** Since when it is away; null when it is not. */
   readonly awaySince: number | null;
@@ -48,6 +52,7 @@ export type SubscriptionView = {
   readonly name: string;
   /** Of one process. */
   readonly size: Capacity;
+  readonly hostPorts?: readonly string[];
   /** Wished for now. */
   readonly desired: number;
   /** Wished for at level 2's horizon, by level 1's forecast. */
@@ -60,6 +65,8 @@ export type Offer = {
   readonly provider: string;
   readonly zone: string | null;
   readonly capacity: Capacity;
+  /** As of a node. */
+  readonly cpuMillisEach?: number;
   /** Of one node for an hour. */
   readonly price: number;
   readonly maxNodes: number;
@@ -110,6 +117,7 @@ export type L2Action =
 export type Demand = {
   readonly subscription: string;
   readonly size: Capacity;
+  readonly hostPorts?: readonly string[];
   readonly desired: number;
   readonly atHorizon: number;
   /** On nodes that stay. */
@@ -122,6 +130,7 @@ export type Demand = {
 export type Group = {
   readonly subscription: string;
   readonly size: Capacity;
+  readonly hostPorts?: readonly string[];
   readonly count: number;
 };
 

@@ -128,7 +128,8 @@ function put(
   return fits;
 }
 
-function largestFirst(a: Group, b: Group): number {
+/** The order in which groups are packed. */
+export function largestFirst(a: Group, b: Group): number {
   return (
     b.size.memoryBytes - a.size.memoryBytes ||
     b.size.cpuMillis - a.size.cpuMillis ||
