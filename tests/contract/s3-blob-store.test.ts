@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 
 import { createS3BlobStore } from "@strata/registry/drivers/s3-blob-store";
+import { parseS3Location } from "@strata/registry/drivers/s3/location";
 
 import { s3ServerMissing, theS3Server } from "../support/s3-server.ts";
 import { suite } from "../support/suite.ts";
@@ -11,8 +12,8 @@ import { testBlobStore } from "./blob-store.ts";
 const options = { timeoutMs: 120_000 };
 
 async function s3Fixture(): Promise<RestartFixture> {
-  const { newLocation, credentials } = await theS3Server();
-  const location = newLocation();
+  const { newAddress, credentials } = await theS3Server();
+  const location = parseS3Location(newAddress());
   const warnings: string[] = [];
   const logger = { warn: (_: object, message: string) => void warnings.push(message) };
   // So that a blob of a megabyte has several multipart uploads of several parts.

@@ -5,8 +5,6 @@ import type { Socket } from "node:net";
 import process from "node:process";
 import { createInterface } from "node:readline";
 
-import { parseS3Location, type S3Location } from "@strata/registry/drivers/s3/location";
-
 import { aTemporaryDirectory } from "./temporary.ts";
 
 /** A server of S3 on loopback: OpenStack Swift as Debian ships it, all in one process. */
@@ -15,8 +13,8 @@ export type S3Server = AsyncDisposable & {
   readonly endpoint: string;
   readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string };
   readonly pid: number;
-  /** A place of the one bucket that nobody else has. */
-  readonly newLocation: () => S3Location;
+  /** A place of the one bucket that nobody else has, as `s3:` address. */
+  readonly newAddress: () => string;
 };
 
 /** Why there can be no such server here; undefined when there can. */
@@ -95,9 +93,9 @@ function serverAt(
     endpoint,
     credentials: { accessKeyId: "test:tester", secretAccessKey: "testing" },
     pid: pid ?? 0,
-    newLocation: () => {
+    newAddress: () => {
       places += 1;
-      return parseS3Location(`s3://store/place/${places}?endpoint=${encodeURIComponent(endpoint)}`);
+      return `s3://store/place/${places}?endpoint=${encodeURIComponent(endpoint)}`;
     },
     [Symbol.asyncDispose]: dispose,
   };

@@ -58,7 +58,7 @@ location = us-east-1
 # Small pages, so that whoever lists has to turn them.
 max_bucket_listing = 3
 # Short parts, so that a test of many need not be long.
-min_segment_size = 65536
+min_segment_size = 1024
 [filter:catch_errors]
 use = egg:swift#catch_errors
 [filter:gatekeeper]

@@ -4,7 +4,13 @@ import { isDigest } from "@strata/protocol/oci/digest";
 import type { BlobStore, OpenBlob } from "../blob-store.ts";
 import { createKeyedLock } from "../keyed-lock.ts";
 import type { RegistryLogger } from "../logger.ts";
-import { createBucket, type Bucket, type S3Credentials, type S3Limits } from "./s3/bucket.ts";
+import {
+  type Bucket,
+  createBucket,
+  defaultS3Limits,
+  type S3Credentials,
+  type S3Limits,
+} from "./s3/bucket.ts";
 import type { S3Location } from "./s3/location.ts";
 import {
   blobKey,
@@ -32,15 +38,6 @@ export type S3BlobStoreOptions = {
   readonly limits?: Partial<S3Limits>;
 };
 
-const defaultLimits: S3Limits = {
-  connectMsMax: 5_000,
-  silenceMsMax: 30_000,
-  operationMsMax: 120_000,
-  attemptsMax: 4,
-  partBytes: 8 * 1024 * 1024,
-  partsMax: 1_000,
-};
-
 type State = {
   readonly bucket: Bucket;
   readonly silenceMsMax: number;
@@ -55,7 +52,7 @@ type State = {
  * time may use a prefix.
  * @throws S3Error STORAGE_UNAVAILABLE, STORAGE_REFUSED when the bucket cannot be used */
 export async function createS3BlobStore(options: S3BlobStoreOptions): Promise<BlobStore> {
-  const limits = { ...defaultLimits, ...options.limits };
+  const limits = { ...defaultS3Limits, ...options.limits };
   const { silenceMsMax } = limits;
   const { location, credentials, newId, logger } = options;
   const bucket = createBucket({

@@ -25,6 +25,15 @@ export type S3Limits = {
   readonly partsMax: number;
 };
 
+export const defaultS3Limits: S3Limits = {
+  connectMsMax: 5_000,
+  silenceMsMax: 30_000,
+  operationMsMax: 120_000,
+  attemptsMax: 4,
+  partBytes: 8 * 1024 * 1024,
+  partsMax: 1_000,
+};
+
 export type BucketOptions = {
   readonly location: S3Location;
   /** Left out, the SDK looks where every AWS tool does: environment, profile, role of the machine. */
