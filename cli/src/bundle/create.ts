@@ -4,21 +4,26 @@ import { Readable } from "node:stream";
 import type { Digest } from "@strata/protocol/oci/digest";
 import { parseReference, type Reference } from "@strata/protocol/oci/reference";
 
+import { scratchBeside } from "../cartridge/scratch.ts";
 import { CliError } from "../errors.ts";
 import { blobUrl, type StoreClient } from "../store/client.ts";
 import { type Download, download } from "../store/download.ts";
 import { listRepositories, listTags } from "../store/list.ts";
 import type { PushProgress } from "../store/push.ts";
+import { baseOf } from "./base.ts";
 import { collect } from "./collect.ts";
 import { blobFile, sha256Of } from "./contents.ts";
-import { type Base, planBundle } from "./plan.ts";
+import { makeDeltas } from "./make-deltas.ts";
+import { planBundle } from "./plan.ts";
+import type { Bundle } from "./read.ts";
 import { type BundleFile, writeBundle } from "./write.ts";
 
 export type CreateOptions = {
   readonly file: string;
   /** Nothing: all that the store has. */
   readonly references: readonly Reference[];
-  readonly base: Base | undefined;
+  /** What the other side has; layers that changed a little are then told as deltas. */
+  readonly base: Bundle | undefined;
   readonly extras: readonly ExtraFile[];
   readonly progress: PushProgress;
   readonly signal: AbortSignal;
@@ -35,7 +40,6 @@ export type ExtraFile = {
 export type Created = {
   readonly id: Digest;
   readonly images: number;
-  readonly blobs: number;
   /** Blobs that the receiver has. */
   readonly leftOut: number;
   readonly deltas: number;
@@ -43,23 +47,29 @@ export type Created = {
 
 /** @throws CliError REFUSED, UNREACHABLE, USAGE */
 export async function createBundle(store: StoreClient, options: CreateOptions): Promise<Created> {
-  const { references, base, extras, file } = options;
+  const { references, base, extras, file, signal } = options;
   const wanted = references.length === 0 ? await listAll(store) : references;
   if (wanted.length === 0) throw new CliError("USAGE", "the store has no images to bundle");
   const collection = await collect(store, wanted);
-  const plan = planBundle({ collection, base, deltas: [], files: extras });
+  await using scratch = await scratchBeside(file);
+  const request = { collection, base: base && baseOf(base), files: extras };
+  const whole = planBundle({ ...request, deltas: [] });
+  const made =
+    base === undefined
+      ? []
+      : await makeDeltas({ store, base, blobs: whole.blobs, scratch: scratch.path, signal });
+  const plan = planBundle({ ...request, deltas: made.map(({ delta }) => delta) });
   const { index, contents } = plan;
   const blobs = plan.blobs.map(({ digest, size, repository }) =>
     fetched(store, { path: blobUrl(repository, digest), digest, size }, options),
   );
-  const files = [...blobs, ...extras];
+  const files = [...blobs, ...made.map((delta) => delta.file), ...extras];
   await writeBundle(file, { index, contents, manifests: collection.manifests, files });
   return {
     id: sha256Of(contents),
     images: collection.entries.filter(({ tag }) => tag !== undefined).length,
-    blobs: blobs.length,
     leftOut: plan.required.length,
-    deltas: 0,
+    deltas: made.length,
   };
 }
 

@@ -1,9 +1,11 @@
 /** Brings a bundle into a store: everything is checked first, then blobs, manifests, and the tags last. What is there
  * is not sent again, so a load that was interrupted goes on where it was. */
+import { createReadStream } from "node:fs";
 import type { Readable } from "node:stream";
 
 import type { Digest } from "@strata/protocol/oci/digest";
 
+import { scratchBeside } from "../cartridge/scratch.ts";
 import { CliError } from "../errors.ts";
 import { refusal, type StoreClient } from "../store/client.ts";
 import { inTurns, type PushProgress } from "../store/push.ts";
@@ -11,11 +13,16 @@ import { uploadBlob } from "../store/upload.ts";
 import { invalidBundle } from "./invalid.ts";
 import type { Manifest } from "./manifest.ts";
 import type { Bundle } from "./read.ts";
+import { rebuildBlob } from "./rebuild.ts";
 import { createReceiver, type Receiver } from "./receiver.ts";
 import { type NeededBlob, type RepositoryPlan, verifyBundle } from "./verify.ts";
 
+const READ_BYTES = 1024 * 1024;
+
 export type LoadOptions = {
   readonly isDryRun: boolean;
+  /** Beside this path blobs are kept that come as deltas, for as long as the load takes. */
+  readonly scratch: string;
   readonly progress: PushProgress;
   readonly signal: AbortSignal;
   readonly onChecked: (bytes: number) => void;
@@ -32,15 +39,22 @@ export async function loadBundle(
   const plans = await verifyBundle(bundle, options.onChecked);
   const receiver = createReceiver(store);
   const holders = await requireHolders(receiver, bundle, plans);
+  await using scratch =
+    bundle.contents.deltas.length === 0 ? undefined : await scratchBeside(options.scratch);
+  const rebuilt = await rebuildAll(
+    { store, bundle, receiver, holders, options },
+    {
+      plans,
+      scratch: scratch?.path,
+    },
+  );
   for (const plan of plans) {
-    if (!options.isDryRun) await pushRepository({ store, bundle, holders, options }, plan);
+    if (!options.isDryRun) await pushRepository({ store, bundle, holders, rebuilt, options }, plan);
     for (const { tag, descriptor } of plan.tags) {
       options.onLoaded(`${plan.repository}:${tag}`, descriptor.digest);
     }
   }
 }
-
-type Holders = ReadonlyMap<Digest, string>;
 
 /** Where each blob that the bundle leaves out can be had.
  * @throws CliError LAYOUT_INVALID when the store lacks one */
@@ -48,17 +62,59 @@ async function requireHolders(
   receiver: Receiver,
   bundle: Bundle,
   plans: readonly RepositoryPlan[],
-): Promise<Holders> {
+): Promise<Map<Digest, string>> {
   const holders = new Map<Digest, string>();
   for (const { repository, blobs } of plans) {
     for (const { digest, origin } of blobs.values()) {
       if (origin.kind !== "required") continue;
-      const holder = await receiver.findHolder(digest, repository);
-      if (holder === undefined) throw lacking(bundle, digest);
-      holders.set(digest, holder);
+      holders.set(digest, await requireBlob(receiver, bundle, { digest, repository }));
     }
   }
   return holders;
+}
+
+async function requireBlob(
+  receiver: Receiver,
+  bundle: Bundle,
+  { digest, repository }: { readonly digest: Digest; readonly repository: string },
+): Promise<string> {
+  const holder = await receiver.findHolder(digest, repository);
+  if (holder === undefined) throw lacking(bundle, digest);
+  return holder;
+}
+
+type Rebuild = Omit<Push, "rebuilt" | "holders"> & {
+  readonly receiver: Receiver;
+  readonly holders: Map<Digest, string>;
+};
+
+/** Every blob that comes as a delta, as a file; once, whatever repositories want it. What the store has already, from a
+ * load that was interrupted, joins the holders instead. */
+async function rebuildAll(
+  { store, bundle, receiver, holders, options }: Rebuild,
+  {
+    plans,
+    scratch,
+  }: { readonly plans: readonly RepositoryPlan[]; readonly scratch: string | undefined },
+): Promise<ReadonlyMap<Digest, string>> {
+  const files = new Map<Digest, string>();
+  if (scratch === undefined) return files;
+  const { signal } = options;
+  for (const { repository, blobs } of plans) {
+    const requireHolder = (digest: Digest): Promise<string> =>
+      requireBlob(receiver, bundle, { digest, repository });
+    for (const { digest, origin } of blobs.values()) {
+      if (origin.kind !== "delta" || files.has(digest) || holders.has(digest)) continue;
+      const holder = await receiver.findHolder(digest, repository);
+      if (holder === undefined) {
+        const context = { store, bundle, scratch, requireHolder, signal };
+        files.set(digest, await rebuildBlob(context, origin.delta));
+      } else {
+        holders.set(digest, holder);
+      }
+    }
+  }
+  return files;
 }
 
 function lacking({ path, contents }: Bundle, digest: Digest): CliError {
@@ -74,7 +130,8 @@ function lacking({ path, contents }: Bundle, digest: Digest): CliError {
 type Push = {
   readonly store: StoreClient;
   readonly bundle: Bundle;
-  readonly holders: Holders;
+  readonly holders: ReadonlyMap<Digest, string>;
+  readonly rebuilt: ReadonlyMap<Digest, string>;
   readonly options: LoadOptions;
 };
 
@@ -91,13 +148,13 @@ async function pushRepository(push: Push, plan: RepositoryPlan): Promise<void> {
 }
 
 async function pushBlob(push: Push, repository: string, blob: NeededBlob): Promise<void> {
-  const { store, bundle, holders, options } = push;
+  const { store, holders, options } = push;
   const { digest, size, origin } = blob;
   const { signal, progress } = options;
-  if (origin.kind === "required")
+  if (origin.kind === "required" || holders.has(digest))
     return mount(push, repository, { digest, from: holders.get(digest) });
   progress.onBegin(digest, size);
-  const open = (start: number): Readable => openOrigin(bundle, blob, start);
+  const open = (start: number): Readable => openOrigin(push, blob, start);
   const outcome = await uploadBlob(
     store,
     { digest, size, open },
@@ -106,8 +163,14 @@ async function pushBlob(push: Push, repository: string, blob: NeededBlob): Promi
   progress.onEnd(digest, outcome);
 }
 
-function openOrigin(bundle: Bundle, { digest, origin }: NeededBlob, start: number): Readable {
+function openOrigin(
+  { bundle, rebuilt }: Push,
+  { digest, origin }: NeededBlob,
+  start: number,
+): Readable {
   if (origin.kind === "archive") return bundle.archive.stream(origin.file, start);
+  const file = rebuilt.get(digest);
+  if (file !== undefined) return createReadStream(file, { start, highWaterMark: READ_BYTES });
   throw invalidBundle(bundle.path, `blob ${digest} cannot be read`);
 }
 

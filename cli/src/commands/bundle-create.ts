@@ -4,7 +4,6 @@ import { formatBytes } from "@strata/protocol/format-bytes";
 import { parseReference, type Reference } from "@strata/protocol/oci/reference";
 
 import { createApiClient } from "../api/client.ts";
-import { baseOf } from "../bundle/base.ts";
 import { createBundle, type ExtraFile } from "../bundle/create.ts";
 import { findAgents, readResources } from "../bundle/extras.ts";
 import { openBundle } from "../bundle/read.ts";
@@ -29,16 +28,16 @@ export async function run({ context, args, options }: Invocation): Promise<void>
   const extras = await findExtras(store, { connection, references, options, signal });
   using progress = isQuiet ? createSilence() : createProgress(context);
   const baseFile = getText(options, "base");
-  await using old = baseFile === undefined ? undefined : await openBundle(baseFile);
-  const base = old === undefined ? undefined : baseOf(old);
+  await using base = baseFile === undefined ? undefined : await openBundle(baseFile);
   const created = await createBundle(store, { file, references, base, extras, progress, signal });
   if (isQuiet) return print(context, created.id);
   const { size } = await stat(file);
-  const left = created.leftOut === 0 ? "" : `, ${created.leftOut} blobs left out`;
-  print(
-    context,
-    `${file}: ${created.images} images in ${formatBytes(size)}B${left}, ${created.id}`,
-  );
+  const saved = [
+    ...(created.leftOut > 0 ? [`${created.leftOut} blobs left out`] : []),
+    ...(created.deltas > 0 ? [`${created.deltas} layers as what changed in them`] : []),
+  ];
+  const facts = [`${created.images} images in ${formatBytes(size)}B`, ...saved, created.id];
+  print(context, `${file}: ${facts.join(", ")}`);
 }
 
 type Wanted = {

@@ -1,3 +1,5 @@
+import { join } from "node:path";
+
 import { formatBytes } from "@strata/protocol/format-bytes";
 
 import { loadBundle } from "../bundle/load.ts";
@@ -8,6 +10,7 @@ import { CliError } from "../errors.ts";
 import { getFlag, getText } from "../options.ts";
 import { createProgress, createSilence } from "../output/progress.ts";
 import { findConnection } from "../settings/connection.ts";
+import { cacheFolder } from "../settings/paths.ts";
 import { openStore } from "../store/client.ts";
 
 export async function run({ context, args, options }: Invocation): Promise<void> {
@@ -22,6 +25,7 @@ export async function run({ context, args, options }: Invocation): Promise<void>
   let checked = 0;
   await loadBundle(store, bundle, {
     isDryRun,
+    scratch: join(cacheFolder(context.env), "bundle"),
     progress,
     signal: context.signal,
     onChecked: (bytes) => {
