@@ -222,6 +222,44 @@ export const commands: readonly CommandSpec[] = [
     ],
   },
   {
+    syntax: "decisions <alias>",
+    summary: "show why a subscription has as many processes as it has",
+    options: [
+      { flags: "--tail <count>", summary: "this many last decisions [20]" },
+      { flags: "--changes", summary: "only those that wished for another count" },
+      { flags: "--inputs", summary: "with -o json: also what each was decided from" },
+      { flags: "-o, --output <format>", summary: "table or json, one a line [table]" },
+    ],
+    completes: ["alias"],
+    load: () => import("./commands/decisions.ts"),
+  },
+  {
+    syntax: "policy",
+    summary: "scaling policies",
+    children: [
+      {
+        syntax: "simulate <name>",
+        summary: "show what a scaling policy would have decided",
+        options: [
+          { flags: "--subscription <alias>", summary: "on the stored decisions of a subscription" },
+          {
+            flags: "--file <path>",
+            summary: "on samples: CSV lines seconds,value, or .json with lists by metric",
+          },
+          {
+            flags: "--set <path=value>",
+            summary: "with a field changed, like max=20 or metrics.0.target=5",
+            isRepeatable: true,
+          },
+          { flags: "--initial <count>", summary: "begin with this many processes" },
+          { flags: "--svg <path>", summary: "write the plot there as well" },
+          { flags: "--json", summary: "all figures, for programs" },
+        ],
+        load: () => import("./commands/policy-simulate.ts"),
+      },
+    ],
+  },
+  {
     syntax: "simulate <scenario>",
     summary: "run a scenario of loads, prices and failures through the scalers, beside Kubernetes",
     options: [

@@ -22,6 +22,7 @@ export type ControllerErrorCode =
   | "NAME_TAKEN"
   | "PROCESS_NOT_RUNNING"
   | "NODE_AWAY"
+  | "SIMULATION_TIMEOUT" // A simulation took longer than it may.
   | "STREAM_TIMEOUT" // The node did not open the connection in time.
   | "STREAM_FAILED" // The node opened it and then said no, or broke off.
   | "EXEC_TIMEOUT" // The command ran longer than it may.

@@ -19,6 +19,7 @@ import { addPartitionDecisionRoute } from "./routes/partition-decisions.ts";
 import { addPartitionRoutes } from "./routes/partitions.ts";
 import { addProcessRoutes } from "./routes/processes.ts";
 import { addProviderRoutes } from "./routes/providers.ts";
+import { addSimulateRoute } from "./routes/simulate.ts";
 import { addStoreRoutes } from "./routes/store.ts";
 import { addSubscriptionRoutes } from "./routes/subscriptions.ts";
 import { addTokenRoutes } from "./routes/tokens.ts";
@@ -51,6 +52,7 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
   addSubscriptionRoutes(router, services);
   addDecisionRoutes(router, services);
   addMetricRoutes(router, services);
+  addSimulateRoute(router, services);
   addProcessRoutes(router, services);
   // Before the routes with {id}, where "join" would be one.
   addAgentRoutes(router, services);

@@ -26,6 +26,7 @@ const statusOf: Readonly<Record<ControllerErrorCode, ContentfulStatusCode>> = {
   NAME_TAKEN: 409,
   PROCESS_NOT_RUNNING: 409,
   NODE_AWAY: 503,
+  SIMULATION_TIMEOUT: 504,
   STREAM_TIMEOUT: 504,
   STREAM_FAILED: 502,
   EXEC_TIMEOUT: 504,

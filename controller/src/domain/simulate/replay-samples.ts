@@ -37,6 +37,7 @@ export type SampleReplayResult = {
   readonly highest: number;
   /** The wished-for processes, times hours. */
   readonly processHours: number;
+  readonly decisions: number;
 };
 
 /** Decides once in every sampling interval from the first sample to the last. A gap in the samples is an outage of
@@ -61,7 +62,7 @@ export function replaySamples(policy: ScalingPolicy, replay: SampleReplay): Samp
       points.push(pointOf(last, { at, load, nodes: null }));
     }
   }
-  return { series: { name: "replay", points }, last, ...run.totals };
+  return { series: { name: "replay", points }, last, decisions: steps, ...run.totals };
 }
 
 type Run = {
