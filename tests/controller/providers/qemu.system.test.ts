@@ -1,11 +1,8 @@
-/** The provider qemu on real QEMU. The contract runs on machines with nothing to boot, which start at once; one test
- * boots Debian's kernel and userland, with the first boot by cloud-init and LXC inside. */
+/** The provider qemu on real QEMU, with machines that have nothing to boot and so start at once. One that boots is in
+ * qemu-join.system.test.ts. */
 import { execFileSync } from "node:child_process";
-import { once } from "node:events";
 import { readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
-import { createServer, type IncomingMessage } from "node:http";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
 import { setImmediate as nextTurn } from "node:timers/promises";
 
 import { ProviderError } from "@strata/controller/providers/errors";
@@ -14,7 +11,6 @@ import { createQemuProvider } from "@strata/controller/providers/qemu";
 import { QemuSettings } from "@strata/controller/providers/qemu-settings";
 
 import { providerContract, type ProviderFixture } from "../../contract/provider.ts";
-import { requireDebianImage } from "../../support/machines/debian-image.ts";
 import { aVmRequest } from "../../support/machines/vm-request.ts";
 import { assert, rejectsWithCode, suite, type Test } from "../../support/suite.ts";
 import { aTemporaryDirectory } from "../../support/temporary.ts";
@@ -92,7 +88,6 @@ function commandLineOf(pid: number): string {
 
 providerContract("qemu", aCloud, { timeoutMs: 60_000 });
 suite("the qemu provider", defineTests);
-suite("a VM of the qemu provider", defineBootTest);
 
 function defineTests(test: Test): void {
   test("says that a paused machine is not running", async () => {
@@ -165,92 +160,6 @@ function defineTests(test: Test): void {
     assert.is(vm.state, "running");
     await provider.delete(vm.id, never);
   });
-}
-
-function defineBootTest(test: Test): void {
-  test(
-    "boots Debian, runs its first boot by cloud-init, runs LXC inside, and shuts down by itself",
-    async () => {
-      await using listener = await aListener();
-      const { diskFile: disk, kernelFile: kernel, initrdFile: initrd } = requireDebianImage();
-      const images = { debian: { disk, format: "raw", kernel, initrd } };
-      await using cloud = await aCloud({ images, stopGrace: "3m", timeout: "5m" });
-      const { provider } = cloud;
-      const probe = readFileSync(join(import.meta.dirname, "nested-lxc.sh"), "utf8");
-      const vm = await provider.create(
-        aVmRequest({
-          image: "debian",
-          flavor: { ...aVmRequest().flavor, memoryBytes: 512 * MiB },
-          firstBoot: {
-            files: [
-              { path: "/run/token", mode: "0600", content: "secret\n" },
-              { path: "/root/probe.sh", mode: "0700", content: `set -- idmapped\n${probe}` },
-            ],
-            script: firstBootScript(listener.url),
-          },
-        }),
-        never,
-      );
-      const said = await listener.next("/booted");
-      assert.match(said, new RegExp(`^host ${vm.clientToken}$`, "m"));
-      assert.match(said, /^token 600 secret$/m);
-      assert.match(said, /^cgroup2fs$/m);
-      assert.match(said, /idmap: ok/);
-      assert.match(said, /^probe 0$/m, said);
-      assert.is((await provider.describe(vm.id, never))?.state, "running");
-      const [, parting] = await Promise.all([
-        provider.delete(vm.id, never),
-        listener.next("/parting"),
-      ]);
-      assert.is(parting, "shut down in order");
-      assert.equal(await cloud.leftovers(), []);
-    },
-    { timeoutMs: 900_000 },
-  );
-}
-
-/** Says what it found, and leaves a unit behind that says good-bye when the machine shuts down in order. */
-function firstBootScript(url: string): string {
-  return `
-systemd-run --quiet --unit=parting --remain-after-exit -p After=network.target -p Conflicts=shutdown.target \\
-  -p "ExecStop=curl -sS --data-binary 'shut down in order' ${url}/parting" true
-{ echo "host $(hostname)"; echo "token $(stat -c %a /run/token) $(cat /run/token)"; stat -fc %T /sys/fs/cgroup
-  sh /root/probe.sh; echo "probe $?"; } >/root/report 2>&1
-curl -sS --retry 5 --retry-connrefused --data-binary @/root/report ${url}/booted
-`;
-}
-
-type Listener = AsyncDisposable & {
-  /** As a VM with user-mode networking reaches this machine. */
-  readonly url: string;
-  /** The body of the first request at this path. */
-  readonly next: (path: string) => Promise<string>;
-};
-
-async function aListener(): Promise<Listener> {
-  const bodies = new Map<string, PromiseWithResolvers<string>>();
-  const bodyAt = (path: string): PromiseWithResolvers<string> => {
-    const known = bodies.get(path) ?? Promise.withResolvers<string>();
-    bodies.set(path, known);
-    return known;
-  };
-  const take = async (request: IncomingMessage): Promise<void> =>
-    bodyAt(request.url ?? "").resolve(await text(request));
-  const server = createServer((request, response) => {
-    void take(request).then(() => response.end());
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  const port = typeof address === "object" ? address?.port : undefined;
-  return {
-    url: `http://10.0.2.2:${port}`,
-    next: (path) => bodyAt(path).promise,
-    [Symbol.asyncDispose]: async () => {
-      server.close();
-      server.closeAllConnections();
-    },
-  };
 }
 
 function stateOf(vm: { readonly state: string; readonly message?: string } | undefined) {

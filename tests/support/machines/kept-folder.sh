@@ -8,7 +8,7 @@ shift 2
 mkdir -p "$cache"
 # Whatever the command starts holds the lock too, so that nothing still writes to what the next one sweeps.
 exec 9>"$cache/lock"
-flock -w "${KEPT_FOLDER_WAIT_S:-1800}" 9 || { echo "$cache is locked by another build" >&2; exit 1; }
+flock -w 1800 9 || { echo "$cache is locked by another build" >&2; exit 1; }
 if [ ! -d "$cache/$name" ]; then
   # What builds that were killed left, and what no checkout has asked for in two weeks.
   find "$cache" -mindepth 1 -maxdepth 1 -type d \( -name 'unfinished.*' -o -mtime +14 \) -exec rm -rf {} +
