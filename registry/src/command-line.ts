@@ -20,6 +20,7 @@ An OCI registry without the rest of Strata.
                         credentials come from where AWS tools take them, like AWS_ACCESS_KEY_ID
 
 serve:
+  --config FILE         mirrors of other registries, as YAML; see docs/reference/store-serve.md
   --host ADDRESS        address to listen on [STRATA_STORE_HOST, 127.0.0.1]
   --port PORT           port, 0 for any free one [STRATA_STORE_PORT, 5000]
   --tls-cert, --tls-key FILE   certificate with its chain, and key, as PEM; without them plain HTTP

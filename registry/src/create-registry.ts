@@ -18,6 +18,8 @@ import { defaultLimits, type RegistryLimits } from "./limits.ts";
 import type { RegistryLogger } from "./logger.ts";
 import { cacheManifests } from "./manifest-cache.ts";
 import type { MetadataStore, StoredManifest } from "./metadata-store.ts";
+import { createMirror, type Mirror } from "./mirror/mirror.ts";
+import type { MirrorRule } from "./mirror/rules.ts";
 import type { FindQuota } from "./quota.ts";
 import { createRecentUses } from "./recent-uses.ts";
 import { createRepair, type FindBlobElsewhere } from "./repair-blob.ts";
@@ -51,8 +53,10 @@ export type RegistryOptions = {
   readonly quota?: FindQuota;
   /** Called when a blob was found lost or altered and was taken out of service. Must not throw. */
   readonly onCorrupt?: (corrupt: CorruptBlob) => void;
-  /** Where a lost blob may be had from; asked by `scrub`. */
+  /** Where a lost blob may be had from, besides upstreams; asked by `scrub`. */
   readonly repair?: FindBlobElsewhere;
+  /** Repositories that come from other registries [none]. */
+  readonly mirrors?: readonly MirrorRule[];
   /** Accept manifests whose blobs or children were not pushed [false]. */
   readonly sparse?: boolean;
   /** Hash whole blobs on their way out, and never complete a corrupt one [true]. */
@@ -71,6 +75,8 @@ export type Registry = {
   readonly scrub: (request?: Scrub) => Promise<ScrubReport>;
   /** Bytes held by the repository of this name and all below it; by all for the empty prefix. */
   readonly sumBytes: (prefix: string) => Promise<number>;
+  /** Copies what a rule of `mirrors` names from its upstream. One whole image after the other. */
+  readonly sync: Mirror["sync"];
   /** Removes what nothing needs, while clients go on. See `CollectGarbage` for what stays. */
   readonly collectGarbage: (request?: CollectGarbage) => Promise<GarbageReport>;
   /** Forgets stale uploads and files that a crash left, and writes down times of use. To be called at start, and then every few minutes. */
@@ -109,17 +115,21 @@ export function createRegistry(options: RegistryOptions): Registry {
     sparse: options.sparse ?? false,
     verifyReads: options.verifyReads ?? true,
   });
+  const rules = options.mirrors ?? [];
+  const mirror = createMirror({ ...parts, rules, hold: uploads.hold });
   const repair = createRepair({
     ...parts,
-    findElsewhere: options.repair,
+    findElsewhere: async (digest) =>
+      (await options.repair?.(digest)) ?? (await mirror.findElsewhere(digest)),
     blobSizeBytesMax: limits.blobSizeBytesMax,
     hold: uploads.hold,
   });
+  const routes = rules.length === 0 ? table : mirror.wrap(table);
   const app = new Hono<RegistryEnv>();
   if (options.tokenEndpoint !== undefined) app.route("/", options.tokenEndpoint);
   app.on(methods, ["/v2", "/v2/*"], async (context) => {
     try {
-      return await dispatch(context, table, authorize);
+      return await dispatch(context, routes, authorize);
     } catch (error) {
       const { outgoing } = context.env;
       if (!outgoing.headersSent) return answerError(toRegistryError(error, logger));
@@ -145,7 +155,9 @@ export function createRegistry(options: RegistryOptions): Registry {
       return uploads.sweep();
     },
     sweepBlobs: () => storedBlobs.sweep(),
+    sync: mirror.sync,
     close: () => {
+      mirror.close();
       metadata.close();
       blobs.close?.();
     },

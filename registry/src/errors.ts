@@ -26,6 +26,8 @@ export type RegistryErrorCode =
   | "BLOB_TOO_LARGE"
   | "TOO_MANY_TAGS" // More `tag` parameters than one PUT may carry.
   | "INSUFFICIENT_STORAGE" // The disk of the store is full.
+  | "UPSTREAM_UNREACHABLE" // The registry that this repository is mirrored from does not answer.
+  | "UPSTREAM_FAULTY" // It answered, but refused us, or not with what it should have.
   | "STORAGE_UNAVAILABLE" // What keeps the blobs, a bucket of S3, does not answer: worth another try.
   | "INTERNAL"; // A fault of ours; the log has the cause.
 
@@ -55,6 +57,8 @@ const statuses: Readonly<Record<RegistryErrorCode, number>> = {
   BLOB_TOO_LARGE: 413,
   TOO_MANY_TAGS: 414,
   INSUFFICIENT_STORAGE: 507,
+  UPSTREAM_UNREACHABLE: 503,
+  UPSTREAM_FAULTY: 502,
   STORAGE_UNAVAILABLE: 503,
   INTERNAL: 500,
 };

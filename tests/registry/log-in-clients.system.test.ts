@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import { aControllerProcess } from "../support/controller-process.ts";
 import { missingPrograms } from "../support/installed.ts";
 import { randomBlob } from "../support/registry-client.ts";
-import { aStoreProcess, runStore, type StoreProcess } from "../support/store-process.ts";
+import { aStandAloneStore, runStore, type StandAloneStore } from "../support/stand-alone-store.ts";
 import { assert, suite } from "../support/suite.ts";
 import { aTemporaryDirectory, type TemporaryDirectory } from "../support/temporary.ts";
 
@@ -19,7 +19,7 @@ type Program = (typeof programs)[number];
 
 type Scene = AsyncDisposable & {
   readonly folder: string;
-  readonly server: StoreProcess;
+  readonly server: StandAloneStore;
   /** A token of alice. */
   readonly token: string;
 };
@@ -35,7 +35,7 @@ async function aScene(): Promise<Scene> {
   assert.is((await runStore([...set, "bob", "--pull", "team/*"], "secret of bob\n")).status, 0);
   const { stdout: token } = await runStore(["user", "token", "alice", ...users]);
   const tls = ["--tls-cert", certificate, "--tls-key", key];
-  const server = await aStoreProcess(join(path, "store"), [...users, ...tls]);
+  const server = await aStandAloneStore(join(path, "store"), [...users, ...tls]);
   return {
     folder: path,
     server,

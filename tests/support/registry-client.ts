@@ -27,11 +27,12 @@ export type Client = {
 
 export type PushedManifest = { readonly bytes: Buffer; readonly mediaType: string };
 
-export function createClient(url: string): Client {
+/** `authorization` goes with each request that has none of its own. */
+export function createClient(url: string, authorization?: string): Client {
   const send: Client["send"] = async (method, path, { headers = {}, body } = {}) => {
     const answer = await request(new URL(path, url), {
       method: parseMethod(method),
-      headers: { ...headers },
+      headers: { ...(authorization === undefined ? {} : { authorization }), ...headers },
       body: body ?? null,
     });
     return {

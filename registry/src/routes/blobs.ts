@@ -8,6 +8,7 @@ import type { BlobReader, OpenBlob } from "../blob-store.ts";
 import type { BufferPool } from "../buffer-pool.ts";
 import { type HeaderRecord, RegistryError } from "../errors.ts";
 import { answerEmpty } from "../http/answer.ts";
+import { blobHeaders } from "../http/blob-headers.ts";
 import { allowsRange, entityTag, matchesAny } from "../http/conditional.ts";
 import { requestHeader } from "../http/env.ts";
 import type { Exchange, Routes } from "../http/exchange.ts";
@@ -175,16 +176,6 @@ function boundary({ digest }: Content): string {
 
 function contentRange({ start, end }: ByteRange, { sizeBytes }: Content): string {
   return `bytes ${start}-${end}/${sizeBytes}`;
-}
-
-function blobHeaders(digest: Digest): HeaderRecord {
-  return {
-    "content-type": "application/octet-stream",
-    "docker-content-digest": digest,
-    etag: entityTag(digest),
-    "accept-ranges": "bytes",
-    "cache-control": "max-age=31536000, immutable",
-  };
 }
 
 function inspectAgainst(digest: Digest): (piece: Uint8Array, last: boolean) => void {

@@ -14,6 +14,7 @@ import { createLog } from "./log.ts";
 import { openLogin } from "./login.ts";
 import { openFolder } from "./open-folder.ts";
 import { readServeSettings, type ServeSettings } from "./settings.ts";
+import { startSyncLoop } from "./sync-loop.ts";
 
 const SWEEP_INTERVAL_MS = 5 * 60_000;
 const REFRESH_INTERVAL_MS = 2_000;
@@ -30,8 +31,16 @@ export async function serve(world: World, args: Arguments): Promise<number> {
   const folder = await openFolder({ folder: data, bucket, newId, logger }, (recovery) =>
     logger.warn(recovery, "metadata brought up to its journal"),
   );
-  undo.defer(folder.metadata.close);
-  const registry = createRegistry({ ...folder, ...login.access, clock, newId, logger });
+  const { mirrors } = settings.config;
+  const registry = createRegistry({
+    ...folder,
+    ...login.access,
+    mirrors,
+    clock,
+    newId,
+    logger,
+  });
+  undo.defer(registry.close);
   await registry.sweepBlobs();
   await registry.sweepUploads();
   const listener = await openListener(settings, registry);
@@ -39,6 +48,7 @@ export async function serve(world: World, args: Arguments): Promise<number> {
   warnOfOpenDoors(settings, logger);
   world.stdout.write(`listening on ${listener.url}\n`);
   undo.use(startSweeping(registry, logger));
+  undo.use(startSyncLoop({ rules: mirrors, registry, logger }));
   undo.use(startRefreshing([login.refresh, listener.refresh], logger));
   if (!world.signal.aborted) await once(world.signal, "abort");
   return 0;

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { parseS3Location, type S3Location } from "../drivers/s3/location.ts";
 import type { World } from "../world.ts";
 import type { Arguments, OptionKinds } from "./arguments.ts";
+import { readConfig, type StoreConfig } from "./config.ts";
 import { ServeError } from "./errors.ts";
 import type { TlsFiles } from "./listen.ts";
 import type { LoginSettings } from "./login.ts";
@@ -14,9 +15,11 @@ export type ServeSettings = LoginSettings & {
   readonly host: string;
   readonly port: number;
   readonly tls: TlsFiles | undefined;
+  readonly config: StoreConfig;
 };
 
 export const serveOptions: OptionKinds = {
+  config: "text",
   data: "text",
   blobs: "text",
   host: "text",
@@ -27,7 +30,7 @@ export const serveOptions: OptionKinds = {
   "tls-key": "text",
 };
 
-/** @throws ServeError USAGE */
+/** @throws ServeError USAGE, CONFIG_INVALID */
 export function readServeSettings(args: Arguments, env: World["env"]): ServeSettings {
   const data = readDataFolder(args, env);
   return {
@@ -38,6 +41,7 @@ export function readServeSettings(args: Arguments, env: World["env"]): ServeSett
     users: readUsersFile(args, data),
     publicUrl: parsePublicUrl(args.text("public-url")),
     tls: readTlsFiles(args),
+    config: readConfig(args.text("config")),
   };
 }
 

@@ -1,0 +1,108 @@
+/** The file of settings of the store on its own, YAML or JSON. */
+import { isRepository } from "@strata/protocol/oci/reference";
+import { DurationMs } from "@strata/protocol/units";
+import { parse } from "yaml";
+import { z } from "zod";
+
+import { GLOB_LENGTH_MAX } from "../glob.ts";
+import type { MirrorRule } from "../mirror/rules.ts";
+import { readFileIfThere } from "./durable-file.ts";
+import { ServeError } from "./errors.ts";
+
+export type StoreConfig = { readonly mirrors: readonly MirrorRule[] };
+
+const MINUTE_MS = 60_000;
+const DAY_MS = 24 * 60 * MINUTE_MS;
+const Pattern = z.string().min(1).max(GLOB_LENGTH_MAX);
+const Patterns = z.array(Pattern).min(1).max(1_000);
+const Path = z.string().min(1);
+
+const Sync = z.strictObject({
+  repositories: Patterns,
+  tags: Patterns.default(["*"]),
+  every: DurationMs.default(DAY_MS).refine((ms) => ms >= MINUTE_MS && ms <= 31 * DAY_MS, {
+    error: "is 1m to 31d",
+  }),
+  referrers: z.boolean().default(true),
+});
+
+const Mirror = z.strictObject({
+  prefix: z.string().refine((text) => text === "" || isRepository(text), "is no repository name"),
+  upstream: z.string().refine((text) => toOrigin(text) !== undefined, "is no http or https origin"),
+  hosts: z.array(Pattern).max(100).default([]),
+  username: z.string().min(1).optional(),
+  passwordFile: Path.optional(),
+  caFile: Path.optional(),
+  repositories: Patterns.default(["*"]),
+  tagTtl: DurationMs.default(5 * MINUTE_MS),
+  offline: z.boolean().default(false),
+  sync: z.array(Sync).max(100).default([]),
+});
+
+const Config = z.strictObject({ mirrors: z.array(Mirror).max(1_000).default([]) });
+
+/** `undefined` stands for no file. @throws ServeError CONFIG_INVALID, naming what is wrong where */
+export function readConfig(path: string | undefined): StoreConfig {
+  if (path === undefined) return { mirrors: [] };
+  const { mirrors } = parseConfig(requireText(path), path);
+  const rules = mirrors.map((mirror) => toRule(mirror));
+  const prefixes = new Set(rules.map(({ prefix }) => prefix));
+  if (prefixes.size < rules.length) throw invalid(path, "two mirrors have the same prefix");
+  return { mirrors: rules };
+}
+
+function parseConfig(text: string, path: string): z.output<typeof Config> {
+  let value: unknown;
+  try {
+    value = parse(text);
+  } catch (cause) {
+    throw invalid(path, "it is no YAML", cause);
+  }
+  const result = Config.safeParse(value ?? {});
+  if (result.success) return result.data;
+  throw invalid(path, z.prettifyError(result.error), result.error);
+}
+
+function toRule(mirror: z.output<typeof Mirror>): MirrorRule {
+  const { prefix, hosts, username, passwordFile, caFile, repositories, tagTtl, offline } = mirror;
+  if ((username === undefined) !== (passwordFile === undefined)) {
+    throw invalid(`mirror ${prefix}`, "username and passwordFile belong together");
+  }
+  return {
+    prefix,
+    upstream: toOrigin(mirror.upstream) ?? mirror.upstream,
+    hosts,
+    repositories,
+    offline,
+    credentials:
+      username === undefined || passwordFile === undefined
+        ? undefined
+        : { name: username, password: requireText(passwordFile).trim() },
+    ca: caFile === undefined ? undefined : requireText(caFile),
+    tagTtlMs: tagTtl,
+    sync: mirror.sync.map(({ every, ...rule }) => ({ ...rule, everyMs: every })),
+  };
+}
+
+/** Undefined for what has a path, a user or another scheme. */
+function toOrigin(text: string): string | undefined {
+  const url = URL.parse(text);
+  const isOrigin =
+    url !== null &&
+    /^https?:$/.test(url.protocol) &&
+    `${url.pathname}${url.search}${url.hash}${url.username}` === "/";
+  return isOrigin ? url.origin : undefined;
+}
+
+function requireText(path: string): string {
+  const text = readFileIfThere(path);
+  if (text !== undefined) return text;
+  throw invalid(path, "there is no such file");
+}
+
+function invalid(path: string, what: string, cause?: unknown): ServeError {
+  return new ServeError("CONFIG_INVALID", `${path}: ${what}`, {
+    ...(cause === undefined ? {} : { cause }),
+    hint: "docs/reference/store-serve.md says what may stand in it",
+  });
+}
