@@ -166,6 +166,15 @@ export const commands: readonly CommandSpec[] = [
         summary: "check a bundle whole, then bring its images to the store",
         options: [
           { flags: "--dry-run", summary: "check it and say what would be loaded" },
+          {
+            flags: "--verify-key <file>",
+            summary: "load only if every image is signed by this public key, or another one given",
+            isRepeatable: true,
+          },
+          {
+            flags: "--files <folder>",
+            summary: "write the agent and resources of the bundle here",
+          },
           { flags: "-q, --quiet", summary: "print nothing" },
         ],
         completes: ["path"],

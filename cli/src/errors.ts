@@ -11,6 +11,7 @@ export type CliErrorCode =
   | "TOOL_FAILED" // Such a program ended with an error.
   | "SOURCE_INVALID" // What a cartridge is built from cannot become an image.
   | "LAYOUT_INVALID" // A folder or archive is not an OCI image layout, or is damaged.
+  | "SIGNATURE_INVALID" // An image is not signed by a key that was given.
   | "TARGET_OCCUPIED"; // The place to write to holds something that is not ours to replace.
 
 export class CliError extends CodedError<CliErrorCode> {}
@@ -36,6 +37,7 @@ const codeToExit: Readonly<Record<CliErrorCode, number>> = {
   TOOL_FAILED: exitCodes.local,
   SOURCE_INVALID: exitCodes.usage,
   LAYOUT_INVALID: exitCodes.usage,
+  SIGNATURE_INVALID: exitCodes.refused,
   TARGET_OCCUPIED: exitCodes.usage,
 };
 

@@ -4,6 +4,7 @@ import { createReadStream } from "node:fs";
 import type { Readable } from "node:stream";
 
 import type { Digest } from "@strata/protocol/oci/digest";
+import type { SigningKey } from "@strata/protocol/signature/public-key";
 
 import { scratchBeside } from "../cartridge/scratch.ts";
 import { CliError } from "../errors.ts";
@@ -15,6 +16,7 @@ import type { Manifest } from "./manifest.ts";
 import type { Bundle } from "./read.ts";
 import { rebuildBlob } from "./rebuild.ts";
 import { createReceiver, type Receiver } from "./receiver.ts";
+import { requireSigned } from "./require-signed.ts";
 import { type NeededBlob, type RepositoryPlan, verifyBundle } from "./verify.ts";
 
 const READ_BYTES = 1024 * 1024;
@@ -23,6 +25,8 @@ export type LoadOptions = {
   readonly isDryRun: boolean;
   /** Beside this path blobs are kept that come as deltas, for as long as the load takes. */
   readonly scratch: string;
+  /** With none, signatures do not matter. */
+  readonly keys: readonly SigningKey[];
   readonly progress: PushProgress;
   readonly signal: AbortSignal;
   readonly onChecked: (bytes: number) => void;
@@ -39,6 +43,8 @@ export async function loadBundle(
   const plans = await verifyBundle(bundle, options.onChecked);
   const receiver = createReceiver(store);
   const holders = await requireHolders(receiver, bundle, plans);
+  const { keys, signal } = options;
+  if (keys.length > 0) await requireSigned({ store, bundle, keys, holders, signal }, plans);
   await using scratch =
     bundle.contents.deltas.length === 0 ? undefined : await scratchBeside(options.scratch);
   const rebuilt = await rebuildAll(

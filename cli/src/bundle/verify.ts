@@ -160,7 +160,10 @@ function addBlob({ bundle, origins, blobs }: Work, { digest, size }: Descriptor)
   blobs.set(digest, { digest, size, origin: found.origin });
 }
 
-const signatureTag = /^sha(?:256|512)-[a-f0-9]+(?:\.[a-z]+)?$/;
+/** cosign's tags, and those of the referrers tag schema of distribution-spec v1.1. */
+export function isSignatureTag(tag: string): boolean {
+  return /^sha(?:256|512)-[a-f0-9]+(?:\.[a-z]+)?$/.test(tag);
+}
 
 function tagsOf(entries: readonly Entry[], repository: string): RepositoryPlan["tags"] {
   const own = entries.flatMap((entry) =>
@@ -169,6 +172,6 @@ function tagsOf(entries: readonly Entry[], repository: string): RepositoryPlan["
       : [],
   );
   return own.toSorted(
-    (left, right) => Number(signatureTag.test(right.tag)) - Number(signatureTag.test(left.tag)),
+    (left, right) => Number(isSignatureTag(right.tag)) - Number(isSignatureTag(left.tag)),
   );
 }
