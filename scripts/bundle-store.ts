@@ -39,10 +39,7 @@ export async function bundleStore(): Promise<StoreBundle> {
   await mkdir(join(root, "dist"), { recursive: true });
   const folder = await mkdtemp(join(root, "dist/.store-"));
   try {
-    await compile(folder);
-    await cp(join(registry, "src/drivers/sqlite/migrations"), join(folder, "migrations"), {
-      recursive: true,
-    });
+    await bundleProgram(join(registry, "src/main.ts"), folder);
     await writeFile(join(folder, "inputs"), inputs);
     await chmod(folder, 0o755);
     await swap(folder, inputs);
@@ -59,27 +56,27 @@ async function readStamp(folder: string): Promise<string | undefined> {
   });
 }
 
-async function compile(folder: string): Promise<void> {
-  await promisify(execFile)(
-    join(root, "agent/node_modules/.bin/esbuild"),
-    [
-      "src/main.ts",
-      "--bundle",
-      "--platform=node",
-      "--format=esm",
-      "--target=node26",
-      // What is imported only when it is asked for stays a file of its own, and costs nothing until then.
-      "--splitting",
-      "--external:better-sqlite3",
-      "--legal-comments=none",
-      "--log-level=warning",
-      // Some dependencies are CommonJS and call require for what the runtime has built in.
-      `--banner:js=import{createRequire}from"node:module";const require=createRequire(import.meta.url);`,
-      "--out-extension:.js=.mjs",
-      `--outdir=${folder}`,
-    ],
-    { cwd: registry },
-  );
+/** Bundles a program that uses the store; it runs from a folder inside `registry/` only. */
+export async function bundleProgram(entry: string, folder: string): Promise<void> {
+  await promisify(execFile)(join(root, "agent/node_modules/.bin/esbuild"), [
+    entry,
+    "--bundle",
+    "--platform=node",
+    "--format=esm",
+    "--target=node26",
+    // What is imported only when it is asked for stays a file of its own, and costs nothing until then.
+    "--splitting",
+    "--external:better-sqlite3",
+    "--legal-comments=none",
+    "--log-level=warning",
+    // Some dependencies are CommonJS and call require for what the runtime has built in.
+    `--banner:js=import{createRequire}from"node:module";const require=createRequire(import.meta.url);`,
+    "--out-extension:.js=.mjs",
+    `--outdir=${folder}`,
+  ]);
+  await cp(join(registry, "src/drivers/sqlite/migrations"), join(folder, "migrations"), {
+    recursive: true,
+  });
 }
 
 /** Another build may be at the same point; both made the same, so it does not matter whose folder stays. */

@@ -1,16 +1,13 @@
 /** What the registry has acknowledged must outlive `kill -9` at any moment. */
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { readdirSync } from "node:fs";
-import { createRequire } from "node:module";
+import { randomInt } from "node:crypto";
+import { mkdtempSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import process from "node:process";
-import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
 
-import { mediaTypes } from "@strata/protocol/oci/media-type";
-
+import { bundleProgram, bundleStore } from "../../scripts/bundle-store.ts";
+import { removeTree } from "../../scripts/remove-tree.ts";
+import { root } from "../../scripts/root.ts";
 import { startUpload } from "../conformance/checks.ts";
-import { anImage, type BuiltImage } from "../support/images.ts";
 import {
   type Client,
   createClient,
@@ -18,161 +15,176 @@ import {
   randomBlob,
   withDigest,
 } from "../support/registry-client.ts";
+import { killInStart, startStore } from "../support/store-process.ts";
 import { assert, suite } from "../support/suite.ts";
 import { aTemporaryDirectory } from "../support/temporary.ts";
+import { churn } from "./crash/clients.ts";
+import { createLedger, type Ledger } from "./crash/ledger.ts";
 
-const main = createRequire(import.meta.url).resolve("@strata/registry/main");
-const ROUNDS = 20;
-const PUSHERS = 4;
+/** Of each of the two stores, which are killed beside each other. */
+const KILLS = 160;
+/** A slow machine does fewer. */
+const BUDGET_MS = 420_000;
+const CLIENTS = 4;
+/** A round ends after up to so many answers, and up to so long behind the last of them. */
+const ANSWERS_MAX = 60;
+const AFTER_MS_MAX = 8;
+/** What a start may take, for those that are killed in it. */
+const START_MS_MAX = 300;
+/** One round in so many ends while the store starts. */
+const START_ROUNDS = 8;
 
-type RunningRegistry = { readonly url: string; readonly child: ChildProcess };
-
-async function start(folder: string): Promise<RunningRegistry> {
-  const child = spawn(process.execPath, [main, "--data", folder, "--port", "0"], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  for await (const line of createInterface({ input: child.stdout })) {
-    const url = /^listening on (\S+)$/.exec(line)?.[1];
-    if (url !== undefined) return { url, child };
-  }
-  throw new Error("the registry ended before it listened");
-}
-
-async function kill({ child }: RunningRegistry): Promise<void> {
-  child.kill("SIGKILL");
-  if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
-}
-
-/** What was acknowledged, over all rounds. */
-type Acknowledged = {
-  readonly blobs: Set<string>;
-  readonly manifests: Map<string, BuiltImage>;
-  readonly tags: Map<string, string>;
-};
-
-/** Pushes images until the registry is gone; notes each answer. */
-async function pushOn(
-  client: Client,
-  acknowledged: Acknowledged,
-  { tag, onAnswer }: { readonly tag: string; readonly onAnswer: () => void },
-): Promise<void> {
-  for (;;) {
-    const image = anImage({ layers: [randomBlob(150_000), randomBlob(10)] });
-    for (const blob of image.blobs) {
-      acknowledged.blobs.add(await client.pushBlob("a", blob));
-      onAnswer();
-    }
-    const { manifest } = image;
-    // Until the answer comes, the tag may point at either.
-    acknowledged.tags.delete(tag);
-    const answer = await client.putManifest(
-      `/v2/a/manifests/${manifest.digest}?tag=${tag}`,
-      manifest,
-    );
-    assert.is(answer.status, 201);
-    acknowledged.manifests.set(manifest.digest, image);
-    acknowledged.tags.set(tag, manifest.digest);
-    onAnswer();
-  }
-}
-
-async function verify(client: Client, acknowledged: Acknowledged): Promise<void> {
-  for (const digest of acknowledged.blobs) {
-    const answer = await client.send("GET", `/v2/a/blobs/${digest}`);
-    assert.is(answer.status, 200, digest);
-    assert.is(digestOf(answer.body), digest);
-  }
-  for (const [digest, { manifest }] of acknowledged.manifests) {
-    const answer = await client.send("GET", `/v2/a/manifests/${digest}`);
-    assert.is(answer.status, 200, digest);
-    assert.ok(answer.body.equals(manifest.bytes));
-    assert.is(answer.headers["content-type"], mediaTypes.manifest);
-  }
-  for (const [tag, digest] of acknowledged.tags) {
-    const answer = await client.send("HEAD", `/v2/a/manifests/${tag}`);
-    assert.is(answer.headers["docker-content-digest"], digest);
-  }
-}
+/** A program that serves a folder. */
+type Program = (folder: string) => readonly string[];
+type Tally = { kills: number; acknowledged: number; readonly startMs: number[] };
 
 suite("kill -9", (test) => {
   test(
-    "in the middle of pushes loses nothing that was acknowledged, and leaves nothing else",
+    "at hundreds of moments, in pushes, deletes and collections, loses nothing and invents nothing",
     async () => {
-      await using folder = aTemporaryDirectory();
-      const acknowledged: Acknowledged = {
-        blobs: new Set(),
-        manifests: new Map(),
-        tags: new Map(),
-      };
-      for (let round = 0; round < ROUNDS; round += 1) {
-        const registry = await start(folder.path);
-        const client = createClient(registry.url);
-        // Another answer each round, so the other pushers are caught at other points.
-        let left = 3 + ((round * 7) % 23);
-        const { promise: enough, resolve } = Promise.withResolvers<void>();
-        const onAnswer = (): void => {
-          left -= 1;
-          if (left === 0) resolve();
-        };
-        const pushers = Array.from({ length: PUSHERS }, (_, number) =>
-          pushOn(client, acknowledged, { tag: `pusher-${number}`, onAnswer }),
-        );
-        const ended = Promise.allSettled(pushers);
-        await enough;
-        await kill(registry);
-        await ended;
-      }
-      const registry = await start(folder.path);
-      try {
-        const client = createClient(registry.url);
-        await verify(client, acknowledged);
-        assert.ok(acknowledged.manifests.size >= ROUNDS);
-        await expectNoOrphans(client, folder.path);
-      } finally {
-        await kill(registry);
+      const { program } = await bundleStore();
+      await using collecting = await aCollectingStore();
+      const serve: Program = (folder) => [program, "--data", folder, "--port", "0"];
+      const collect: Program = (folder) => [collecting.path, folder];
+      const failed = new AbortController();
+      const { signal } = failed;
+      const tallies = await Promise.all(
+        [serve, collect].map((work) =>
+          killOften({ work, serve, signal }).catch((error: unknown) => {
+            failed.abort();
+            throw error;
+          }),
+        ),
+      );
+      for (const { kills, acknowledged, startMs } of tallies) {
+        const [median = 0] = startMs.toSorted((a, b) => a - b).slice(startMs.length / 2);
+        const restart = `started again in ${Math.round(median)} ms (median)`;
+        console.log(`${kills} kills, ${acknowledged} pushes and deletes kept, ${restart}`);
+        assert.ok(kills >= KILLS / 8 && acknowledged >= kills, `only ${kills} kills`);
       }
     },
-    { timeoutMs: 300_000 },
+    { timeoutMs: 550_000 },
   );
 
   test(
     "in the middle of an upload leaves it to be resumed",
     async () => {
+      const { program } = await bundleStore();
       await using folder = aTemporaryDirectory();
+      const args = [program, "--data", folder.path, "--port", "0"];
       const bytes = randomBlob(2_000_000);
-      const before = await start(folder.path);
+      const before = await startStore(args);
       const url = await startUpload(createClient(before.url), "a");
-      const sent = await createClient(before.url).send("PATCH", url, {
-        body: bytes.subarray(0, 1_200_000),
-      });
-      assert.is(sent.status, 202);
-      await kill(before);
-      const after = await start(folder.path);
+      const body = bytes.subarray(0, 1_200_000);
+      assert.is((await createClient(before.url).send("PATCH", url, { body })).status, 202);
+      await before.kill();
+      const after = await startStore(args);
       try {
         const client = createClient(after.url);
         assert.is((await client.send("GET", url)).headers["range"], "0-1199999");
+        const closing = withDigest(url, digestOf(bytes));
         const rest = bytes.subarray(1_200_000);
-        assert.is(
-          (await client.send("PUT", withDigest(url, digestOf(bytes)), { body: rest })).status,
-          201,
-        );
+        assert.is((await client.send("PUT", closing, { body: rest })).status, 201);
       } finally {
-        await kill(after);
+        await after.kill();
       }
     },
     { timeoutMs: 120_000 },
   );
 });
 
-/** After the sweep at start, every blob file is served, and every upload file can be resumed. */
+type Rounds = {
+  /** Killed and started again, many times. */
+  readonly work: Program;
+  /** Started for the last look. */
+  readonly serve: Program;
+  /** Nobody waits for the result any more. */
+  readonly signal: AbortSignal;
+};
+
+/** Rounds of start, look, work, kill; at last a long look. */
+async function killOften({ work, serve, signal }: Rounds): Promise<Tally> {
+  await using folder = aTemporaryDirectory();
+  const tally: Tally = { kills: 0, acknowledged: 0, startMs: [] };
+  const ledger = createLedger();
+  const deadline = performance.now() + BUDGET_MS;
+  const args = work(folder.path);
+  while (tally.kills < KILLS && performance.now() < deadline && !signal.aborted) {
+    if (randomInt(START_ROUNDS) === 0) await killInStart(args, randomInt(START_MS_MAX));
+    else tally.startMs.push(await killAtWork(args, ledger));
+    tally.kills += 1;
+  }
+  const last = await startStore(serve(folder.path));
+  try {
+    const client = createClient(last.url);
+    await ledger.verify(client);
+    await expectNoOrphans(client, folder.path);
+  } finally {
+    await last.kill();
+  }
+  tally.acknowledged = ledger.acknowledged();
+  return tally;
+}
+
+/** Gives how long the store took to start. */
+async function killAtWork(args: readonly string[], ledger: Ledger): Promise<number> {
+  const store = await startStore(args);
+  try {
+    await ledger.verify(createClient(store.url));
+  } catch (error) {
+    await store.kill();
+    throw error;
+  }
+  const { promise: enough, resolve } = Promise.withResolvers<void>();
+  let answersLeft = randomInt(ANSWERS_MAX);
+  const onAnswer = (): void => {
+    answersLeft -= 1;
+    if (answersLeft < 0) resolve();
+  };
+  const clients = Promise.allSettled(
+    Array.from({ length: CLIENTS }, (_, worker) =>
+      churn(store.url, ledger, { worker, choose: randomInt, onAnswer }),
+    ),
+  );
+  await Promise.race([enough, clients]);
+  // Not a wait for anything: a moment between two answers.
+  await delay(randomInt(AFTER_MS_MAX));
+  await store.kill();
+  for (const client of await clients) if (client.status === "rejected") throw client.reason;
+  return store.startMs;
+}
+
+/** Every blob file is served, and every upload file can be resumed: there is nothing that nobody can name. */
 async function expectNoOrphans(client: Client, folder: string): Promise<void> {
-  const root = join(folder, "blobs", "sha256");
-  for (const prefix of readdirSync(root)) {
-    for (const hex of readdirSync(join(root, prefix))) {
-      assert.is((await client.send("HEAD", `/v2/a/blobs/sha256:${hex}`)).status, 200);
+  const blobs = join(folder, "blobs", "sha256");
+  for (const prefix of readdirSync(blobs)) {
+    for (const hex of readdirSync(join(blobs, prefix))) {
+      const heads = await Promise.all(
+        ["r0", "r1"].map((name) => client.send("HEAD", `/v2/${name}/blobs/sha256:${hex}`)),
+      );
+      assert.ok(
+        heads.some(({ status }) => status === 200),
+        `nobody can name ${hex}`,
+      );
     }
   }
   for (const id of readdirSync(join(folder, "uploads"))) {
-    assert.is((await client.send("GET", `/v2/a/blobs/uploads/${id}`)).status, 204);
+    const answers = await Promise.all(
+      ["r0", "r1"].map((name) => client.send("GET", `/v2/${name}/blobs/uploads/${id}`)),
+    );
+    assert.ok(
+      answers.some(({ status }) => status === 204),
+      `nobody can resume ${id}`,
+    );
   }
+}
+
+/** The database's native part is found from inside the registry only. */
+async function aCollectingStore(): Promise<AsyncDisposable & { readonly path: string }> {
+  const folder = mkdtempSync(join(root, "registry/node_modules/.crash-"));
+  await bundleProgram(join(root, "tests/registry/crash/collecting-store.ts"), folder);
+  return {
+    path: join(folder, "collecting-store.mjs"),
+    [Symbol.asyncDispose]: () => removeTree(folder),
+  };
 }

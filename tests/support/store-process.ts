@@ -1,62 +1,64 @@
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { createRequire } from "node:module";
+import { readFileSync } from "node:fs";
 import process from "node:process";
 import { createInterface } from "node:readline";
 
-const main = createRequire(import.meta.url).resolve("@strata/registry/main");
-
-/** The store on its own, as a real process. Disposing kills it. */
-export type StoreProcess = AsyncDisposable & {
+/** A store in a process of its own. */
+export type StoreProcess = {
   readonly url: string;
-  /** `127.0.0.1:port` */
-  readonly host: string;
-  /** Tells it to stop, as an init does, and gives its exit status. */
-  readonly stop: () => Promise<number | null>;
+  /** From the start of the process until it listened. */
+  readonly startMs: number;
+  /** What it wrote to its standard error so far. */
+  readonly said: () => string;
+  /** Memory that it held at most so far. */
+  readonly peakMiB: () => number;
+  /** SIGKILL; resolves when the process is gone. */
+  readonly kill: () => Promise<void>;
 };
 
-/** Serves the folder on a free port of loopback. */
-export async function aStoreProcess(
-  folder: string,
-  options: readonly string[] = [],
-): Promise<StoreProcess> {
-  const child = spawn(
-    process.execPath,
-    [main, "serve", "--data", folder, "--port", "0", ...options],
-    { stdio: ["ignore", "pipe", "inherit"] },
-  );
-  for await (const line of createInterface({ input: child.stdout })) {
+/** @throws when it ends before it listens, with what it said */
+export async function startStore(args: readonly string[]): Promise<StoreProcess> {
+  const startedAt = performance.now();
+  const child = spawnStore(args);
+  let said = "";
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => (said += text));
+  const { stdout } = child;
+  if (stdout === null) throw new Error("no output to read");
+  for await (const line of createInterface(stdout)) {
     const url = /^listening on (\S+)$/.exec(line)?.[1];
     if (url === undefined) continue;
     return {
       url,
-      host: new URL(url).host,
-      stop: async () => {
-        child.kill("SIGTERM");
-        await ended(child);
-        return child.exitCode;
-      },
-      [Symbol.asyncDispose]: async () => {
-        child.kill("SIGKILL");
-        await ended(child);
-      },
+      startMs: performance.now() - startedAt,
+      said: () => said,
+      peakMiB: () => readPeak(child.pid ?? 0),
+      kill: () => killProcess(child),
     };
   }
-  throw new Error("the store ended before it listened");
+  throw new Error(`the store ended before it listened: ${said}`);
 }
 
-async function ended(child: ChildProcess): Promise<void> {
-  if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+/** Kills a store while it starts, after so long. */
+export async function killInStart(args: readonly string[], afterMs: number): Promise<void> {
+  const child = spawnStore(args);
+  const ended = once(child, "exit");
+  const timer = setTimeout(() => child.kill("SIGKILL"), afterMs);
+  await ended;
+  clearTimeout(timer);
 }
 
-export type Ended = { readonly status: number; readonly stdout: string; readonly stderr: string };
+function spawnStore(args: readonly string[]): ChildProcess {
+  return spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
+}
 
-/** Runs a command of the store to its end; `input` is its standard input. */
-export function runStore(args: readonly string[], input = ""): Promise<Ended> {
-  const { promise, resolve } = Promise.withResolvers<Ended>();
-  const child = execFile(process.execPath, [main, ...args], (_error, stdout, stderr) =>
-    resolve({ status: child.exitCode ?? -1, stdout, stderr }),
-  );
-  child.stdin?.end(input);
-  return promise;
+function readPeak(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;
+}
+
+async function killProcess(child: ChildProcess): Promise<void> {
+  const ended = once(child, "exit");
+  child.kill("SIGKILL");
+  if (child.exitCode === null && child.signalCode === null) await ended;
 }
