@@ -91,3 +91,12 @@ export async function aGate(
 }
 
 export const credentials = { accessKeyId: "test:tester", secretAccessKey: "testing" };
+
+/** Whose data a record names. */
+export function ownerIn(record: Uint8Array | undefined): string {
+  const line =
+    Buffer.from(record ?? [])
+      .toString()
+      .split("\n", 1)[0] ?? "";
+  return (JSON.parse(line) as { readonly owner: string }).owner;
+}

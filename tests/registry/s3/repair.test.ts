@@ -10,7 +10,7 @@ import { createClient, digestOf, withDigest } from "../../support/registry-clien
 import { aRegistryServer } from "../../support/registry-server.ts";
 import { s3ServerMissing } from "../../support/s3-server.ts";
 import { assert, suite, type Test } from "../../support/suite.ts";
-import { aPlace, slow } from "./place.ts";
+import { aPlace, ownerIn, slow } from "./place.ts";
 
 const define = (test: Test): void => {
   test(
@@ -140,14 +140,6 @@ const define = (test: Test): void => {
     slow,
   );
 };
-
-function ownerIn(record: Uint8Array | undefined): string {
-  const line =
-    Buffer.from(record ?? [])
-      .toString()
-      .split("\n", 1)[0] ?? "";
-  return (JSON.parse(line) as { readonly owner: string }).owner;
-}
 
 suite("a bucket of S3 that is not as it was left", (test) => {
   if (s3ServerMissing === undefined) define(test);
