@@ -13,6 +13,7 @@ const ROUNDS_MAX = 10_000;
 
 /** Loaded when asked for: a bench brings its peers' code with it. */
 const benches: Readonly<Record<string, () => Promise<{ readonly bench: Bench }>>> = {
+  autoscale: () => import("./autoscale.ts"),
   pull: () => import("./pull.ts"),
   start: () => import("./start.ts"),
   store: () => import("./store.ts"),

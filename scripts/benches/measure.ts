@@ -67,6 +67,13 @@ export function goalBound(result: Result, bound: number): Goal {
   return { what: result.what, goal, value: result.ours, met: result.ours <= bound };
 }
 
+/** A goal that every single figure of ours meets. */
+export function goalOfWorst(result: Result, bound: number): Goal {
+  const value = result.max["ours"] ?? Number.NaN;
+  const goal = `at most ${bound} ${result.unit} in every round`;
+  return { what: result.what, goal, value, met: value <= bound };
+}
+
 /** Pure. Not a number for no figures. */
 export function median(figures: readonly number[]): number {
   const sorted = figures.toSorted((left, right) => left - right);

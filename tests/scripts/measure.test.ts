@@ -2,6 +2,7 @@ import {
   goalAtLeast,
   goalAtMost,
   goalBound,
+  goalOfWorst,
   interleave,
   median,
   summarize,
@@ -45,6 +46,8 @@ suite("bench figures", (test) => {
     assert.not(goalAtLeast(result, "docker", 0).met);
     assert.ok(goalBound(result, 20).met);
     assert.not(goalBound(result, 19).met);
+    assert.ok(goalOfWorst(result, 30).met);
+    assert.not(goalOfWorst(result, 29).met);
   });
 
   test("leave the first round out, and begin each round with another contestant", async () => {

@@ -11,7 +11,7 @@ export function beatIntervalMs(nodeCount: number, reportsPerSecond: number): num
   return Math.max(5000, Math.ceil((nodeCount * 1000) / reportsPerSecond));
 }
 
-/** How often a node reports whose processes are sampled: twice in a sampling interval, so that a new load is seen in
+/** How often a node reports whose processes are sampled: four times in an interval, so that a new load is seen in
  * time, but all such nodes together stay below half of `reportsPerSecond`. */
 export function sampleBeatMs({
   sampleIntervalMs,
@@ -24,7 +24,7 @@ export function sampleBeatMs({
 }): number {
   return Math.max(
     SAMPLE_BEAT_MS_MIN,
-    Math.floor(sampleIntervalMs / 2),
+    Math.floor(sampleIntervalMs / 4),
     Math.ceil((nodes * 2000) / reportsPerSecond),
   );
 }

@@ -107,7 +107,7 @@ suite("samples on their way", (test) => {
     await using scaling = await aScaling(policy);
     await scaling.run(3000);
     const quick = await scaling.agent.report([]);
-    assert.is(quick.body.beatIntervalMs, 1000);
+    assert.is(quick.body.beatIntervalMs, 500);
     await using scarce = await aScaling(policy, {
       environment: { STRATA_REPORTS_PER_SECOND: "1" },
     });
