@@ -14,7 +14,7 @@ import { createReportOrder } from "./domain/report.ts";
 import { advertisedUrl } from "./http/own-address.ts";
 import { forgetNodeInMemory, type Services } from "./http/services.ts";
 import { createTelemetry } from "./http/telemetry.ts";
-import type { ImageSource } from "./images/inspect-image.ts";
+import type { SignedImageSource } from "./images/signed-image.ts";
 import { createAutoscale } from "./loops/autoscale.ts";
 import { createExpireNodes } from "./loops/expire-nodes.ts";
 import { createExternalMetrics } from "./loops/external-metrics.ts";
@@ -106,7 +106,7 @@ export function openState(world: World, database: OpenDatabase): State {
 }
 
 export type CoreOptions = {
-  readonly images: ImageSource & KeptRegistry;
+  readonly images: SignedImageSource & KeptRegistry;
   readonly pki: Services["pki"];
   readonly publicPort: () => number;
   readonly isStopping: () => boolean;

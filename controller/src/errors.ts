@@ -16,6 +16,7 @@ export type ControllerErrorCode =
   | "REFERENCE_UNKNOWN" // A field names a partition, policy or cartridge that does not exist.
   | "IMAGE_NOT_FOUND"
   | "IMAGE_NOT_RUNNABLE"
+  | "IMAGE_UNSIGNED" // A signature policy wants a signature that the image does not have.
   | "LIMITS_UNSATISFIABLE" // No node of the partition could ever hold one process.
   | "PROCESSES_OUT_OF_BOUNDS" // More or fewer than the scaling policy allows.
   | "METRIC_UNKNOWN" // A value was posted that no scaling policy asks for.

@@ -1,5 +1,5 @@
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
-import { isDigest } from "@strata/protocol/oci/digest";
+import { type Digest, isDigest } from "@strata/protocol/oci/digest";
 import { isRepository, isTag } from "@strata/protocol/oci/reference";
 import { Hono } from "hono";
 
@@ -31,6 +31,7 @@ import { createReferrersRoutes } from "./routes/referrers.ts";
 import { createTagRoutes } from "./routes/tags.ts";
 import { createUploadRoutes, createUploadsRoutes } from "./routes/uploads.ts";
 import { createScrubber, type Scrub, type ScrubReport } from "./scrub.ts";
+import type { ListReferrers } from "./signature/read-image-signatures.ts";
 import { type CorruptBlob, createStoredBlobs } from "./stored-blobs.ts";
 import { createUploads } from "./uploads.ts";
 
@@ -71,6 +72,8 @@ export type Registry = {
   readonly resolve: (repository: string, reference: string) => Promise<StoredManifest | undefined>;
   /** Reads a small blob whole, such as an image's config; undefined when absent or longer than `sizeBytesMax`. */
   readonly readBlob: (request: ReadBlob) => Promise<Buffer | undefined>;
+  /** The manifests of a type that refer to a manifest; the first 64 by digest. Asks no one for permission. */
+  readonly listReferrers: (request: ListReferrers) => Promise<readonly Digest[]>;
   /** Hashes stored blobs at a slow pace, quarantines damaged ones, and repairs those that are lost. One at a time. */
   readonly scrub: (request?: Scrub) => Promise<ScrubReport>;
   /** Bytes held by the repository of this name and all below it; by all for the empty prefix. */
@@ -87,6 +90,8 @@ export type Registry = {
   readonly close: () => void;
 };
 
+const REFERRERS_MAX = 64;
+
 export type ReadBlob = {
   readonly repository: string;
   readonly digest: string;
@@ -94,7 +99,7 @@ export type ReadBlob = {
 };
 
 export function createRegistry(options: RegistryOptions): Registry {
-  const { blobs, authorize, logger } = options;
+  const { blobs, logger } = options;
   const metadata = cacheManifests(options.metadata);
   const limits: RegistryLimits = { ...defaultLimits, ...options.limits };
   const buffers = createBufferPool();
@@ -125,21 +130,7 @@ export function createRegistry(options: RegistryOptions): Registry {
     hold: uploads.hold,
   });
   const routes = rules.length === 0 ? table : mirror.wrap(table);
-  const app = new Hono<RegistryEnv>();
-  if (options.tokenEndpoint !== undefined) app.route("/", options.tokenEndpoint);
-  app.on(methods, ["/v2", "/v2/*"], async (context) => {
-    try {
-      return await dispatch(context, routes, authorize);
-    } catch (error) {
-      const { outgoing } = context.env;
-      if (!outgoing.headersSent) return answerError(toRegistryError(error, logger));
-      // In the middle of a body there is one way left to say that it is not whole.
-      logger.warn({ err: error }, "answer cut off");
-      outgoing.destroy();
-      return RESPONSE_ALREADY_SENT;
-    }
-  });
-
+  const app = createApp(options, routes);
   return {
     app,
     resolve: async (repository, reference) =>
@@ -147,6 +138,7 @@ export function createRegistry(options: RegistryOptions): Registry {
         ? metadata.findManifest(repository, reference)
         : undefined,
     readBlob: (request) => readBlob(options, request),
+    listReferrers: (request) => listReferrers(metadata, request),
     sumBytes: metadata.sumBytes,
     collectGarbage: createGarbageCollector(parts),
     scrub: createScrubber({ ...parts, repair }),
@@ -166,6 +158,27 @@ export function createRegistry(options: RegistryOptions): Registry {
 
 /** All that Hono may hand on, so that a wrong one gets the registry's own 405. HEAD comes with GET. */
 const methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+function createApp(
+  { authorize, tokenEndpoint, logger }: RegistryOptions,
+  routes: RouteTable,
+): Registry["app"] {
+  const app = new Hono<RegistryEnv>();
+  if (tokenEndpoint !== undefined) app.route("/", tokenEndpoint);
+  app.on(methods, ["/v2", "/v2/*"], async (context) => {
+    try {
+      return await dispatch(context, routes, authorize);
+    } catch (error) {
+      const { outgoing } = context.env;
+      if (!outgoing.headersSent) return answerError(toRegistryError(error, logger));
+      // In the middle of a body there is one way left to say that it is not whole.
+      logger.warn({ err: error }, "answer cut off");
+      outgoing.destroy();
+      return RESPONSE_ALREADY_SENT;
+    }
+  });
+  return app;
+}
 
 type TableOptions = Parameters<typeof createUploadRoutes>[0] &
   Parameters<typeof createBlobRoutes>[0] &
@@ -195,4 +208,13 @@ async function readBlob(
   if (blob === undefined) return undefined;
   const bytes = Buffer.alloc(sizeBytes);
   return (await blob.read(bytes, 0)) === sizeBytes ? bytes : undefined;
+}
+
+async function listReferrers(
+  metadata: Pick<MetadataStore, "listReferrers">,
+  request: ListReferrers,
+): Promise<readonly Digest[]> {
+  const page = { last: undefined, limit: REFERRERS_MAX };
+  const found = await metadata.listReferrers({ ...request, ...page });
+  return found.map(({ digest }) => digest);
 }

@@ -9,11 +9,11 @@ import {
 } from "@strata/protocol/signature/public-key";
 import {
   findSignatureBlobs,
-  isSignatureType,
   readSignatures,
   type Signature,
   SIGNATURE_BLOB_BYTES_MAX,
   signatureTag,
+  signatureTypes,
 } from "@strata/protocol/signature/read-signatures";
 import { verifySignatures } from "@strata/protocol/signature/verify-signatures";
 
@@ -93,7 +93,8 @@ function signaturesOf({ manifests, tags }: RepositoryPlan, digest: Digest): read
   const tagged = tags.find(({ tag }) => tag === signatureTag(digest))?.descriptor.digest;
   return [...manifests.values()].filter(
     ({ descriptor, subject, artifactType }) =>
-      descriptor.digest === tagged || (subject?.digest === digest && isSignatureType(artifactType)),
+      descriptor.digest === tagged ||
+      (subject?.digest === digest && signatureTypes.includes(artifactType ?? "")),
   );
 }
 

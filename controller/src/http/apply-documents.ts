@@ -5,7 +5,7 @@ import { parseAllDocuments } from "yaml";
 import { z } from "zod";
 
 import { ControllerError } from "../errors.ts";
-import { inspectImage, type ImageSource } from "../images/inspect-image.ts";
+import { inspectSignedImage, type SignedImageSource } from "../images/signed-image.ts";
 import { type ApplyDocument, inputOfKind } from "../operations/apply.ts";
 import { parseJsonBody } from "./body.ts";
 import { FieldsError } from "./problem.ts";
@@ -31,7 +31,7 @@ const Head = z.looseObject({ kind: z.enum(applyKinds), name: Name });
  * @throws ControllerError INVALID, IMAGE_NOT_FOUND, IMAGE_NOT_RUNNABLE */
 export async function readDocument(
   value: unknown,
-  { index, images }: { readonly index: number; readonly images: ImageSource },
+  { index, images }: { readonly index: number; readonly images: SignedImageSource },
 ): Promise<ApplyDocument> {
   const { kind, name, ...fields } = check(Head, value, `document ${index + 1}`);
   const what = `${kind} ${name}`;
@@ -46,7 +46,7 @@ export async function readDocument(
       return { kind, name, input: check(inputOfKind[kind], fields, what) };
     case "Cartridge": {
       const input = check(inputOfKind[kind], fields, what);
-      return { kind, name, input, image: await inspectImage(images, input.image) };
+      return { kind, name, input, image: await inspectSignedImage(images, input.image) };
     }
     case "Subscription":
       return {

@@ -7,7 +7,7 @@ import type { UsageBook } from "../domain/autoscale/usage-book.ts";
 import type { Clock, Randomness } from "../domain/clock.ts";
 import type { PresenceBook } from "../domain/presence.ts";
 import type { ReportOrder } from "../domain/report.ts";
-import type { ImageSource } from "../images/inspect-image.ts";
+import type { SignedImageSource } from "../images/signed-image.ts";
 import type { ExternalMetrics } from "../loops/external-metrics.ts";
 import type { StoreKeeper } from "../loops/keep-store.ts";
 import type { OpenProvider } from "../loops/provision-providers.ts";
@@ -25,7 +25,7 @@ export type Services = {
   readonly random: Randomness;
   readonly logger: Logger;
   readonly authenticate: Authenticate;
-  readonly images: ImageSource;
+  readonly images: SignedImageSource;
   readonly storeKeeper: StoreKeeper;
   /** Changed by a restore; agents take destructive wishes only from the one that they know. */
   readonly epoch: string;

@@ -13,7 +13,11 @@ import type {
   ScalingPolicyResource,
   Subscription,
 } from "@strata/protocol/api/resources";
-import type { RetentionPolicyResource, StoreQuotaResource } from "@strata/protocol/api/store-rules";
+import type {
+  RetentionPolicyResource,
+  SignaturePolicyResource,
+  StoreQuotaResource,
+} from "@strata/protocol/api/store-rules";
 import { isDigest } from "@strata/protocol/oci/digest";
 import { formatReference } from "@strata/protocol/oci/reference";
 import { z } from "zod";
@@ -31,6 +35,7 @@ import {
 } from "../store/partitions.ts";
 import type { ProcessRow, ProcessView } from "../store/processes.ts";
 import { parseScalingPolicy, type ScalingPolicyRow } from "../store/scaling-policies.ts";
+import type { SignaturePolicyRow } from "../store/signatures.ts";
 import type { RetentionPolicyRow, StoreQuotaRow } from "../store/store-rules.ts";
 import type { SubscriptionRow } from "../store/subscriptions.ts";
 
@@ -65,6 +70,11 @@ export function showScalingPolicy(row: ScalingPolicyRow): ScalingPolicyResource 
   const policy = parseScalingPolicy(row);
   const { min, max } = policy;
   return { name: row.name, ...z.encode(ScalingPolicyInput, policy), min, max, ...stored(row) };
+}
+
+export function showSignaturePolicy(row: SignaturePolicyRow): SignaturePolicyResource {
+  const { name, repositories, mode, keys } = row;
+  return { name, repositories: [...repositories], mode, keys: [...keys], ...stored(row) };
 }
 
 export function showRetentionPolicy(row: RetentionPolicyRow): RetentionPolicyResource {

@@ -20,11 +20,13 @@ export function planPlacements(
   const all = [...snapshot.processes.values()].flat();
   const rows = new Map(all.filter(isWaiting).map((row) => [row.id, row]));
   if (rows.size === 0) return [];
+  const refused = findRefused(snapshot, [...rows.values()]);
+  const isRefused = new Set(refused.map(({ processId }) => processId));
   const subscriptions = new Map(snapshot.subscriptions.map((one) => [one.id, one]));
   const waiting = [...rows.values()].flatMap((row): readonly WaitingProcess[] => {
     const need = snapshot.needOf(row);
     const subscription = subscriptions.get(row.subscriptionId);
-    return need === undefined || subscription === undefined
+    return need === undefined || subscription === undefined || isRefused.has(row.id)
       ? []
       : [
           {
@@ -50,12 +52,22 @@ export function planPlacements(
       const nodeName = snapshot.nodes.get(nodeId)?.name ?? nodeId;
       return subject === undefined ? [] : [{ ...subject, nodeId, nodeName }];
     }),
-    ...unplaced.flatMap(({ processId, problem }): readonly Placement[] => {
+    ...[...refused, ...unplaced].flatMap(({ processId, problem }): readonly Placement[] => {
       const subject = subjectOf(processId);
       const isNews = subject !== undefined && !isSame(subject.row.problem, problem);
       return isNews ? [{ ...subject, problem }] : [];
     }),
   ];
+}
+
+type Refused = { readonly processId: string; readonly problem: Problem };
+
+/** What may run nowhere, so that no room is looked for. */
+function findRefused({ refusalOf }: Snapshot, rows: readonly ProcessRow[]): readonly Refused[] {
+  return rows.flatMap((row) => {
+    const problem = refusalOf(row);
+    return problem === undefined ? [] : [{ processId: row.id, problem }];
+  });
 }
 
 /** `startDeadlineMs` from now on, a process that has not begun to start must not start any more. */

@@ -7,9 +7,11 @@ import type { Packing } from "../domain/autoscale/l2/bins.ts";
 import type { Held } from "../domain/autoscale/l2/model.ts";
 import type { UsageBook } from "../domain/autoscale/usage-book.ts";
 import { isMassLoss, MISSED_BEATS_UNTIL_AWAY } from "../domain/node.ts";
+import type { Problem } from "../domain/process.ts";
 import type { Drain, PlannedProcess, Whereabouts } from "../domain/planned-process.ts";
 import { wishedProcesses } from "../domain/scaling.ts";
 import { type Candidate, type Need, sizeOf } from "../domain/schedule.ts";
+import { readRefusals } from "./signatures.ts";
 import type { Sql } from "../store/database.ts";
 import { listNodes, type NodeRow } from "../store/nodes.ts";
 import {
@@ -42,6 +44,10 @@ export type Snapshot = {
   readonly processesOnNode: Readonly<Record<string, number>>;
   readonly usage: Pick<UsageBook, "sampleOf">;
   readonly needOf: (process: Pick<ProcessRow, "subscriptionId" | "generation">) => Need | undefined;
+  /** Why a process must not be placed, wherever there is room. */
+  readonly refusalOf: (
+    process: Pick<ProcessRow, "subscriptionId" | "generation">,
+  ) => Problem | undefined;
   /** How the partition's policy has its processes packed. */
   readonly packingOf: (partition: string) => Packing;
   /** Of its VM, or the label `zone`. */
@@ -66,9 +72,8 @@ export function readSnapshot(sql: Sql, options: SnapshotOptions): Snapshot {
       parseScalingPolicy(policy),
     ]),
   );
-  const needs = new Map(
-    listGenerationsInUse(sql).map((row) => [generationKey(row), needOfSpec(row.spec)]),
-  );
+  const inUse = listGenerationsInUse(sql);
+  const needs = new Map(inUse.map((row) => [generationKey(row), needOfSpec(row.spec)]));
   const silence = [...nodes.values()].map((node) => ({
     away: node.presence === "away",
     silentMs: options.silentMs(node.id),
@@ -89,6 +94,7 @@ export function readSnapshot(sql: Sql, options: SnapshotOptions): Snapshot {
     count: ({ deletedAt, processes, scalingPolicy }) =>
       deletedAt === null ? wishedProcesses(processes, policies.get(scalingPolicy ?? "")) : 0,
     needOf: (process) => needs.get(generationKey(process)),
+    refusalOf: readRefusals(sql, inUse),
     packingOf: readPackings(sql),
     zoneOf: ({ id, labels }) => zones.get(id) ?? labels["zone"] ?? null,
   };

@@ -9,7 +9,7 @@ import {
 } from "@strata/protocol/api/resources";
 import type { z } from "zod";
 
-import type { RunnableImage } from "../images/inspect-image.ts";
+import type { SignedRunnableImage } from "../images/signed-image.ts";
 import type { Unit } from "../store/unit.ts";
 import { putCartridge } from "./cartridges.ts";
 import { putPartition, putPartitionPolicy } from "./partitions.ts";
@@ -40,7 +40,7 @@ export type ApplyDocument =
   | Of<"PartitionPolicy">
   | Of<"ScalingPolicy">
   | Of<"Partition">
-  | (Of<"Cartridge"> & { readonly image: RunnableImage })
+  | (Of<"Cartridge"> & { readonly image: SignedRunnableImage })
   | Of<"Subscription">;
 
 /** What others refer to comes first, whatever the order of the documents. */

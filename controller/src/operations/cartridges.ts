@@ -1,7 +1,7 @@
 import type { CartridgeInput } from "@strata/protocol/api/resources";
 import type { z } from "zod";
 
-import type { RunnableImage } from "../images/inspect-image.ts";
+import type { SignedRunnableImage } from "../images/signed-image.ts";
 import {
   type CartridgeRow,
   deleteCartridge,
@@ -9,10 +9,12 @@ import {
   saveCartridge,
 } from "../store/cartridges.ts";
 import { getPartition } from "../store/partitions.ts";
+import { saveImageSignatures } from "../store/signatures.ts";
 import { listSubscriptionsWhere } from "../store/subscriptions.ts";
 import type { Unit } from "../store/unit.ts";
 import type { Delete, Put } from "./partitions.ts";
 import { toRunning } from "./running-input.ts";
+import { emitUnsigned, requireSigned } from "./signature-policies.ts";
 import { rollOutCartridge } from "./subscription-spec.ts";
 import {
   type Outcome,
@@ -25,10 +27,10 @@ import {
 
 export type PutCartridge = Put<z.output<typeof CartridgeInput>> & {
   /** What the image reference names in the store now. */
-  readonly image: RunnableImage;
+  readonly image: SignedRunnableImage;
 };
 
-/** @throws ControllerError REFERENCE_UNKNOWN for an unknown partition, LIMITS_UNSATISFIABLE. */
+/** @throws ControllerError REFERENCE_UNKNOWN for an unknown partition, IMAGE_UNSIGNED, LIMITS_UNSATISFIABLE. */
 export function putCartridge(unit: Unit, put: PutCartridge): Outcome<CartridgeRow> {
   const { name, input, image } = put;
   const partition = input.partition ?? null;
@@ -36,6 +38,7 @@ export function putCartridge(unit: Unit, put: PutCartridge): Outcome<CartridgeRo
     const exists = getPartition(unit.sql, partition) !== undefined;
     requireReference(exists, { kind: "partition", name: partition });
   }
+  const objection = requireSigned(unit, image);
   const outcome = upsert(unit, {
     kind: "cartridge",
     name,
@@ -53,6 +56,9 @@ export function putCartridge(unit: Unit, put: PutCartridge): Outcome<CartridgeRo
     toRow: (fields, stored): CartridgeRow => ({ name, ...fields, ...stored }),
     save: (row) => saveCartridge(unit.sql, row),
   });
+  const { repository, digest, signatures } = image;
+  saveImageSignatures(unit.sql, { repository, digest, signatures });
+  if (objection !== undefined) emitUnsigned(unit, name, objection);
   if (outcome.action === "updated") rollOutCartridge(unit, outcome.row);
   return outcome;
 }

@@ -4,6 +4,8 @@ import type { Scope } from "@strata/protocol/access";
 import type { Capacity, Exit, Port, ProcessSpec } from "@strata/protocol/agent/messages";
 import type { ProcessState } from "@strata/protocol/agent/process-state";
 import type { PartitionPolicyInput, ScalingPolicyInput } from "@strata/protocol/api/autoscale";
+import type { NamedKey, SignatureMode } from "@strata/protocol/api/store-rules";
+import type { Signature } from "@strata/protocol/signature/read-signatures";
 import {
   index,
   integer,
@@ -358,4 +360,25 @@ export const vms = sqliteTable(
     problem: text({ mode: "json" }).$type<Problem>(),
   },
   (table) => [index("vms_partition").on(table.partition)],
+);
+
+/** Whose signatures images of some repositories need. */
+export const signaturePolicies = sqliteTable("signature_policies", {
+  name: text().primaryKey(),
+  repositories: text({ mode: "json" }).$type<string[]>().notNull(),
+  mode: text().$type<SignatureMode>().notNull(),
+  keys: text({ mode: "json" }).$type<NamedKey[]>().notNull(),
+  ...stored,
+});
+
+/** The signatures that an image had when a cartridge was last put that names it: a policy can so be held against it
+ * when its processes are placed, without reading the store. */
+export const imageSignatures = sqliteTable(
+  "image_signatures",
+  {
+    repository: text().notNull(),
+    digest: text().notNull(),
+    signatures: text({ mode: "json" }).$type<readonly Signature[]>().notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.repository, table.digest] })],
 );

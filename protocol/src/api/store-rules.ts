@@ -2,6 +2,7 @@
 import { z } from "zod";
 
 import { Name } from "../names.ts";
+import { parsePublicKey } from "../signature/public-key.ts";
 import { Bytes, DurationMs } from "../units.ts";
 
 const COUNT_MAX = 100_000;
@@ -13,6 +14,18 @@ const Pattern = z
     /^[A-Za-z0-9._/*?-]{1,255}$/,
     "a pattern has letters, digits and . _ - / with * for any run of characters and ? for one",
   );
+
+/** PEM, as cosign writes it to `cosign.pub`. */
+const PublicKey = z.string().transform((pem, context) => {
+  try {
+    parsePublicKey(pem);
+    return pem.trim();
+  } catch (error) {
+    const message = error instanceof Error ? error.message : "the key cannot be read";
+    context.addIssue({ code: "custom", message });
+    return z.NEVER;
+  }
+});
 
 const times = {
   revision: z.int().positive(),
@@ -50,6 +63,29 @@ export type RetentionPolicyResource = z.infer<typeof RetentionPolicyResource>;
 export const StoreQuotaInput = z.strictObject({ bytes: Bytes });
 export const StoreQuotaResource = z.object({ name: Name, bytes: z.int(), ...times });
 export type StoreQuotaResource = z.infer<typeof StoreQuotaResource>;
+
+const NamedKey = z.strictObject({ name: Name, publicKey: PublicKey });
+export type NamedKey = z.output<typeof NamedKey>;
+
+/** Whose signature an image must have before its processes are placed. */
+export const signatureModes = ["off", "warn", "enforce"] as const;
+export type SignatureMode = (typeof signatureModes)[number];
+export const SignaturePolicyInput = z.strictObject({
+  /** The repositories that it is for. Where several policies fit, the first by name counts. */
+  repositories: z.array(Pattern).min(1).max(100),
+  /** `warn` says in an event what `enforce` would refuse. */
+  mode: z.enum(signatureModes).default("enforce"),
+  /** A signature by any of them will do. */
+  keys: z.array(NamedKey).max(16).default([]),
+});
+export const SignaturePolicyResource = z.object({
+  name: Name,
+  repositories: z.array(z.string()),
+  mode: z.enum(signatureModes),
+  keys: z.array(z.object({ name: Name, publicKey: z.string() })),
+  ...times,
+});
+export type SignaturePolicyResource = z.infer<typeof SignaturePolicyResource>;
 
 export const CollectInput = z.strictObject({
   /** Say what would go, and change nothing. */

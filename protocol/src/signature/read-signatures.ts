@@ -33,18 +33,15 @@ const SIGNATURE_LENGTH_MAX = 4096;
 
 const payloadType = "application/vnd.dev.cosign.simplesigning.v1+json";
 const artifactType = "application/vnd.dev.cosign.artifact.sig.v1+json";
-const bundleType = /^application\/vnd\.dev\.sigstore\.bundle(?:\.v0\.3)?\+json/;
+const bundleType = "application/vnd.dev.sigstore.bundle.v0.3+json";
+/** Types of referrers that may hold signatures. */
+export const signatureTypes: readonly string[] = [artifactType, bundleType];
 const signatureAnnotation = "dev.cosignproject.cosign/signature";
 export const STATEMENT_TYPE = "application/vnd.in-toto+json";
 
 /** Where cosign puts the signatures of an image. */
 export function signatureTag(digest: Digest): string {
   return `${digestAlgorithm(digest)}-${digestHex(digest)}.sig`;
-}
-
-/** Whether a referrer of this type may hold a signature. */
-export function isSignatureType(type: string | undefined): boolean {
-  return type === artifactType || (type !== undefined && bundleType.test(type));
 }
 
 /** The blobs of a manifest that hold signatures; none when it is something else. */
@@ -54,7 +51,7 @@ export function findSignatureBlobs(manifest: Uint8Array): readonly SignatureBlob
   return parsed.data.layers.slice(0, SIGNATURES_MAX).flatMap((layer): SignatureBlob[] => {
     const { mediaType, digest, size, annotations } = layer;
     if (size > SIGNATURE_BLOB_BYTES_MAX) return [];
-    if (bundleType.test(mediaType)) return [{ digest, size, signature: undefined }];
+    if (mediaType === bundleType) return [{ digest, size, signature: undefined }];
     const signature = annotations?.[signatureAnnotation];
     const isSigned = mediaType === payloadType && signature !== undefined;
     return isSigned && isShort(signature) ? [{ digest, size, signature }] : [];
@@ -69,7 +66,7 @@ const Envelope = z.looseObject({
     .max(SIGNATURES_MAX),
 });
 const SigstoreBundle = z.looseObject({
-  mediaType: z.string().regex(bundleType),
+  mediaType: z.literal(bundleType),
   dsseEnvelope: Envelope,
 });
 

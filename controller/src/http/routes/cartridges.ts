@@ -2,7 +2,7 @@ import { Cartridge, CartridgeInput } from "@strata/protocol/api/resources";
 import { Name } from "@strata/protocol/names";
 import { z } from "zod";
 
-import { inspectImage } from "../../images/inspect-image.ts";
+import { inspectSignedImage } from "../../images/signed-image.ts";
 import { putCartridge, removeCartridge } from "../../operations/cartridges.ts";
 import { getCartridge, listCartridges } from "../../store/cartridges.ts";
 import { answerNothing, answerResource } from "../answer.ts";
@@ -27,7 +27,7 @@ export function addCartridgeRoutes(router: Router, services: Services): void {
       201: { description: "Created.", schema: Cartridge },
     },
     handle: async ({ params: { name }, body: input, precondition, c }) => {
-      const image = await inspectImage(services.images, input.image);
+      const image = await inspectSignedImage(services.images, input.image);
       const { row, action } = services.store.write((unit) =>
         putCartridge(unit, { name, input, image, precondition }),
       );

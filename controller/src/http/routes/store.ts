@@ -4,18 +4,22 @@ import {
   RetentionPolicyInput,
   RetentionPolicyResource,
   ScrubReport,
+  SignaturePolicyInput,
+  SignaturePolicyResource,
   StoreQuotaInput,
   StoreQuotaResource,
   StoreStatus,
 } from "@strata/protocol/api/store-rules";
 
 import { limits } from "../../config.ts";
+import { putSignaturePolicy, removeSignaturePolicy } from "../../operations/signature-policies.ts";
 import {
   putRetentionPolicy,
   putStoreQuota,
   removeRetentionPolicy,
   removeStoreQuota,
 } from "../../operations/store-rules.ts";
+import { getSignaturePolicy, listSignaturePolicies } from "../../store/signatures.ts";
 import {
   getRetentionPolicy,
   getStoreQuota,
@@ -25,7 +29,7 @@ import {
 import { answerJson } from "../answer.ts";
 import type { Router } from "../route.ts";
 import type { Services } from "../services.ts";
-import { showRetentionPolicy, showStoreQuota } from "../views.ts";
+import { showRetentionPolicy, showSignaturePolicy, showStoreQuota } from "../views.ts";
 import { addNamedResource } from "./named-resource.ts";
 
 /** Upkeep of the store; the registry itself is under /v2/. */
@@ -53,6 +57,18 @@ export function addStoreRoutes(router: Router, services: Services): void {
     list: listStoreQuotas,
     remove: removeStoreQuota,
     show: showStoreQuota,
+  });
+  addNamedResource(router, services, {
+    path: "/v1/signature-policies",
+    kind: "signature policy",
+    writer: "operator",
+    input: SignaturePolicyInput,
+    resource: SignaturePolicyResource,
+    put: putSignaturePolicy,
+    get: getSignaturePolicy,
+    list: listSignaturePolicies,
+    remove: removeSignaturePolicy,
+    show: showSignaturePolicy,
   });
   addUpkeep(router, services);
 }
