@@ -1,10 +1,12 @@
 import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
 
 import type { BlobStore } from "./blob-store.ts";
 import { createFsBlobStore } from "./drivers/fs-blob-store.ts";
 import type { S3Location } from "./drivers/s3/location.ts";
 import type { RegistryLimits } from "./limits.ts";
 import type { RegistryLogger } from "./logger.ts";
+import { readFileIfThere, writeFileDurably } from "./serve/durable-file.ts";
 
 export type OpenBlobsOptions = {
   /** The store's folder on this machine; the metadata is always there, the blobs unless there is a bucket. */
@@ -29,7 +31,21 @@ export async function openBlobs({ folder, bucket, newId, logger }: OpenBlobsOpti
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const { createS3BlobStore } = await import("./drivers/s3-blob-store.ts");
   return {
-    blobs: await createS3BlobStore({ location: bucket, newId, logger }),
+    blobs: await createS3BlobStore({
+      location: bucket,
+      storeId: ensureStoreId(join(folder, "store-id"), newId),
+      newId,
+      logger,
+    }),
     limits: { bodiesAtOnceMax: BUCKET_BODIES_MAX },
   };
+}
+
+/** Lies beside the metadata, so that it is lost, kept and restored with it. */
+function ensureStoreId(path: string, newId: () => string): string {
+  const known = readFileIfThere(path);
+  if (known !== undefined) return known;
+  const id = newId();
+  writeFileDurably(path, id);
+  return id;
 }

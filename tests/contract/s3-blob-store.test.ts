@@ -19,7 +19,14 @@ async function s3Fixture(): Promise<RestartFixture> {
   // So that a blob of a megabyte has several multipart uploads of several parts.
   const limits = { partBytes: 300_000, partsMax: 2 };
   const open = () =>
-    createS3BlobStore({ location, credentials, newId: randomUUID, logger, limits });
+    createS3BlobStore({
+      location,
+      credentials,
+      storeId: "tester",
+      newId: randomUUID,
+      logger,
+      limits,
+    });
   return {
     store: await open(),
     reopen: open,

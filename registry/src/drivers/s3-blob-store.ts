@@ -11,6 +11,7 @@ import {
   type S3Credentials,
   type S3Limits,
 } from "./s3/bucket.ts";
+import { claimBucket } from "./s3/claim.ts";
 import type { S3Location } from "./s3/location.ts";
 import {
   blobKey,
@@ -31,6 +32,8 @@ export type S3BlobStoreOptions = {
   readonly location: S3Location;
   /** Left out, the SDK looks where every AWS tool does: environment, profile, role of the machine. */
   readonly credentials?: S3Credentials;
+  /** Names the store that has the metadata of these blobs. */
+  readonly storeId: string;
   /** Unguessable ids of letters, digits and hyphens, for the folders of data. */
   readonly newId: () => string;
   readonly logger: Pick<RegistryLogger, "warn">;
@@ -48,13 +51,13 @@ type State = {
 /** Blobs in a bucket of S3. The bytes of a blob are objects that never change, and a small record says which:
  *   blobs/sha256/abcd…  the record   data/<owner>/0, 1, …  the bytes   uploads/<id>  the record of an upload
  * A blob comes to its name, and goes, by writing or deleting its record: one object, so at once. Data that nothing
- * names any more is written down in trash/ before, so that a crash leaves nothing behind for good. One process at a
- * time may use a prefix.
- * @throws S3Error STORAGE_UNAVAILABLE, STORAGE_REFUSED when the bucket cannot be used */
+ * names any more is written down in trash/ before, so that a crash leaves nothing behind for good. One process of one
+ * store may use a prefix.
+ * @throws S3Error STORAGE_UNAVAILABLE, STORAGE_REFUSED when the bucket cannot be used, or has another's blobs */
 export async function createS3BlobStore(options: S3BlobStoreOptions): Promise<BlobStore> {
   const limits = { ...defaultS3Limits, ...options.limits };
   const { silenceMsMax } = limits;
-  const { location, credentials, newId, logger } = options;
+  const { location, credentials, storeId, newId, logger } = options;
   const bucket = createBucket({
     location,
     limits,
@@ -70,6 +73,7 @@ export async function createS3BlobStore(options: S3BlobStoreOptions): Promise<Bl
     logger,
     publish: (digest, record) => lock(digest, () => publish(state, digest, record)),
   });
+  await claimBucket(bucket, location, storeId);
   await removeLeftovers({ bucket, logger });
 
   return {

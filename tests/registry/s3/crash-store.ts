@@ -20,6 +20,7 @@ const logger = {
 const registry = createRegistry({
   blobs: await createS3BlobStore({
     location: parseS3Location(address),
+    storeId: "crash-store",
     newId: randomUUID,
     logger,
     limits: { partBytes: 20_000 },

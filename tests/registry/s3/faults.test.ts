@@ -57,6 +57,20 @@ const define = (test: Test): void => {
   });
 
   test(
+    "the blobs of another store are refused, with the way to take them over",
+    async () => {
+      const { open, bucket } = await aPlace();
+      const blob = await put(await open());
+      const error = await rejectsWithCode(open({}, "another"), "STORAGE_REFUSED");
+      assert.match("hint" in error ? String(error.hint) : "", /delete place\/\d+\/store$/);
+      await bucket.delete("store");
+      await using read = await requireBlob(await open({}, "another"), blob);
+      assert.ok(read.sizeBytes > 0);
+    },
+    slow,
+  );
+
+  test(
     "while the bucket is away, clients are told to come back, and nothing is taken for lost",
     async () => {
       const place = await aPlace();

@@ -21,7 +21,7 @@ export const slow = { timeoutMs: 120_000 };
 /** A part of the bucket, with ways into it. */
 export type Place = {
   readonly address: string;
-  readonly open: (limits?: Partial<S3Limits>) => Promise<BlobStore>;
+  readonly open: (limits?: Partial<S3Limits>, storeId?: string) => Promise<BlobStore>;
   /** The bucket itself, past the driver. */
   readonly bucket: Bucket;
   readonly keys: (start: string) => Promise<readonly string[]>;
@@ -43,11 +43,12 @@ export function placeAt(
     address,
     bucket,
     keys: (start) => Array.fromAsync(bucket.list(start)),
-    open: (limits) =>
+    open: (limits, storeId = "tester") =>
       createS3BlobStore({
         location,
         credentials,
         logger,
+        storeId,
         newId: randomUUID,
         limits: { partBytes: PART_BYTES, ...limits },
       }),

@@ -74,7 +74,7 @@ suite("strata store --blobs", (test) => {
       const { bucket, keys } = placeAt(address, s3.credentials);
       const clean = await fsck([...options, "--deep"]);
       assert.is(clean.status, 0, clean.output);
-      assert.match(clean.output, /3 blobs known, 0 lost, 0 restored, 0 unnamed/);
+      assert.match(clean.output, /3 blobs known, 0 lost/);
       const [lost = "", altered = ""] = await keys("data/");
       await bucket.delete(lost);
       await bucket.put(altered, randomBytes(150_000));
@@ -84,7 +84,10 @@ suite("strata store --blobs", (test) => {
       assert.is((await keys("quarantine/")).length, 2);
       const owners: string[] = [];
       for (const key of await keys("quarantine/")) owners.push(ownerIn(await bucket.getWhole(key)));
-      assert.equal(owners.toSorted(), [lost, altered].map((key) => key.split("/")[1]).toSorted());
+      assert.equal(
+        owners.toSorted(),
+        [lost, altered].map((key) => key.split("/")[1] ?? "").toSorted(),
+      );
     },
     { timeoutMs: 150_000 },
   );
