@@ -15,6 +15,7 @@ const ROUNDS_MAX = 10_000;
 const benches: Readonly<Record<string, () => Promise<{ readonly bench: Bench }>>> = {
   autoscale: () => import("./autoscale.ts"),
   pull: () => import("./pull.ts"),
+  simulate: () => import("./simulate.ts"),
   start: () => import("./start.ts"),
   store: () => import("./store.ts"),
 };
