@@ -184,7 +184,10 @@ function createLevelOne(services: Services): () => boolean {
 }
 
 /** Level 2, ready to be ticked. */
-function createLevelTwo(services: Services, now: () => SnapshotOptions): Provision {
+function createLevelTwo(
+  services: Services,
+  { now, moving }: { readonly now: () => SnapshotOptions; readonly moving: Set<string> },
+): Provision {
   const { store, config, clock, random, pki, telemetry, logger } = services;
   const controllerId = `${random.newId()}${random.newId()}`;
   return createProvision({
@@ -199,6 +202,7 @@ function createLevelTwo(services: Services, now: () => SnapshotOptions): Provisi
     monotonicMs: clock.monotonicMs,
     logger,
     now,
+    moving,
     cpuOvercommit: config.cpuOvercommit,
     isHeld: services.isHeld,
     onChange: services.reconcileSoon,
@@ -223,13 +227,15 @@ export function createTicks(services: Services): Ticks {
       telemetry.tickDone(loop, (clock.monotonicMs() - startedMs) / 1000);
       return result;
     };
+  const moving = new Set<string>();
   const now = (): SnapshotOptions => ({
+    moving,
     nowMs: clock.nowMs(),
     silentMs,
     beatIntervalMs: beatMs(),
     usage: services.usage,
   });
-  const provision = createLevelTwo(services, now);
+  const provision = createLevelTwo(services, { now, moving });
   return {
     provision: { ...provision, tick: timed("provision", provision.tick) },
     reconcile: timed("reconcile", () =>

@@ -55,6 +55,8 @@ export type ControllerOptions = {
   readonly file?: string;
   /** The clock's begin, for a second controller on the same file. */
   readonly startMs?: number;
+  /** The number that the ids of this controller begin after [0]. */
+  readonly firstId?: number;
   /** Left out, real ones. */
   readonly openProvider?: OpenProvider;
 };
@@ -66,7 +68,7 @@ export async function aController(options: ControllerOptions = {}): Promise<Test
   const config: Config = readConfig({ STRATA_DATA: folder.path, ...options.environment });
   const time = { ms: options.startMs ?? Date.parse("2026-01-01T00:00:00Z") };
   // A second controller on a file makes other ids than the first.
-  let ids = options.startMs === undefined ? 0 : 1_000_000;
+  let ids = options.firstId ?? (options.startMs === undefined ? 0 : 1_000_000);
   const world = {
     config,
     logger: createLogger("silent"),

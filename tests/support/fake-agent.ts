@@ -62,6 +62,7 @@ export async function aFakeAgent(
     const path = `/v1/nodes/${nodeId}/assignments?revision=${revision}&wait=0s`;
     const answer = await controller.call("GET", path, { token: credential });
     if (answer.status === 204) return undefined;
+    if (answer.status !== 200) throw new Error(`poll: ${JSON.stringify(answer.body)}`);
     const assignments = Assignments.parse(answer.body);
     revision = assignments.revision;
     told.clear();

@@ -1,9 +1,17 @@
 /** Level 2 against clouds that live in memory: the real core, fake clouds and agents, and a clock that the test moves. */
+import { join } from "node:path";
+
 import { createFakeCloud, type FakeCloud } from "@strata/controller/providers/fake";
-import { parseVmId, type VmId, type VmRequest } from "@strata/controller/providers/provider";
+import {
+  parseVmId,
+  type Provider,
+  type VmId,
+  type VmRequest,
+} from "@strata/controller/providers/provider";
 
 import { aController, type TestController } from "./controller.ts";
 import { aFakeAgent, type FakeAgent, prepare } from "./fake-agent.ts";
+import { aTemporaryDirectory } from "./temporary.ts";
 
 export const MIB = 1024 ** 2;
 export const GIB = 1024 ** 3;
@@ -13,11 +21,16 @@ export type FleetOptions = {
   readonly clouds?: readonly string[];
   /** From a creation to the join of its agent; Infinity never [30 s]. */
   readonly bootMs?: (request: VmRequest) => number;
+  /** The controller will be restarted, so that its database must be a file. */
+  readonly restarts?: boolean;
+  /** Clouds whose VMs boot no agent. */
+  readonly dead?: readonly string[];
+  /** What its nodes report as their memory [4]. */
+  readonly nodeGib?: number;
   /** Of the partition `web`, besides its providers. */
   readonly policy?: object;
   /** Processes of the subscription `hi`, of 1 GiB each on nodes of 4 GiB. */
   readonly processes?: number;
-  readonly file?: string;
 };
 
 export type Fleet = AsyncDisposable & {
@@ -30,8 +43,12 @@ export type Fleet = AsyncDisposable & {
   /** Its VM is destroyed behind the controller's back, or only its agent falls silent. */
   readonly destroy: (vm: string) => void;
   readonly silence: (vm: string) => void;
-  /** Time passes, a second at a time. */
-  readonly pass: (seconds: number) => Promise<void>;
+  /** Time passes, in strides shorter than an agent's beat. */
+  readonly pass: (seconds: number, options?: { readonly idle: boolean }) => Promise<void>;
+  /** From now to the next restart these calls do their work and never answer. */
+  readonly hang: (method: "create" | "delete") => void;
+  /** The first cloud, as the controller sees it. */
+  readonly connect: () => Provider;
   /** Until the condition holds. Throws after so many seconds of the clock. */
   readonly until: (
     what: string,
@@ -47,18 +64,24 @@ export type Fleet = AsyncDisposable & {
   readonly running: () => Promise<number>;
 };
 
+/** What a process takes of a node of 4 GiB. */
+export const quarter = { memory: "1Gi", cpu: 1, pids: 100 };
 export const flavor = { cpu: 4, memory: "4Gi", image: "debian" };
-const nodeCapacity = { cpuMillis: 4000, memoryBytes: 4 * GIB, pids: 100_000 };
 const CONTROLLER = "tested";
+/** Of the clock, at once: less than an agent's beat. */
+const STRIDE_SECONDS = 3;
 
 type Booting = { readonly joinAtMs: number; readonly request: VmRequest };
 
-export async function aFleet(options: FleetOptions & { readonly file: string }): Promise<Fleet> {
-  const { clouds: names = ["cloud"], bootMs = () => 30_000 } = options;
+export async function aFleet(options: FleetOptions = {}): Promise<Fleet> {
+  const folder = aTemporaryDirectory();
+  const { clouds: names = ["cloud"], bootMs = () => 30_000, dead = [], nodeGib = 4 } = options;
+  const capacity = { cpuMillis: 4000, memoryBytes: nodeGib * GIB, pids: 100_000 };
   const requests: Fleet["requests"] = [];
   const booting = new Map<string, Booting>();
   const agents = new Map<string, FakeAgent>();
   const silent = new Set<string>();
+  const hanging = new Set<"create" | "delete">();
   const state: { controller: TestController | undefined } = { controller: undefined };
   const now = (): number => state.controller?.services.clock.nowMs() ?? 0;
   const clouds = new Map(names.map((name) => [name, createFakeCloud({ now })]));
@@ -67,9 +90,11 @@ export async function aFleet(options: FleetOptions & { readonly file: string }):
     if (cloud === undefined) throw new Error(`there is no cloud ${name}`);
     return cloud;
   };
+  let starts = 0;
   const start = (startMs?: number): Promise<TestController> =>
     aController({
-      file: options.file,
+      firstId: (starts += 1) * 100_000,
+      ...(options.restarts === true ? { file: join(folder.path, "strata.db") } : {}),
       ...(startMs === undefined ? {} : { startMs }),
       openProvider: (_settings, { name }) => {
         const provider = cloudOf(name).connect(CONTROLLER);
@@ -78,10 +103,15 @@ export async function aFleet(options: FleetOptions & { readonly file: string }):
           create: async (request, signal) => {
             requests.push({ cloud: name, request });
             const vm = await provider.create(request, signal);
-            const joinAtMs = now() + bootMs(request);
+            if (hanging.has("create")) await aborted(signal);
+            const joinAtMs = dead.includes(name) ? Infinity : now() + bootMs(request);
             if (!booting.has(request.clientToken))
               booting.set(request.clientToken, { joinAtMs, request });
             return vm;
+          },
+          delete: async (id, signal) => {
+            await provider.delete(id, signal);
+            if (hanging.has("delete")) await aborted(signal);
           },
         };
       },
@@ -89,6 +119,11 @@ export async function aFleet(options: FleetOptions & { readonly file: string }):
   const current = (): TestController => {
     if (state.controller === undefined) throw new Error("the controller is not up");
     return state.controller;
+  };
+
+  // An agent outlives the controller that it joined.
+  const calls: Pick<TestController, "call"> = {
+    call: (...args) => current().call(...args),
   };
 
   const isThere = async (vm: string): Promise<boolean> =>
@@ -99,10 +134,10 @@ export async function aFleet(options: FleetOptions & { readonly file: string }):
       if (agents.has(id) || joinAtMs > now() || !(await isThere(id))) continue;
       const token = request.firstBoot.files.find(({ path }) => path.endsWith("/token"))?.content;
       try {
-        const agent = await aFakeAgent(current(), {
+        const agent = await aFakeAgent(calls, {
           name: id,
           partition: request.partition,
-          capacity: nodeCapacity,
+          capacity,
           joinToken: (token ?? "").trim(),
         });
         agents.set(id, agent);
@@ -122,21 +157,26 @@ export async function aFleet(options: FleetOptions & { readonly file: string }):
       if (!silent.has(id)) await agent.work();
     }
   };
-  const turn = async (): Promise<void> => {
+  const turn = async (idle: boolean): Promise<void> => {
     const { settle, ticks } = current();
     settle();
     ticks.provision.tick();
-    await ticks.provision.idle();
+    if (idle) await ticks.provision.idle();
+    else await new Promise((resolve) => void setImmediate(resolve));
     ticks.provision.tick();
     settle();
   };
-  const pass = async (seconds: number): Promise<void> => {
-    for (let second = 0; second < seconds; second += 1) {
-      current().advance(1000);
-      await joinDue();
-      await beat();
-      await turn();
-    }
+  const step = async (seconds: number, idle: boolean): Promise<void> => {
+    current().advance(seconds * 1000);
+    await joinDue();
+    await beat();
+    await turn(idle);
+  };
+  const pass: Fleet["pass"] = async (seconds, { idle } = { idle: true }) => {
+    // A short time is looked at second by second.
+    const strides = seconds < 2 * STRIDE_SECONDS ? 0 : Math.floor(seconds / STRIDE_SECONDS);
+    for (let stride = 0; stride < strides; stride += 1) await step(STRIDE_SECONDS, idle);
+    for (let rest = seconds - strides * STRIDE_SECONDS; rest > 0; rest -= 1) await step(1, idle);
   };
 
   state.controller = await start();
@@ -152,11 +192,13 @@ export async function aFleet(options: FleetOptions & { readonly file: string }):
       for (const name of names) cloudOf(name).remove(idOf(vm));
     },
     silence: (vm) => silent.add(vm),
+    hang: (method) => hanging.add(method),
+    connect: () => cloudOf().connect(CONTROLLER),
     pass,
     until: async (what, condition, seconds = 600) => {
-      for (let second = 0; second < seconds; second += 1) {
+      for (let second = 0; second < seconds; second += STRIDE_SECONDS) {
         if (await condition()) return;
-        await pass(1);
+        await step(STRIDE_SECONDS, true);
       }
       throw new Error(`not in ${seconds} s: ${what}`);
     },
@@ -168,6 +210,7 @@ export async function aFleet(options: FleetOptions & { readonly file: string }):
     },
     restart: async () => {
       const startMs = now();
+      hanging.clear();
       await current().ticks.provision.stop();
       await current()[Symbol.asyncDispose]();
       state.controller = await start(startMs);
@@ -182,8 +225,15 @@ export async function aFleet(options: FleetOptions & { readonly file: string }):
     [Symbol.asyncDispose]: async () => {
       await current().ticks.provision.stop();
       await current()[Symbol.asyncDispose]();
+      await folder[Symbol.asyncDispose]();
     },
   };
+}
+
+async function aborted(signal: AbortSignal): Promise<never> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  signal.addEventListener("abort", () => reject(new Error("aborted")), { once: true });
+  return promise;
 }
 
 function idOf(vm: string): VmId {
@@ -215,6 +265,5 @@ async function setUp(
     ...policy,
   });
   await put("/v1/partitions/web", { policy: "elastic" });
-  const resources = { memory: "1Gi", cpu: 1, pids: 100 };
-  await put("/v1/subscriptions/hi", { cartridge: "hello", processes, resources });
+  await put("/v1/subscriptions/hi", { cartridge: "hello", processes, resources: quarter });
 }

@@ -5,7 +5,7 @@ import type { ProcessState } from "@strata/protocol/agent/process-state";
  * unplaced  waits for a node
  * blocked   waits, and the scheduler found no node that has room
  * here      on a node that may keep it
- * leaving   on a node that is being drained
+ * leaving   on a node that it moves away from: the node is drained, or another is better
  * away      on a silent node, for less than the subscription's `lostAfter`
  * lost      on a node that has been silent for longer */
 export type Whereabouts = "unplaced" | "blocked" | "here" | "leaving" | "away" | "lost";

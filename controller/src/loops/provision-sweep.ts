@@ -43,7 +43,7 @@ const UNKNOWN_MS = 120_000;
 /** Unknown VMs deleted in one sweep. */
 const DELETED_MAX = 50;
 
-type Turn = { startedMs: number; underWay: Promise<void> | undefined };
+type Turn = { startedMs: number; underWay: Promise<void> | undefined; failed: boolean };
 
 export function createSweep(options: SweepOptions): Sweep {
   const { store, monotonicMs } = options;
@@ -58,10 +58,17 @@ export function createSweep(options: SweepOptions): Sweep {
       try {
         await sweep(options, { name, unknownSince, signal: stopping.signal });
         options.onCall({ method: "list", outcome: "ok" });
+        turn.failed = false;
       } catch (error) {
         if (stopping.signal.aborted) return;
         options.onCall({ method: "list", outcome: "failed" });
-        options.logger.warn({ provider: name, err: error }, "the VMs of a provider are not known");
+        // Once, not at every look until it answers.
+        if (!turn.failed)
+          options.logger.warn(
+            { provider: name, err: error },
+            "the VMs of a provider are not known",
+          );
+        turn.failed = true;
       } finally {
         turn.underWay = undefined;
         if (!stopping.signal.aborted) options.onResult();
@@ -76,7 +83,11 @@ export function createSweep(options: SweepOptions): Sweep {
       const withAway = providersOfAway(store);
       for (const { name, settings, intervalMs } of providers) {
         if (settings["kind"] === "static" || stopping.signal.aborted) continue;
-        const turn = turns.get(name) ?? { startedMs: -Infinity, underWay: undefined };
+        const turn = turns.get(name) ?? {
+          startedMs: -Infinity,
+          underWay: undefined,
+          failed: false,
+        };
         turns.set(name, turn);
         if (turn.underWay !== undefined) continue;
         const everyMs = withAway.has(name) ? Math.min(URGENT_MS, intervalMs) : intervalMs;

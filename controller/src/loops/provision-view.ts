@@ -137,6 +137,9 @@ export function readSubscriptions(
   return fleet.snapshot.subscriptions.flatMap((subscription): readonly SubscriptionView[] => {
     const need = fleet.needs.get(subscription.id);
     if (subscription.partition !== partition || need === undefined) return [];
+    // No room is rented for what must not be placed.
+    const { id: subscriptionId, generation } = subscription;
+    if (fleet.snapshot.refusalOf({ subscriptionId, generation }) !== undefined) return [];
     const desired = fleet.snapshot.count(subscription);
     return [
       {

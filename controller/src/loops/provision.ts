@@ -4,7 +4,7 @@ import type { Capacity } from "@strata/protocol/agent/messages";
 import type { PartitionPolicy } from "@strata/protocol/api/autoscale";
 
 import { decidePartition } from "../domain/autoscale/l2/decide.ts";
-import type { L2Situation } from "../domain/autoscale/l2/model.ts";
+import { INITIAL_L2_STATE, type L2Situation } from "../domain/autoscale/l2/model.ts";
 import { isSame } from "../domain/canonical.ts";
 import { parseFlavors } from "../operations/providers.ts";
 import { scalerOf } from "../operations/vms.ts";
@@ -22,12 +22,15 @@ import { type CallsOptions, createCalls } from "./provision-calls.ts";
 import { createForecasts } from "./provision-forecast.ts";
 import { createSweep, type SweptProvider } from "./provision-sweep.ts";
 import { type Fleet, readNodes, readOffers, readSubscriptions, smaller } from "./provision-view.ts";
+import { createRebalance } from "./rebalance.ts";
 import { needOfSpec, readSnapshot, type SnapshotOptions } from "./snapshot.ts";
 
 export type ProvisionOptions = CallsOptions & {
   readonly now: () => SnapshotOptions;
   readonly cpuOvercommit: number;
   readonly isHeld: () => boolean;
+  /** Processes that are to move: filled here, and acted on by the reconcile loop. */
+  readonly moving: Set<string>;
   /** A node takes processes again, or gives them away. */
   readonly onChange: () => void;
 };
@@ -50,52 +53,19 @@ export function createProvision(options: ProvisionOptions): Provision {
   const { store } = options;
   const calls = createCalls(options);
   const sweep = createSweep(options);
-  const forecasts = createForecasts();
+  const decide = createDecide(options);
   const measured = new Map<string, Capacity>();
   return {
     tick: () => {
       const providers = listAllProviders(store.sql);
       const governed = readGoverned(store.sql);
-      if (providers.length === 0 && !governed.some(({ policy }) => policy.providers.length > 0))
-        return Infinity;
+      if (providers.length === 0 && governed.length === 0) return Infinity;
       const fleet = readFleet(options, providers, measured);
-      const now = fleet.snapshot.nowMs;
-      let wakeAt = Infinity;
-      for (const { partition, policy } of governed) {
-        const scaler = scalerOf({ sql: store.sql, now: new Date(now).toISOString() }, partition);
-        const forecast = forecasts(store.sql, {
-          policy,
-          bootTimes: scaler.bootTimes,
-          subscriptions: fleet.snapshot.subscriptions,
-          now,
-        });
-        const offers = readOffers(policy, fleet);
-        const situation: L2Situation = {
-          policy,
-          offers,
-          nodes: readNodes(partition, fleet),
-          subscriptions: readSubscriptions(partition, fleet, forecast),
-          state: scaler.state,
-          now,
-        };
-        if (situation.nodes.length + situation.subscriptions.length + policy.minNodes === 0)
-          continue;
-        const decision = decidePartition(situation);
-        if (decision.wakeAt !== null) wakeAt = Math.min(wakeAt, decision.wakeAt);
-        const isQuiet = decision.actions.length === 0 && isSame(decision.state, scaler.state);
-        const changed = applyDecision(store, {
-          partition,
-          policy,
-          offers,
-          decision,
-          isQuiet,
-          authority: options.authority,
-        });
-        if (changed) options.onChange();
-      }
+      const wakeAts = governed.map((one) => decide(one, fleet));
+      const decideMs = Math.max(0, Math.min(...wakeAts) - fleet.snapshot.nowMs);
       const callMs = calls.pursue(listVms(store.sql));
       const sweepMs = sweep.pursue(sweptProviders(providers, governed));
-      return Math.min(Math.max(0, wakeAt - now), callMs, sweepMs);
+      return Math.min(decideMs, callMs, sweepMs);
     },
     idle: async () => {
       await sweep.idle();
@@ -104,6 +74,50 @@ export function createProvision(options: ProvisionOptions): Provision {
     stop: async () => {
       await Promise.all([calls.stop(), sweep.stop()]);
     },
+  };
+}
+
+/** Decides for one partition. Gives the time by which to decide again. */
+function createDecide(options: ProvisionOptions): (governed: Governed, fleet: Fleet) => number {
+  const { store } = options;
+  const forecasts = createForecasts();
+  const rebalance = createRebalance(options.moving);
+  return ({ partition, policy }, fleet) => {
+    const { snapshot } = fleet;
+    const now = snapshot.nowMs;
+    const scaler = scalerOf({ sql: store.sql, now: new Date(now).toISOString() }, partition);
+    const offers = readOffers(policy, fleet);
+    const nodes = readNodes(partition, fleet);
+    const { subscriptions } = snapshot;
+    const forecast = forecasts(store.sql, {
+      policy,
+      bootTimes: scaler.bootTimes,
+      subscriptions,
+      now,
+    });
+    const situation: L2Situation = {
+      policy,
+      offers,
+      nodes,
+      subscriptions: readSubscriptions(partition, fleet, forecast),
+      state: scaler.state,
+      now,
+    };
+    rebalance.tidy(snapshot);
+    const moves = rebalance.look(partition, policy, {
+      snapshot,
+      nodes,
+      nodeIdOf: (viewId) => fleet.vms.find(({ id }) => id === viewId)?.nodeId ?? viewId,
+    });
+    const isIdle = nodes.length + situation.subscriptions.length + policy.minNodes === 0;
+    if (isIdle && isSame(scaler.state, INITIAL_L2_STATE)) return Infinity;
+    const decision = decidePartition(situation);
+    const isQuiet = decision.actions.length === 0 && isSame(decision.state, scaler.state);
+    const { authority } = options;
+    const decided = { partition, policy, offers, decision, isQuiet, authority };
+    const changed = applyDecision(store, decided);
+    if (changed || moves) options.onChange();
+    return decision.wakeAt ?? Infinity;
   };
 }
 

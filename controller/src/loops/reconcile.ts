@@ -133,7 +133,7 @@ const reasons: Readonly<Record<StopReason, string>> = {
   failed: "it failed",
   surplus: "fewer are wished",
   outdated: "a new generation replaces it",
-  drained: "its node is being drained",
+  drained: "it moves to another node",
 };
 
 type Stop = {

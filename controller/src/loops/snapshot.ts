@@ -7,11 +7,10 @@ import type { Packing } from "../domain/autoscale/l2/bins.ts";
 import type { Held } from "../domain/autoscale/l2/model.ts";
 import type { UsageBook } from "../domain/autoscale/usage-book.ts";
 import { isMassLoss, MISSED_BEATS_UNTIL_AWAY } from "../domain/node.ts";
-import type { Problem } from "../domain/process.ts";
 import type { Drain, PlannedProcess, Whereabouts } from "../domain/planned-process.ts";
+import type { Problem } from "../domain/process.ts";
 import { wishedProcesses } from "../domain/scaling.ts";
 import { type Candidate, type Need, sizeOf } from "../domain/schedule.ts";
-import { readRefusals } from "./signatures.ts";
 import type { Sql } from "../store/database.ts";
 import { listNodes, type NodeRow } from "../store/nodes.ts";
 import {
@@ -28,6 +27,7 @@ import {
 import { listScalingPolicies, parseScalingPolicy } from "../store/scaling-policies.ts";
 import { listSubscriptions, type SubscriptionRow } from "../store/subscriptions.ts";
 import { listVms } from "../store/vms.ts";
+import { readRefusals } from "./signatures.ts";
 
 export type Snapshot = {
   readonly subscriptions: readonly SubscriptionRow[];
@@ -43,6 +43,7 @@ export type Snapshot = {
   readonly drainMs: (subscription: SubscriptionRow) => number;
   readonly processesOnNode: Readonly<Record<string, number>>;
   readonly usage: Pick<UsageBook, "sampleOf">;
+  readonly moving: ReadonlySet<string>;
   readonly needOf: (process: Pick<ProcessRow, "subscriptionId" | "generation">) => Need | undefined;
   /** Why a process must not be placed, wherever there is room. */
   readonly refusalOf: (
@@ -58,6 +59,8 @@ export type SnapshotOptions = {
   readonly nowMs: number;
   readonly silentMs: (nodeId: string) => number;
   readonly beatIntervalMs: number;
+  /** Processes that move to another node for a better spread. */
+  readonly moving: ReadonlySet<string>;
   /** What processes carry, for the choice of those that go. */
   readonly usage: Pick<UsageBook, "sampleOf">;
 };
@@ -230,5 +233,6 @@ function whereabouts(
     );
     return snapshot.silentMs(node.id) >= patienceMs ? "lost" : "away";
   }
-  return node.admission === "draining" ? "leaving" : "here";
+  const isLeaving = node.admission === "draining" || snapshot.moving.has(row.id);
+  return isLeaving ? "leaving" : "here";
 }

@@ -80,16 +80,24 @@ export function removeNode(
   return row;
 }
 
-/** @throws ControllerError IN_USE for one whose node is present and still holds processes. */
-export function deleteVmByHand(unit: Unit, id: string): VmRow {
+/** Asks for the deletion, or forgets the VM without a word to its provider. Returns what it was, and the id of a node
+ * that is no more.
+ * @throws ControllerError IN_USE for one whose node is present and still holds processes. */
+export function deleteVmByHand(
+  unit: Unit,
+  id: string,
+  { forget }: { readonly forget: boolean },
+): { readonly row: VmRow; readonly nodeId: string | undefined } {
   const row = requireFound(getVm(unit.sql, id), { kind: "VM", name: id });
   const node = row.nodeId === null ? undefined : getNode(unit.sql, row.nodeId);
   if (node !== undefined) {
     requireEmpty(unit, node);
     admitNode(unit, node.id, { admission: "draining" });
   }
-  orderVmDeletion(unit, row, "an operator wished so");
-  return getVm(unit.sql, id) ?? row;
+  const why = "an operator wished so";
+  if (forget) return { row, nodeId: forgetVm(unit, row, why) };
+  orderVmDeletion(unit, row, why);
+  return { row: getVm(unit.sql, id) ?? row, nodeId: undefined };
 }
 
 /** The provider has no such VM, and nothing can come back: its row goes, and its node. Returns the node's id. */

@@ -13,7 +13,7 @@ import { countVms, getVm, listVmsPage, type VmRow } from "../../store/vms.ts";
 import { answerJson } from "../answer.ts";
 import { PageQuery, toPage } from "../read.ts";
 import type { Router } from "../route.ts";
-import type { Services } from "../services.ts";
+import { forgetNodeInMemory, type Services } from "../services.ts";
 import { addNamedResource } from "./named-resource.ts";
 
 /** Providers of VMs, and the VMs that were made. */
@@ -71,11 +71,15 @@ function addVmRoutes(router: Router, services: Services): void {
     method: "delete",
     path: "/v1/vms/{id}",
     access: "operator",
-    summary: "Has a VM deleted by its provider, when its node holds nothing.",
+    summary:
+      "Has a VM deleted by its provider, when its node holds nothing. With ?forget=true it is only forgotten, for a provider that is no more.",
     params: Params,
-    answers: { 202: { description: "It is being deleted.", schema: VmResource } },
-    handle: ({ params: { id }, c }) => {
-      const row = store.write((unit) => deleteVmByHand(unit, id));
+    query: z.strictObject({ forget: z.enum(["true", "false"]).default("false") }),
+    answers: { 202: { description: "It is being deleted, or forgotten.", schema: VmResource } },
+    handle: ({ params: { id }, query, c }) => {
+      const forget = query.forget === "true";
+      const { row, nodeId } = store.write((unit) => deleteVmByHand(unit, id, { forget }));
+      if (nodeId !== undefined) forgetNodeInMemory(services, nodeId);
       services.provisionSoon();
       return answerJson(c, show(row), 202);
     },

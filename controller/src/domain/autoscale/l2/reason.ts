@@ -7,7 +7,7 @@ export function reasonOf(trace: L2Trace, actions: readonly L2Action[], desired: 
   }
   const done = actionTexts(actions);
   return done.length > 0
-    ? `${done.join(", ")}: ${whyActing(trace)}`
+    ? `${done.join(", ")}: ${whyActing(trace, actions)}`
     : `keep ${desired}: ${whyKeeping(trace)}`;
 }
 
@@ -28,8 +28,9 @@ function actionTexts(actions: readonly L2Action[]): readonly string[] {
   ];
 }
 
-function whyActing({ remainder, nodesToAdd }: L2Trace): string {
+function whyActing({ remainder, nodesToAdd }: L2Trace, actions: readonly L2Action[]): string {
   if (remainder.length > 0) return `${groupTexts(remainder)} had no room`;
+  if (actions.some(({ kind }) => kind === "cancel-drain")) return "the demand has come back";
   return nodesToAdd > 0 ? "the policy's minimum" : "the demand fits on fewer nodes";
 }
 
