@@ -99,7 +99,7 @@ suite("bundle load --verify-key", (test) => {
     await using folder = aTemporaryDirectory();
     await using server = await aRegistryServer();
     const file = join(folder.path, "key");
-    const secret = signer.privateKey.export({ type: "pkcs8", format: "pem" }).toString();
+    const secret = signer.privateKey.export({ type: "pkcs8", format: "pem" });
     for (const text of ["", "x", secret]) {
       writeFileSync(file, text);
       const { status, stderr } = await runAt(

@@ -131,9 +131,9 @@ suite("verifySignatures", (test) => {
 suite("parsePublicKey", (test) => {
   test("refuses what is no public key that signs images", () => {
     const pemOf = ({ publicKey }: { readonly publicKey: KeyObject }): string =>
-      publicKey.export({ type: "spki", format: "pem" }).toString();
+      publicKey.export({ type: "spki", format: "pem" });
     const { privateKey } = signer;
-    const secret = privateKey.export({ type: "pkcs8", format: "pem" }).toString();
+    const secret = privateKey.export({ type: "pkcs8", format: "pem" });
     const error = throwsWithCode(() => parsePublicKey(secret), "INVALID");
     assert.match(error.message, "is a private key");
     assert.not.match(error.message, secret.slice(30, 60));

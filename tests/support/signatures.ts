@@ -17,7 +17,7 @@ type KeyKind = "p256" | "ed25519" | "rsa";
 
 export function aSigner(kind: KeyKind = "p256"): Signer {
   const { publicKey, privateKey } = generate(kind);
-  return { privateKey, pem: publicKey.export({ type: "spki", format: "pem" }).toString() };
+  return { privateKey, pem: publicKey.export({ type: "spki", format: "pem" }) };
 }
 
 function generate(kind: KeyKind): {

@@ -11,7 +11,11 @@ import type {
   Subscription,
   TokenResource,
 } from "@strata/protocol/api/resources";
-import type { RetentionPolicyResource, StoreQuotaResource } from "@strata/protocol/api/store-rules";
+import type {
+  RetentionPolicyResource,
+  SignaturePolicyResource,
+  StoreQuotaResource,
+} from "@strata/protocol/api/store-rules";
 import { formatBytes } from "@strata/protocol/format-bytes";
 import type { z } from "zod";
 
@@ -180,6 +184,20 @@ const scalingPolicies = defineKind<ScalingPolicyResource>({
   ],
 });
 
+const signaturePolicies = defineKind<SignaturePolicyResource>({
+  kind: "SignaturePolicy",
+  names: ["signature-policies", "signature-policy", "sigp"],
+  path: "/v1/signature-policies",
+  nameOf: (item) => item.name,
+  columns: [
+    name,
+    { title: "MODE", cell: (item) => item.mode },
+    { title: "REPOSITORIES", cell: (item) => item.repositories.join(", ") },
+    { title: "KEYS", cell: (item) => item.keys.map((key) => key.name).join(", ") || none },
+    age,
+  ],
+});
+
 const retentionPolicies = defineKind<RetentionPolicyResource>({
   kind: "RetentionPolicy",
   names: ["retention-policies", "retention-policy", "rp"],
@@ -244,6 +262,7 @@ export const kinds: readonly Kind[] = [
   providers,
   vms,
   retentionPolicies,
+  signaturePolicies,
   storeQuotas,
   tokens,
   joinTokens,
