@@ -114,6 +114,10 @@ async function killOften({ work, serve, signal }: Rounds): Promise<Tally> {
     else tally.startMs.push(await killAtWork(args, ledger));
     tally.kills += 1;
   }
+  // A store without any blob leaves files alone, rather than believe a database that lost its rows.
+  const before = await startStore(serve(folder.path));
+  await createClient(before.url).pushBlob("r0", randomBlob());
+  await before.kill();
   const last = await startStore(serve(folder.path));
   try {
     const client = createClient(last.url);

@@ -11,8 +11,8 @@ import { createRegistry } from "@strata/registry/create-registry";
 import { createFsBlobStore } from "@strata/registry/drivers/fs-blob-store";
 import { createSqliteMetadataStore } from "@strata/registry/drivers/sqlite-metadata-store";
 
-/** Short, so that there is garbage in each round; a push that takes longer may be refused, and is never broken. */
-const GRACE_MS = 150;
+/** A few rounds, so that there is garbage all the time; a push that takes longer may be refused, and is never broken. */
+const GRACE_MS = 3_000;
 
 const folder = process.argv[2] ?? "";
 const registry = createRegistry({
