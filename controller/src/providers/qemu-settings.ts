@@ -14,8 +14,9 @@ const QemuImage = z.strictObject({
   /** Boots this kernel without firmware and boot loader, which is quicker. */
   kernel: Path.optional(),
   initrd: Path.optional(),
-  /** The kernel's command line. */
-  append: z.string().max(2048).default("root=/dev/vda rw console=ttyS0 quiet"),
+  /** The kernel's command line. On a busy host an emulated timer may tick too late for the kernel's check of it, which
+   * then panics. */
+  append: z.string().max(2048).default("root=/dev/vda rw console=ttyS0 quiet no_timer_check"),
 });
 export type QemuImage = z.infer<typeof QemuImage>;
 

@@ -9,7 +9,7 @@ import { pageOf, type RunningInstance, urlOf } from "../../support/running-insta
 import { assert } from "../../support/suite.ts";
 
 /** Of one step; an emulated machine on a busy host takes minutes to boot. */
-const STEP_MS = 500_000;
+const STEP_MS = 700_000;
 
 /** A request for a machine of the partition `rented`, whose first boot joins it to this controller. */
 export async function aJoiningRequest(

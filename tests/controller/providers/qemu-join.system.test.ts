@@ -39,7 +39,7 @@ suite("a virtual machine of QEMU", (test) => {
       const [, parting] = await Promise.all([provider.delete(id, never), listener.parting]);
       assert.is(parting, "shut down in order on cgroup2fs");
     },
-    { timeoutMs: 580_000 },
+    { timeoutMs: 870_000 },
   );
 });
 
@@ -51,7 +51,7 @@ function aQemuProvider(folder: string, bridge: string): Provider {
     images,
     bridge,
     stopGrace: "5m",
-    timeout: "9m",
+    timeout: "10m",
   });
   return createQemuProvider({ controllerId: "controller-a", settings, folder });
 }
