@@ -184,7 +184,7 @@ export const commands: readonly CommandSpec[] = [
   },
   {
     syntax: "store <command> [options...]",
-    summary: "the store on its own: serve, user, fsck; see strata store serve --help",
+    summary: "the store on its own: serve, user, gc, scrub, fsck; see strata store serve --help",
     passesOptionsOn: true,
     load: () => import("./commands/store.ts"),
   },

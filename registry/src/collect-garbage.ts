@@ -23,6 +23,8 @@ export type CollectGarbage = {
   readonly keep?: (repository: string) => ReadonlySet<Digest> | Promise<ReadonlySet<Digest>>;
   /** Ends it between two repositories. What was collected until then is reported. */
   readonly signal?: AbortSignal;
+  /** Told of each repository that is done. */
+  readonly onProgress?: (done: { readonly repositories: number }) => void;
 };
 
 export type GarbageReport = {
@@ -83,6 +85,7 @@ async function collectGarbage(
     if (request.signal?.aborted === true) return tally.report({ aborted: true });
     const collected = await collectRepository(options, { ...request, repository });
     const unused = tally.add(repository, collected);
+    request.onProgress?.({ repositories: tally.repositories() });
     if (tally.dryRun) continue;
     for (const { name, digest: previous } of collected.tags) {
       options.onTagMoved({ repository, tag: name, digest: undefined, previous });
@@ -134,6 +137,7 @@ type Turn = CollectGarbage & { readonly repository: string };
 
 type Tally = {
   readonly dryRun: boolean;
+  readonly repositories: () => number;
   /** Gives the blobs that no repository has any more. */
   readonly add: (repository: string, collected: Collected) => readonly Digest[];
   readonly report: (end: { readonly aborted: boolean }) => GarbageReport;
@@ -155,6 +159,7 @@ function createTally(dryRun: boolean): Tally {
   };
   return {
     dryRun,
+    repositories: () => sums.repositories,
     add: (repository, { tags, manifests, links }) => {
       const unused = links.filter(isLast);
       sums.repositories += 1;

@@ -1,18 +1,14 @@
 /** The commands of the stand-alone store: `strata store …`, or `node registry/src/main.ts …`. */
 import { CodedError } from "@strata/protocol/errors";
 
-import { fsckOptions, runFsck } from "./maintain/fsck-command.ts";
 import { type Arguments, type OptionKinds, readArguments } from "./serve/arguments.ts";
 import { ServeError } from "./serve/errors.ts";
-import { serve } from "./serve/serve.ts";
-import { serveOptions } from "./serve/settings.ts";
-import { runUser, userOptions } from "./serve/user-command.ts";
 import type { World } from "./world.ts";
 
 const help = `Usage: strata store [serve] [OPTION…]
        strata store user set NAME [--pull REPOSITORY…] [--push REPOSITORY…] [--delete REPOSITORY…]
        strata store user token NAME | remove NAME | list
-       strata store fsck [--deep]
+       strata store gc [--grace TIME] | scrub [--rate SIZE] [--for TIME] | fsck [--deep]
 
 An OCI registry without the rest of Strata.
   --data DIR            where blobs and metadata are kept [STRATA_STORE_DATA, /var/lib/strata/store]
@@ -20,7 +16,7 @@ An OCI registry without the rest of Strata.
                         credentials come from where AWS tools take them, like AWS_ACCESS_KEY_ID
 
 serve:
-  --config FILE         mirrors of other registries, as YAML; see docs/reference/store-serve.md
+  --config FILE         mirrors, retention and upkeep, as YAML; see docs/reference/store-serve.md
   --host ADDRESS        address to listen on [STRATA_STORE_HOST, 127.0.0.1]
   --port PORT           port, 0 for any free one [STRATA_STORE_PORT, 5000]
   --tls-cert, --tls-key FILE   certificate with its chain, and key, as PEM; without them plain HTTP
@@ -34,9 +30,14 @@ user: writes the file of users, which a running store takes up at once.
   --read-only           the token pulls, whatever its user may do
   --expires-in TIME     how long the token is valid, like 30d [for good]
 
-fsck: makes lost or damaged metadata anew from the journal, and holds it against the blobs. The store must
-not run meanwhile.
-  --deep                hash every blob, and not only look at its length
+gc, scrub, fsck: say what they did; --json as JSON, --dry-run without doing it. gc and scrub work while the store
+runs, for fsck it must be stopped.
+  --config FILE         for gc the retention policies, for scrub the mirrors, when the store is stopped
+  --grace TIME          gc: keep what was used within this time [24h]
+  --rate SIZE           scrub: read no faster than this in a second [20Mi]
+  --for TIME            scrub: stop after so long, to go on there next time [no limit]
+  --deep                fsck: hash every blob, and not only look at its length
+fsck makes lost or damaged metadata anew from the journal, and holds it against the blobs.
 
 Exit status: 0 done, 1 blobs are lost or corrupt, 2 wrong use, 5 failed on this machine.
 `;
@@ -48,10 +49,69 @@ type Command = {
   readonly run: (world: World, args: Arguments) => Promise<number>;
 };
 
+const data: OptionKinds = { data: "text", blobs: "text", config: "text" };
+const report: OptionKinds = { ...data, "dry-run": "flag", json: "flag" };
+
+/** The code of a command is loaded when it runs: each pays for what it uses. */
 const commands: ReadonlyMap<string, Command> = new Map([
-  ["serve", { options: serveOptions, wordsMax: 1, run: serve }],
-  ["fsck", { options: fsckOptions, wordsMax: 1, run: runFsck }],
-  ["user", { options: userOptions, wordsMax: 3, run: runUser }],
+  [
+    "serve",
+    {
+      options: {
+        ...data,
+        host: "text",
+        port: "text",
+        users: "text",
+        "public-url": "text",
+        "tls-cert": "text",
+        "tls-key": "text",
+      },
+      wordsMax: 1,
+      run: async (world, args) => (await import("./serve/serve.ts")).serve(world, args),
+    },
+  ],
+  [
+    "gc",
+    {
+      options: { ...report, grace: "text" },
+      wordsMax: 1,
+      run: async (world, args) => (await import("./maintain/job-command.ts")).runGc(world, args),
+    },
+  ],
+  [
+    "scrub",
+    {
+      options: { ...report, rate: "text", for: "text" },
+      wordsMax: 1,
+      run: async (world, args) => (await import("./maintain/job-command.ts")).runScrub(world, args),
+    },
+  ],
+  [
+    "fsck",
+    {
+      options: { ...report, deep: "flag" },
+      wordsMax: 1,
+      run: async (world, args) => (await import("./maintain/fsck-command.ts")).runFsck(world, args),
+    },
+  ],
+  [
+    "user",
+    {
+      options: {
+        data: "text",
+        users: "text",
+        pull: "list",
+        push: "list",
+        delete: "list",
+        "password-file": "text",
+        "no-password": "flag",
+        "read-only": "flag",
+        "expires-in": "text",
+      },
+      wordsMax: 3,
+      run: async (world, args) => (await import("./serve/user-command.ts")).runUser(world, args),
+    },
+  ],
 ]);
 
 const exitCodes = { usage: 2, local: 5 } as const;

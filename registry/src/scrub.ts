@@ -17,6 +17,10 @@ export type Scrub = {
   /** Stops after about so long, to go on there next time, also after a restart [no limit]. */
   readonly durationMsMax?: number;
   readonly signal?: AbortSignal;
+  /** Say what is damaged, begin at the first blob, and change nothing [false]. */
+  readonly dryRun?: boolean;
+  /** Told of each blob that was read. */
+  readonly onProgress?: (done: { readonly blobs: number; readonly bytes: number }) => void;
 };
 
 export type ScrubReport = {
@@ -66,7 +70,8 @@ async function scrub(options: ScrubberOptions, request: Scrub): Promise<ScrubRep
   const endAt = clock() + (request.durationMsMax ?? Infinity);
   const corrupt: Digest[] = [];
   let blobs = 0;
-  let last = await metadata.findProgress(TASK);
+  const { dryRun = false } = request;
+  let last = dryRun ? undefined : await metadata.findProgress(TASK);
   let complete = false;
   const mayGoOn = (): boolean => request.signal?.aborted !== true && clock() < endAt;
   while (!complete && mayGoOn()) {
@@ -76,13 +81,17 @@ async function scrub(options: ScrubberOptions, request: Scrub): Promise<ScrubRep
       if (verdict === "aborted") break;
       blobs += 1;
       last = digest;
-      if (verdict === "unsound" && (await storedBlobs.distrust(digest))) corrupt.push(digest);
+      request.onProgress?.({ blobs, bytes: pace.bytes() });
+      const isDamaged = verdict === "unsound" && (dryRun || (await storedBlobs.distrust(digest)));
+      if (isDamaged) corrupt.push(digest);
       if (!mayGoOn()) break;
     }
     complete = page.length < PAGE && last === (page.at(-1) ?? last) && mayGoOn();
-    await metadata.setProgress(TASK, complete ? undefined : last);
+    if (!dryRun) await metadata.setProgress(TASK, complete ? undefined : last);
   }
-  const { repaired, lost } = await repairLost(options, request.signal);
+  const { repaired, lost } = dryRun
+    ? { repaired: [], lost: await metadata.listLostBlobs(REPAIRS_MAX) }
+    : await repairLost(options, request.signal);
   return { blobs, bytes: pace.bytes(), corrupt, repaired, lost, complete };
 }
 

@@ -1,15 +1,21 @@
+import { RetentionPolicyInput } from "@strata/protocol/api/store-rules";
 /** The file of settings of the store on its own, YAML or JSON. */
 import { isRepository } from "@strata/protocol/oci/reference";
-import { DurationMs } from "@strata/protocol/units";
+import { Bytes, DurationMs } from "@strata/protocol/units";
 import { parse } from "yaml";
 import { z } from "zod";
 
 import { GLOB_LENGTH_MAX } from "../glob.ts";
+import type { UpkeepSettings } from "../maintain/job.ts";
 import type { MirrorRule } from "../mirror/rules.ts";
+import type { RetentionPolicy } from "../retention.ts";
 import { readFileIfThere } from "./durable-file.ts";
 import { ServeError } from "./errors.ts";
 
-export type StoreConfig = { readonly mirrors: readonly MirrorRule[] };
+export type StoreConfig = {
+  readonly mirrors: readonly MirrorRule[];
+  readonly upkeep: UpkeepSettings;
+};
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;
@@ -17,12 +23,15 @@ const Pattern = z.string().min(1).max(GLOB_LENGTH_MAX);
 const Patterns = z.array(Pattern).min(1).max(1_000);
 const Path = z.string().min(1);
 
+/** Timers of Node wait no longer. */
+const Interval = DurationMs.refine((ms) => ms >= MINUTE_MS && ms <= 24 * DAY_MS, {
+  error: "is 1m to 24d",
+});
+
 const Sync = z.strictObject({
   repositories: Patterns,
   tags: Patterns.default(["*"]),
-  every: DurationMs.default(DAY_MS).refine((ms) => ms >= MINUTE_MS && ms <= 31 * DAY_MS, {
-    error: "is 1m to 31d",
-  }),
+  every: Interval.default(DAY_MS),
   referrers: z.boolean().default(true),
 });
 
@@ -39,16 +48,40 @@ const Mirror = z.strictObject({
   sync: z.array(Sync).max(100).default([]),
 });
 
-const Config = z.strictObject({ mirrors: z.array(Mirror).max(1_000).default([]) });
+const Config = z.strictObject({
+  mirrors: z.array(Mirror).max(1_000).default([]),
+  garbage: z
+    .strictObject({
+      every: Interval.default(DAY_MS),
+      grace: DurationMs.default(DAY_MS),
+      retention: z.array(RetentionPolicyInput).max(1_000).default([]),
+    })
+    .prefault({}),
+  scrub: z
+    .strictObject({ every: DurationMs.default(7 * DAY_MS), rate: Bytes.default(20 * 1024 ** 2) })
+    .prefault({}),
+});
 
 /** `undefined` stands for no file. @throws ServeError CONFIG_INVALID, naming what is wrong where */
 export function readConfig(path: string | undefined): StoreConfig {
-  if (path === undefined) return { mirrors: [] };
-  const { mirrors } = parseConfig(requireText(path), path);
+  const config = path === undefined ? Config.parse({}) : parseConfig(requireText(path), path);
+  const { mirrors } = config;
   const rules = mirrors.map((mirror) => toRule(mirror));
   const prefixes = new Set(rules.map(({ prefix }) => prefix));
-  if (prefixes.size < rules.length) throw invalid(path, "two mirrors have the same prefix");
-  return { mirrors: rules };
+  if (prefixes.size < rules.length) {
+    throw invalid(path ?? "", "two mirrors have the same prefix");
+  }
+  return { mirrors: rules, upkeep: toUpkeep(config) };
+}
+
+function toUpkeep({ garbage, scrub }: z.output<typeof Config>): UpkeepSettings {
+  return {
+    collectEveryMs: garbage.every,
+    graceMs: garbage.grace,
+    policies: garbage.retention.map(toPolicy),
+    scrubEveryMs: scrub.every,
+    bytesPerSecondMax: scrub.rate,
+  };
 }
 
 function parseConfig(text: string, path: string): z.output<typeof Config> {
@@ -61,6 +94,22 @@ function parseConfig(text: string, path: string): z.output<typeof Config> {
   const result = Config.safeParse(value ?? {});
   if (result.success) return result.data;
   throw invalid(path, z.prettifyError(result.error), result.error);
+}
+
+function toPolicy({
+  repositories,
+  keepLast,
+  keepTags,
+  keepPulledWithin,
+  keepUntagged,
+}: z.output<typeof RetentionPolicyInput>): RetentionPolicy {
+  return {
+    repositories,
+    keepUntagged,
+    ...(keepLast === undefined ? {} : { keepLast }),
+    ...(keepTags === undefined ? {} : { keepTags }),
+    ...(keepPulledWithin === undefined ? {} : { keepPulledWithinMs: keepPulledWithin }),
+  };
 }
 
 function toRule(mirror: z.output<typeof Mirror>): MirrorRule {

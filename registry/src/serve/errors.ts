@@ -4,6 +4,7 @@ import { CodedError } from "@strata/protocol/errors";
 export type ServeErrorCode =
   | "USAGE" // The command line is not what it should be.
   | "CONFIG_INVALID" // A file of settings, users or a certificate cannot be used.
+  | "JOB_FAILED" // The store that runs could not do what it was asked for.
   | "LISTEN_FAILED"; // The address is taken, or not ours.
 
 export class ServeError extends CodedError<ServeErrorCode> {}

@@ -7,6 +7,8 @@ import { getRequestListener } from "@hono/node-server";
 
 import { createRegistry, type Registry } from "../create-registry.ts";
 import type { RegistryLogger } from "../logger.ts";
+import { openControl } from "../maintain/control.ts";
+import { startUpkeep } from "../maintain/upkeep-loop.ts";
 import type { World } from "../world.ts";
 import type { Arguments } from "./arguments.ts";
 import { listen, type Listener } from "./listen.ts";
@@ -31,7 +33,7 @@ export async function serve(world: World, args: Arguments): Promise<number> {
   const folder = await openFolder({ folder: data, bucket, newId, logger }, (recovery) =>
     logger.warn(recovery, "metadata brought up to its journal"),
   );
-  const { mirrors } = settings.config;
+  const { mirrors, upkeep } = settings.config;
   const registry = createRegistry({
     ...folder,
     ...login.access,
@@ -43,11 +45,13 @@ export async function serve(world: World, args: Arguments): Promise<number> {
   undo.defer(registry.close);
   await registry.sweepBlobs();
   await registry.sweepUploads();
+  undo.use(await openControl({ registry, settings: upkeep, data, logger, clock }));
   const listener = await openListener(settings, registry);
   undo.defer(listener.close);
   warnOfOpenDoors(settings, logger);
   world.stdout.write(`listening on ${listener.url}\n`);
   undo.use(startSweeping(registry, logger));
+  undo.use(startUpkeep({ registry, settings: upkeep, logger }));
   undo.use(startSyncLoop({ rules: mirrors, registry, logger }));
   undo.use(startRefreshing([login.refresh, listener.refresh], logger));
   if (!world.signal.aborted) await once(world.signal, "abort");

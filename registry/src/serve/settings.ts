@@ -3,7 +3,7 @@ import { join } from "node:path";
 
 import { parseS3Location, type S3Location } from "../drivers/s3/location.ts";
 import type { World } from "../world.ts";
-import type { Arguments, OptionKinds } from "./arguments.ts";
+import type { Arguments } from "./arguments.ts";
 import { readConfig, type StoreConfig } from "./config.ts";
 import { ServeError } from "./errors.ts";
 import type { TlsFiles } from "./listen.ts";
@@ -16,18 +16,6 @@ export type ServeSettings = LoginSettings & {
   readonly port: number;
   readonly tls: TlsFiles | undefined;
   readonly config: StoreConfig;
-};
-
-export const serveOptions: OptionKinds = {
-  config: "text",
-  data: "text",
-  blobs: "text",
-  host: "text",
-  port: "text",
-  users: "text",
-  "public-url": "text",
-  "tls-cert": "text",
-  "tls-key": "text",
 };
 
 /** @throws ServeError USAGE, CONFIG_INVALID */

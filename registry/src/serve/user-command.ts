@@ -6,22 +6,10 @@ import { parseDurationMs } from "@strata/protocol/units";
 import { hashPassword } from "../auth/password.ts";
 import { hashToken, parseUsers, type User, type Users } from "../auth/users.ts";
 import type { World } from "../world.ts";
-import type { Arguments, OptionKinds } from "./arguments.ts";
+import type { Arguments } from "./arguments.ts";
 import { readFileIfThere, writeFileDurably } from "./durable-file.ts";
 import { ServeError } from "./errors.ts";
 import { readDataFolder, usersFileIn } from "./settings.ts";
-
-export const userOptions: OptionKinds = {
-  data: "text",
-  users: "text",
-  pull: "list",
-  push: "list",
-  delete: "list",
-  "password-file": "text",
-  "no-password": "flag",
-  "read-only": "flag",
-  "expires-in": "text",
-};
 
 type Change = { readonly users: Users; readonly said: string };
 

@@ -17,7 +17,8 @@ export function setAsideDamaged(path: string): string | undefined {
   return kept;
 }
 
-function isWhole(path: string): boolean {
+/** Whether SQLite reads all of it. @throws SQLITE_BUSY when another process has it open */
+export function isWhole(path: string): boolean {
   try {
     const client = new Database(path);
     try {
