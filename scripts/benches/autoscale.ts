@@ -18,8 +18,11 @@ import { goalOfWorst, summarize } from "./measure.ts";
 const WAIT_MS = 60_000;
 /** Of a steady load, before it jumps. */
 const STEADY_MS = 6000;
-const STEADY_CONNECTIONS = 4;
-const JUMP_CONNECTIONS = 60;
+const STEADY_CONNECTIONS = 1;
+/** No more than busybox's web server lets wait: others would not be established. */
+const JUMP_CONNECTIONS = 9;
+const STEADY_QUEUE = 4;
+const JUMP_QUEUE = 60;
 const DECISION_GOAL_MS = 2000;
 const SERVING_GOAL_MS = 3000;
 const PROVIDER_GOAL_MS = 2000;
@@ -28,7 +31,7 @@ const PROVIDER_GOAL_MS = 2000;
 type Figures = Readonly<Record<"decision" | "serving" | "posted" | "provider", number[]>>;
 
 /** Real containers of a real installation on this machine, with every default of the policies. A load is TCP
- * connections: 4 of a target of 10, then 60. Serving is measured until the new process's health probe has succeeded
+ * connections: 1 of a target of 2, then 10. Serving is measured until the new process's health probe has succeeded
  * and the controller knows it; asked for every 500 ms, as the hello cartridge has it. */
 export const bench: Bench = {
   name: "autoscale",
@@ -93,7 +96,7 @@ function toReport({ decision, serving, posted, provider }: Figures): BenchReport
 async function putPolicies(api: Call): Promise<void> {
   await api("PUT", "/v1/scaling-policies/by-connections", {
     max: 8,
-    metrics: [{ kind: "in-flight", target: 10 }],
+    metrics: [{ kind: "in-flight", target: 2 }],
   });
   await api("PUT", "/v1/scaling-policies/by-queue", {
     max: 8,
@@ -141,11 +144,11 @@ async function measurePosted(
   await using subscription = await aSubscription(installation, "by-queue");
   const { alias } = subscription;
   const path = `/v1/subscriptions/${alias}/metrics`;
-  await api("POST", path, { metrics: { queue: STEADY_CONNECTIONS } });
+  await api("POST", path, { metrics: { queue: STEADY_QUEUE } });
   await delay(STEADY_MS);
   const decided = events.next(({ type, subject }) => isScaled(type) && subject === alias);
   const jumpedAt = performance.now();
-  await api("POST", path, { metrics: { queue: JUMP_CONNECTIONS } });
+  await api("POST", path, { metrics: { queue: JUMP_QUEUE } });
   return { posted: (await decided) - jumpedAt };
 }
 

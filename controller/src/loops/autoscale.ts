@@ -25,7 +25,7 @@ export type AutoscaleOptions = {
 };
 
 /** Decisions of one tick: the rest comes in the next, so that requests get their turn. */
-const DECISIONS_MAX = 100;
+const DECISIONS_MAX = 50;
 /** Looks out of turn in one tick. Where there are more, each waits for its turn. */
 const EARLY_MAX = 50;
 /** A replay may begin at one decision in so many. */

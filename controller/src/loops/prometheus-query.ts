@@ -3,12 +3,12 @@ import { CodedError } from "@strata/protocol/errors";
 import { type Dispatcher, request } from "undici";
 import { z } from "zod";
 
-export type PrometheusErrorCode =
+type PrometheusErrorCode =
   | "PROMETHEUS_UNREACHABLE" // No answer in time, or none at all.
   | "PROMETHEUS_REFUSED" // It answered with an error: the query is wrong, or the server is not ready.
   | "PROMETHEUS_EMPTY"; // Nothing that the query selects has a value now.
 
-export class PrometheusError extends CodedError<PrometheusErrorCode> {}
+class PrometheusError extends CodedError<PrometheusErrorCode> {}
 
 export type InstantQuery = {
   /** Of the server, with a path where it has one. User and password in it are sent as Basic. */

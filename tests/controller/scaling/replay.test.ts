@@ -75,7 +75,7 @@ suite("replay", (test) => {
           assert.ok(rows.length >= 15);
           assert.equal(replayed(scaling.controller), lived(rows));
         }),
-        { numRuns: 4 },
+        { numRuns: 3 },
       );
     },
     { timeoutMs: 150_000 },

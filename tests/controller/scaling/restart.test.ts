@@ -4,7 +4,7 @@ import { aController, type ControllerOptions } from "../../support/controller.ts
 import { aFakeAgent } from "../../support/fake-agent.ts";
 import { assert, suite } from "../../support/suite.ts";
 import { aTemporaryDirectory } from "../../support/temporary.ts";
-import { aScaling, queuePolicy, roomy, type Scaling, scalingOf } from "./support.ts";
+import { aScaling, patient, queuePolicy, roomy, scalingOf, type Scaling } from "./support.ts";
 
 /** Two lives of one controller share its data. */
 const lifeIn = (folder: string): ControllerOptions => ({
@@ -30,42 +30,50 @@ async function changesOf(scaling: Scaling): Promise<readonly Step[]> {
 }
 
 suite("a restart of the controller in mid-scale", (test) => {
-  test("goes on as if nothing had happened: the same decisions, cooldowns kept", async () => {
-    await using folder = aTemporaryDirectory();
-    await using through = await aScaling(policy);
-    await jump(through, 64);
-    const expected = await changesOf(through);
-    assert.ok(expected.length >= 3);
+  test(
+    "goes on as if nothing had happened: the same decisions, cooldowns kept",
+    async () => {
+      await using folder = aTemporaryDirectory();
+      await using through = await aScaling(policy);
+      await jump(through, 64);
+      const expected = await changesOf(through);
+      assert.ok(expected.length >= 3);
 
-    const life = lifeIn(folder.path);
-    const first = await aScaling(policy, life);
-    await jump(first, 32);
-    const startMs = first.controller.services.clock.nowMs();
-    await first[Symbol.asyncDispose]();
+      const life = lifeIn(folder.path);
+      const first = await aScaling(policy, life);
+      await jump(first, 32);
+      const startMs = first.controller.services.clock.nowMs();
+      await first[Symbol.asyncDispose]();
 
-    await using controller = await aController({ ...life, startMs });
-    const agent = await aFakeAgent(controller, { capacity: roomy });
-    const second = scalingOf(controller, agent);
-    await jump(second, 32);
-    assert.equal(await changesOf(second), expected);
-  });
+      await using controller = await aController({ ...life, startMs });
+      const agent = await aFakeAgent(controller, { capacity: roomy });
+      const second = scalingOf(controller, agent);
+      await jump(second, 32);
+      assert.equal(await changesOf(second), expected);
+    },
+    patient,
+  );
 
-  test("keeps the pause of a count that was set by hand", async () => {
-    await using folder = aTemporaryDirectory();
-    const life = lifeIn(folder.path);
-    const first = await aScaling(policy, life);
-    const { call } = first.controller;
-    await call("POST", "/v1/subscriptions/hi/scale", { body: { processes: 3 } });
-    const startMs = first.controller.services.clock.nowMs();
-    await first[Symbol.asyncDispose]();
-    await using controller = await aController({ ...life, startMs });
-    const agent = await aFakeAgent(controller, { capacity: roomy });
-    const second = scalingOf(controller, agent);
-    await jump(second, 32);
-    assert.is(await second.desired(), 3);
-    assert.match(
-      (await controller.call("GET", "/v1/subscriptions/hi")).body.status.message,
-      /hand/,
-    );
-  });
+  test(
+    "keeps the pause of a count that was set by hand",
+    async () => {
+      await using folder = aTemporaryDirectory();
+      const life = lifeIn(folder.path);
+      const first = await aScaling(policy, life);
+      const { call } = first.controller;
+      await call("POST", "/v1/subscriptions/hi/scale", { body: { processes: 3 } });
+      const startMs = first.controller.services.clock.nowMs();
+      await first[Symbol.asyncDispose]();
+      await using controller = await aController({ ...life, startMs });
+      const agent = await aFakeAgent(controller, { capacity: roomy });
+      const second = scalingOf(controller, agent);
+      await jump(second, 32);
+      assert.is(await second.desired(), 3);
+      assert.match(
+        (await controller.call("GET", "/v1/subscriptions/hi")).body.status.message,
+        /hand/,
+      );
+    },
+    patient,
+  );
 });
