@@ -117,7 +117,7 @@ export function insertNewJoinToken(
 }
 
 /** The token again, for as long as it is good for something.
- * @throws ControllerError NOT_FOUND, and JOIN_TOKEN_INVALID for one that is used up, expired or of another CA. */
+ * @throws ControllerError NOT_FOUND, also for one that is used up, expired or of another CA. */
 export function revealJoinToken(
   { sql, nowMs }: Pick<Unit, "sql" | "nowMs">,
   id: string,
@@ -127,7 +127,7 @@ export function revealJoinToken(
   const isKnown = secretMatches(authority.joinSecret(id), row.secretHash);
   if (isKnown && row.usesLeft > 0 && Date.parse(row.expiresAt) > nowMs)
     return formatJoinTokenOf(id, authority);
-  throw new ControllerError("JOIN_TOKEN_INVALID", `join token ${id} lets nobody join any more`, {
+  throw new ControllerError("NOT_FOUND", `join token ${id} lets nobody join any more`, {
     hint: "make a new one: POST /v1/join-tokens",
   });
 }
