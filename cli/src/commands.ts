@@ -155,6 +155,7 @@ export const commands: readonly CommandSpec[] = [
         options: [
           { flags: "-o, --output <file>", summary: "the file to write, an OCI archive" },
           { flags: "--base <file>", summary: "leave out what this earlier bundle brought" },
+          { flags: "--since <time>", summary: "leave out what this store had then: a time, or 7d" },
           { flags: "--agent", summary: "add the agent's binaries" },
           { flags: "--policies", summary: "add policies, and the cartridges of these images" },
           { flags: "-q, --quiet", summary: "print the bundle's digest alone" },

@@ -40,6 +40,8 @@ export type BlobIndex = {
   readonly findBlob: (repository: string, digest: Digest) => Promise<number | undefined>;
   /** Size of a blob in whatever repository, or undefined. */
   readonly findBlobSize: (digest: Digest) => Promise<number | undefined>;
+  /** Since when its bytes are stored: milliseconds since 1970. Undefined when there is no such blob. */
+  readonly findBlobTime: (digest: Digest) => Promise<number | undefined>;
   /** Whether the bytes are known at all, in whatever repository. */
   readonly hasBlob: (digest: Digest) => Promise<boolean>;
   /** Idempotent; renews the time of the link. Also brings back a forgotten blob, for all repositories that had it. */

@@ -10,12 +10,11 @@ import { blobUrl, type StoreClient } from "../store/client.ts";
 import { type Download, download } from "../store/download.ts";
 import { listRepositories, listTags } from "../store/list.ts";
 import type { PushProgress } from "../store/push.ts";
-import { baseOf } from "./base.ts";
-import { collect } from "./collect.ts";
+import { collect, type Collection } from "./collect.ts";
 import { blobFile, sha256Of } from "./contents.ts";
+import type { Known } from "./known.ts";
 import { makeDeltas } from "./make-deltas.ts";
 import { planBundle } from "./plan.ts";
-import type { Bundle } from "./read.ts";
 import { type BundleFile, writeBundle } from "./write.ts";
 
 export type CreateOptions = {
@@ -23,7 +22,7 @@ export type CreateOptions = {
   /** Nothing: all that the store has. */
   readonly references: readonly Reference[];
   /** What the other side has; layers that changed a little are then told as deltas. */
-  readonly base: Bundle | undefined;
+  readonly findKnown: (collection: Collection) => Promise<Known | undefined>;
   readonly extras: readonly ExtraFile[];
   readonly progress: PushProgress;
   readonly signal: AbortSignal;
@@ -47,17 +46,18 @@ export type Created = {
 
 /** @throws CliError REFUSED, UNREACHABLE, USAGE */
 export async function createBundle(store: StoreClient, options: CreateOptions): Promise<Created> {
-  const { references, base, extras, file, signal } = options;
+  const { references, extras, file, signal } = options;
   const wanted = references.length === 0 ? await listAll(store) : references;
   if (wanted.length === 0) throw new CliError("USAGE", "the store has no images to bundle");
   const collection = await collect(store, wanted);
   await using scratch = await scratchBeside(file);
-  const request = { collection, base: base && baseOf(base), files: extras };
+  const known = await options.findKnown(collection);
+  const request = { collection, known, files: extras };
   const whole = planBundle({ ...request, deltas: [] });
   const made =
-    base === undefined
+    known === undefined
       ? []
-      : await makeDeltas({ store, base, blobs: whole.blobs, scratch: scratch.path, signal });
+      : await makeDeltas({ store, known, blobs: whole.blobs, scratch: scratch.path, signal });
   const plan = planBundle({ ...request, deltas: made.map(({ delta }) => delta) });
   const { index, contents } = plan;
   const blobs = plan.blobs.map(({ digest, size, repository }) =>

@@ -10,20 +10,18 @@ import { type Digest, digestAlgorithm, digestHex } from "@strata/protocol/oci/di
 import type { Descriptor } from "@strata/protocol/oci/image";
 import { layerCompression } from "@strata/protocol/oci/media-type";
 
-import { chunksOf } from "../chunks.ts";
-import { CliError } from "../errors.ts";
 import { blobUrl, type StoreClient } from "../store/client.ts";
 import { download } from "../store/download.ts";
-import { readLayers } from "./base.ts";
 import { blobFile, type Delta, sha256Of } from "./contents.ts";
-import type { Bundle } from "./read.ts";
+import { gather } from "./gather.ts";
+import type { Known } from "./known.ts";
 import type { BundleFile } from "./write.ts";
 
 export type MadeDelta = { readonly delta: Delta; readonly file: BundleFile };
 
 export type DeltaRequest = {
   readonly store: StoreClient;
-  readonly base: Bundle;
+  readonly known: Known;
   /** Blobs that would be written whole. */
   readonly blobs: readonly LayerBlob[];
   /** A folder for the patches. */
@@ -42,13 +40,15 @@ const RATIO_MAX = 8;
 
 /** Each delta was tried: it gives the blob back to the bit. A blob without a good one is left out of the answer. */
 export async function makeDeltas(request: DeltaRequest): Promise<readonly MadeDelta[]> {
-  const older = await readLayers(request.base);
+  const older = new Map<string, readonly Descriptor[]>();
   const made: MadeDelta[] = [];
   for (const blob of request.blobs) {
     const { mediaType, size, repository } = blob;
     if (layerCompression(mediaType) === undefined) continue;
     if (size < BLOB_BYTES_MIN || size > DELTA_BLOB_BYTES_MAX) continue;
-    const candidates = chooseSources(blob, [...(older.get(repository)?.values() ?? [])]);
+    const layers = older.get(repository) ?? (await request.known.layersOf(repository));
+    older.set(repository, layers);
+    const candidates = chooseSources(blob, layers);
     const delta = await makeDelta(request, blob, candidates);
     if (delta !== undefined) made.push(delta);
   }
@@ -69,7 +69,7 @@ function chooseSources(blob: Descriptor, older: readonly Descriptor[]): readonly
 }
 
 async function makeDelta(
-  { store, base, scratch, signal }: DeltaRequest,
+  { store, known, scratch, signal }: DeltaRequest,
   blob: LayerBlob,
   candidates: readonly Descriptor[],
 ): Promise<MadeDelta | undefined> {
@@ -77,7 +77,7 @@ async function makeDelta(
   const sources: { readonly digest: Digest; readonly size: number }[] = [];
   const old: Buffer[] = [];
   for (const candidate of candidates) {
-    const bytes = await readOld(base, candidate, { store, repository, signal });
+    const bytes = await known.read(repository, candidate);
     if (bytes === undefined) continue;
     old.push(bytes);
     sources.push({ digest: candidate.digest, size: candidate.size });
@@ -101,33 +101,4 @@ async function makeDelta(
 function isExact(old: readonly Buffer[], patch: Buffer, { digest, size }: Descriptor): boolean {
   const hash = createHash(digestAlgorithm(digest)).update(applyDelta(old, patch, size));
   return hash.digest("hex") === digestHex(digest);
-}
-
-/** From the old bundle, or from the store where that left it out; undefined when neither has it. */
-async function readOld(
-  { archive, blobs }: Bundle,
-  { digest, size }: Descriptor,
-  from: { readonly store: StoreClient; readonly repository: string; readonly signal: AbortSignal },
-): Promise<Buffer | undefined> {
-  const file = blobs.get(digest);
-  if (file !== undefined) {
-    const bytes = await gather(chunksOf(archive.stream(file)), file.size);
-    const actual = createHash(digestAlgorithm(digest)).update(bytes).digest("hex");
-    return actual === digestHex(digest) ? bytes : undefined;
-  }
-  try {
-    const path = blobUrl(from.repository, digest);
-    return await gather(download(from.store, { path, digest, size }, from.signal), size);
-  } catch (error) {
-    if (error instanceof CliError && error.code === "REFUSED") return undefined;
-    throw error;
-  }
-}
-
-/** `size` bytes as one buffer. */
-export async function gather(chunks: AsyncIterable<Buffer>, size: number): Promise<Buffer> {
-  const all = Buffer.allocUnsafe(size);
-  let done = 0;
-  for await (const chunk of chunks) done += chunk.copy(all, done);
-  return all.subarray(0, done);
 }

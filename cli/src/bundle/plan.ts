@@ -1,5 +1,4 @@
 /** What goes into a bundle, what is left out, and the two files that say so. Pure. */
-import type { Digest } from "@strata/protocol/oci/digest";
 import type { Descriptor } from "@strata/protocol/oci/image";
 import { mediaTypes } from "@strata/protocol/oci/media-type";
 
@@ -12,13 +11,7 @@ import {
   repositoryAnnotation,
   sha256Of,
 } from "./contents.ts";
-
-/** What the receiver has already. */
-export type Base = {
-  /** The bundle that brought it; undefined when none is known. */
-  readonly id: Digest | undefined;
-  readonly has: (digest: Digest) => boolean;
-};
+import type { Known } from "./known.ts";
 
 export type BundlePlan = {
   readonly index: Buffer;
@@ -30,24 +23,24 @@ export type BundlePlan = {
 
 export type PlanRequest = {
   readonly collection: Collection;
-  readonly base: Base | undefined;
+  readonly known: Pick<Known, "id" | "has"> | undefined;
   readonly deltas: readonly Delta[];
   readonly files: readonly (BlobName & { readonly path: string })[];
 };
 
 /** The same images, base and files give the same bytes. */
-export function planBundle({ collection, base, deltas, files }: PlanRequest): BundlePlan {
+export function planBundle({ collection, known, deltas, files }: PlanRequest): BundlePlan {
   const index = encodeIndex(collection.entries);
   const delivered = new Set(deltas.map(({ digest }) => digest));
   const all = [...collection.blobs.values()]
     .filter(({ digest }) => !collection.manifests.has(digest))
     .toSorted(byDigest);
-  const isKnown = ({ digest }: Descriptor): boolean => base?.has(digest) === true;
+  const isKnown = ({ digest }: Descriptor): boolean => known?.has(digest) === true;
   const required = all.filter(isKnown).map(({ digest, size }) => ({ digest, size }));
   const contents: BundleContents = {
     bundleVersion: 1,
     index: sha256Of(index),
-    ...(base?.id === undefined ? {} : { base: base.id }),
+    ...(known?.id === undefined ? {} : { base: known.id }),
     required,
     deltas: deltas.toSorted(byDigest),
     files: files.map(({ path, digest, size }) => ({ digest, size, path })),

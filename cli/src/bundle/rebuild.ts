@@ -11,8 +11,9 @@ import { type Digest, digestAlgorithm, digestHex } from "@strata/protocol/oci/di
 import { blobUrl, type StoreClient } from "../store/client.ts";
 import { download } from "../store/download.ts";
 import { blobFile, type Delta } from "./contents.ts";
+import { gather } from "./gather.ts";
 import { invalidBundle } from "./invalid.ts";
-import { DELTA_BLOB_BYTES_MAX, gather } from "./make-deltas.ts";
+import { DELTA_BLOB_BYTES_MAX } from "./make-deltas.ts";
 import type { Bundle } from "./read.ts";
 
 export type RebuildContext = {

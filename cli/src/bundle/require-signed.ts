@@ -21,7 +21,7 @@ import { chunksOf } from "../chunks.ts";
 import { CliError } from "../errors.ts";
 import { blobUrl, type StoreClient } from "../store/client.ts";
 import { download } from "../store/download.ts";
-import { gather } from "./make-deltas.ts";
+import { gather } from "./gather.ts";
 import type { Manifest } from "./manifest.ts";
 import type { Bundle } from "./read.ts";
 import { isSignatureTag, type NeededBlob, type RepositoryPlan } from "./verify.ts";

@@ -28,7 +28,7 @@ import type { StoredBlobs } from "../stored-blobs.ts";
 export type BlobRoutesOptions = {
   readonly blobs: BlobReader;
   readonly storedBlobs: Pick<StoredBlobs, "remove" | "distrust">;
-  readonly metadata: Pick<BlobIndex, "findBlob">;
+  readonly metadata: Pick<BlobIndex, "findBlob" | "findBlobTime">;
   readonly uses: Pick<RecentUses, "blobTouched">;
   readonly buffers: BufferPool;
   readonly clock: () => number;
@@ -66,7 +66,13 @@ async function headBlob(
   uses.blobTouched(resource.repository, digest);
   const sizeBytes = await metadata.findBlob(resource.repository, digest);
   if (sizeBytes === undefined) throw unknownBlob(resource);
-  const headers = { ...blobHeaders(digest), "content-length": String(sizeBytes) };
+  const since = await metadata.findBlobTime(digest);
+  const headers = {
+    ...blobHeaders(digest),
+    "content-length": String(sizeBytes),
+    // Whoever packs what is new asks for it.
+    ...(since === undefined ? {} : { "last-modified": new Date(since).toUTCString() }),
+  };
   return new Response(null, { headers });
 }
 

@@ -17,6 +17,12 @@ export function createBlobIndex(
   return {
     findBlob: async (repository, digest) => findBlob(repository, digest),
     findBlobSize: async (digest) => findBlobSize(database, digest),
+    findBlobTime: async (digest) =>
+      database
+        .select({ createdAt: blobs.createdAt })
+        .from(blobs)
+        .where(eq(blobs.digest, digest))
+        .get()?.createdAt,
     hasBlob: async (digest) => findBlobSize(database, digest) !== undefined,
     putBlob: async (blob) =>
       database.transaction((transaction) => {
