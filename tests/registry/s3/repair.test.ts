@@ -9,7 +9,7 @@ import { anImage } from "../../support/images.ts";
 import { createClient, digestOf, withDigest } from "../../support/registry-client.ts";
 import { aRegistryServer } from "../../support/registry-server.ts";
 import { s3ServerMissing } from "../../support/s3-server.ts";
-import { assert, suite, type Test } from "../../support/suite.ts";
+import { assert, rejectsWithCode, suite, type Test } from "../../support/suite.ts";
 import { aPlace, ownerIn, slow } from "./place.ts";
 
 const define = (test: Test): void => {
@@ -54,17 +54,21 @@ const define = (test: Test): void => {
       const { open, bucket, keys } = await aPlace();
       await using server = await aRegistryServer({ blobs: await open() });
       const client = createClient(server.url);
-      const content = [randomBytes(250_000), randomBytes(250_000), randomBytes(250_000)];
-      const digests = [];
+      const content = Array.from({ length: 4 }, () => randomBytes(250_000));
+      const digests: string[] = [];
       for (const bytes of content) digests.push(await client.pushBlob("a", bytes));
-      const [gone, altered, sound] = await keys("data/");
-      await bucket.delete(gone ?? "");
-      await bucket.put(altered ?? "", randomBytes(250_000));
-      assert.ok(sound !== undefined);
+      const records = digests.map((digest) => `blobs/${digest.replace(":", "/")}`);
+      const [gone = "", altered = "", unreadable = "", sound] = records;
+      const owners = [gone, altered].map(async (key) => ownerIn(await bucket.getWhole(key)));
+      const [goneOwner, alteredOwner] = await Promise.all(owners);
+      await bucket.delete(`data/${goneOwner}/0`);
+      await bucket.put(`data/${alteredOwner}/0`, randomBytes(250_000));
+      await bucket.put(unreadable, Buffer.from("no record"));
       const { corrupt, lost } = await server.registry.scrub({ bytesPerSecondMax: Infinity });
-      assert.is(corrupt.length, 2);
-      assert.equal(corrupt.toSorted(), lost.toSorted());
+      assert.equal(corrupt.toSorted(), digests.slice(0, 3).map(parseDigest).toSorted());
+      assert.equal(lost.toSorted(), corrupt.toSorted());
       assert.is((await keys("quarantine/")).length, 2);
+      assert.ok((await keys("blobs/")).includes(sound ?? ""));
       for (const [index, digest] of digests.entries()) {
         const path = `/v2/a/blobs/${digest}`;
         const expected = lost.includes(parseDigest(digest)) ? 404 : 200;
@@ -72,6 +76,19 @@ const define = (test: Test): void => {
         await client.pushBlob("a", content[index] ?? Buffer.alloc(0));
         assert.is(digestOf((await client.send("GET", path)).body), digest);
       }
+    },
+    slow,
+  );
+
+  test(
+    "a record of a later version is refused, and not taken for damaged",
+    async () => {
+      const { open, bucket } = await aPlace();
+      const store = await open();
+      const digest = await put(store);
+      await bucket.put(`blobs/${digest.replace(":", "/")}`, Buffer.from('{"version":2}\n'));
+      await rejectsWithCode(store.open(digest), "STORAGE_REFUSED");
+      await rejectsWithCode(store.delete(digest), "STORAGE_REFUSED");
     },
     slow,
   );

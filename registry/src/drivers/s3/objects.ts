@@ -44,11 +44,8 @@ function dataFolder(owner: string): string {
   return `${folders.data}${owner}/`;
 }
 
-/** The owner of a data object, by its key. */
-export function ownerOf(key: string): string {
-  return key.slice(folders.data.length).split("/", 1)[0] ?? "";
-}
-
+/** Undefined when there is none, or none that can be understood: whoever looks for it then takes it for lost.
+ * @throws S3Error STORAGE_REFUSED when a later version wrote it */
 export async function readRecord(bucket: Bucket, key: string): Promise<StoredRecord | undefined> {
   const bytes = await bucket.getWhole(key);
   return bytes === undefined ? undefined : parseRecord(bytes, key);

@@ -1,4 +1,4 @@
-import { type Digest, parseDigest } from "@strata/protocol/oci/digest";
+import { type Digest, isDigest } from "@strata/protocol/oci/digest";
 import { z } from "zod";
 
 import { S3Error } from "./errors.ts";
@@ -40,9 +40,11 @@ const Header = z.object({
       etags: z.array(z.string()),
     })
     .optional(),
-  digest: z.string().optional(),
+  digest: z.string().refine(isDigest).optional(),
   tailBytes: z.int().min(0),
 });
+
+const Later = z.object({ version: z.int().gt(VERSION) });
 
 /** A line of JSON, then the tail as it is. */
 export function encodeRecord({ tail, ...header }: StoredRecord): Uint8Array {
@@ -50,24 +52,29 @@ export function encodeRecord({ tail, ...header }: StoredRecord): Uint8Array {
   return Buffer.concat([Buffer.from(`${line}\n`), tail]);
 }
 
-/** @param key names the record in the message
- * @throws S3Error EIO when it is no record */
-export function parseRecord(bytes: Uint8Array, key: string): StoredRecord {
+/** Undefined when it is damaged. @param key names the record in the message
+ * @throws S3Error STORAGE_REFUSED when a later version wrote it */
+export function parseRecord(bytes: Uint8Array, key: string): StoredRecord | undefined {
+  const end = bytes.indexOf(10);
+  const json = parseJson(Buffer.from(bytes.subarray(0, end)).toString());
+  const later = Later.safeParse(json);
+  if (later.success) {
+    throw new S3Error("STORAGE_REFUSED", `${key} is of version ${later.data.version}`, {
+      hint: "use the version of the program that wrote it, or a later one",
+    });
+  }
+  const header = Header.safeParse(json);
+  const tail = bytes.subarray(end + 1);
+  if (!header.success || tail.length !== header.data.tailBytes) return undefined;
+  const { owner, segments, multipart, digest } = header.data;
+  return { owner, segments, multipart, digest, tail };
+}
+
+function parseJson(text: string): unknown {
   try {
-    const end = bytes.indexOf(10);
-    const json: unknown = JSON.parse(Buffer.from(bytes.subarray(0, end)).toString());
-    const { owner, segments, multipart, digest, tailBytes } = Header.parse(json);
-    const tail = bytes.subarray(end + 1);
-    if (tail.length !== tailBytes) throw new Error(`a tail of ${tailBytes} bytes is cut short`);
-    return {
-      owner,
-      segments,
-      multipart,
-      digest: digest === undefined ? undefined : parseDigest(digest),
-      tail,
-    };
-  } catch (cause) {
-    throw new S3Error("EIO", `${key} is no record that this version understands`, { cause });
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }
 
