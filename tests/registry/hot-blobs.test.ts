@@ -20,7 +20,7 @@ import { assert, suite } from "../support/suite.ts";
 import { aTemporaryDirectory } from "../support/temporary.ts";
 
 /** Longer than what a socket takes at once, so that a download has to wait in its middle. */
-const bytes = randomBlob(24_000_000);
+const bytes = randomBlob(12_000_000);
 const digest = digestOf(bytes);
 const path = `/v2/a/blobs/${digest}`;
 /** No file counts as changed just now. */
@@ -59,11 +59,11 @@ suite("a blob found sound", (test) => {
     const whole = async (): Promise<void> => {
       assert.ok((await client.send("GET", path)).body.equals(bytes));
     };
-    const starts = Array.from({ length: 40 }, (_, turn) => turn * 577_001);
+    const starts = Array.from({ length: 12 }, (_, turn) => turn * 977_001);
     await Promise.all([
       ...starts.map((start) => range(start, start + 65_535)),
       ...starts.map((start) => range(start, bytes.length - 1)),
-      ...Array.from({ length: 6 }, whole),
+      ...Array.from({ length: 4 }, whole),
     ]);
     const parts = await client.send("GET", path, { headers: { range: "bytes=0-99999,-5" } });
     assert.ok(parts.body.includes(bytes.subarray(0, 100_000)));

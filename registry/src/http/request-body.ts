@@ -15,7 +15,8 @@ export type BodyLimits = Pick<
 export type RequestBody = {
   /** From `Content-Length`; undefined when the body is sent in chunks. */
   readonly lengthBytes: number | undefined;
-  /** To be read once. A consumer may stop early: the connection stays usable for the answer.
+  /** To be read once. Each chunk belongs to the consumer, who may give its memory away.
+   * A consumer may stop early: the connection stays usable for the answer.
    * Rejects with UPLOAD_TIMEOUT when the client falls silent, BLOB_UPLOAD_INVALID when it hangs up. */
   readonly chunks: AsyncIterable<Buffer>;
 };
