@@ -21,7 +21,7 @@ export function requireDebianImage(): DebianImage {
   const script = join(import.meta.dirname, "make-debian-image.sh");
   const hash = createHash("sha256").update(readFileSync(script)).digest("hex").slice(0, 12);
   const name = `debian-12-${hash}`;
-  const folder = requireKeptFolder({ cache: CACHE, name, command: ["nice", script] });
+  const folder = requireKeptFolder({ cache: CACHE, name, command: [script] });
   return {
     tarFile: join(folder, "image.tar"),
     diskFile: join(folder, "disk.raw"),
