@@ -338,7 +338,36 @@ suite("the file of settings", (test) => {
         sync: [{ repositories: ["a/b"], tags: ["*"], everyMs: 21_600_000, referrers: true }],
       }),
     ]);
-    assert.equal(readConfig(undefined), { mirrors: [] });
+    assert.equal(readConfig(undefined).mirrors, []);
+  });
+
+  test("gives policies, intervals and the quota with the longest prefix", async () => {
+    await using folder = aTemporaryDirectory();
+    const path = `${folder.path}/store.yaml`;
+    await writeFile(
+      path,
+      `garbage: { every: 2h, retention: [{ repositories: [a], keepLast: 2, keepPulledWithin: 3d }] }
+scrub: { rate: 1Mi }
+quotas: [{ prefix: team, bytes: 1Ki }, { prefix: "", bytes: 1Mi }, { prefix: team/big, bytes: 2Ki }]
+`,
+    );
+    const { upkeep, quota } = readConfig(path);
+    assert.equal(upkeep, {
+      collectEveryMs: 7_200_000,
+      graceMs: 86_400_000,
+      policies: [
+        { repositories: ["a"], keepUntagged: false, keepLast: 2, keepPulledWithinMs: 259_200_000 },
+      ],
+      scrubEveryMs: 604_800_000,
+      bytesPerSecondMax: 1_048_576,
+    });
+    const cases = [
+      ["team", "team"],
+      ["team/app", "team"],
+      ["team/big/app", "team/big"],
+      ["teams", ""],
+    ] as const;
+    for (const [repository, prefix] of cases) assert.is(quota(repository)?.prefix, prefix);
   });
 
   test("says what is wrong where", async () => {
@@ -357,6 +386,8 @@ suite("the file of settings", (test) => {
       `mirrors: [{ ${mirror}, username: x, passwordFile: /nonexistent }]`,
       `mirrors: [{ ${mirror}, sync: [{ repositories: [a], every: 1s }] }]`,
       `mirrors: [{ ${mirror} }, { ${mirror} }]`,
+      "garbage: { every: 30d }",
+      "quotas: [{ prefix: A, bytes: 1 }]",
     ]) {
       await writeFile(path, text);
       throwsWithCode(() => readConfig(path), "CONFIG_INVALID");

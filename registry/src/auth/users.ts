@@ -9,7 +9,7 @@ import { compileGlob, GLOB_LENGTH_MAX } from "../glob.ts";
 import type { Account, Accounts } from "./accounts.ts";
 import { isPasswordHash, type PasswordChecker } from "./password.ts";
 
-export const USERS_MAX = 10_000;
+const USERS_MAX = 10_000;
 const Pattern = z.string().min(1).max(GLOB_LENGTH_MAX);
 const Actions = z.array(z.enum(["pull", "push", "delete"])).min(1);
 /** Of one user: letters, digits and `. _ - @`. */

@@ -21,7 +21,7 @@ export async function askAccess(
 }
 
 /** Where the client reached us. Undefined when the connection is gone already. */
-export function originOf(socket: Socket): string | undefined {
+function originOf(socket: Socket): string | undefined {
   const { localAddress, localPort } = socket;
   if (localAddress === undefined || localPort === undefined) return undefined;
   const plain = localAddress.replace(/^::ffff:/, "");

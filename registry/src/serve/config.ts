@@ -8,6 +8,7 @@ import { z } from "zod";
 import { GLOB_LENGTH_MAX } from "../glob.ts";
 import type { UpkeepSettings } from "../maintain/job.ts";
 import type { MirrorRule } from "../mirror/rules.ts";
+import type { FindQuota } from "../quota.ts";
 import type { RetentionPolicy } from "../retention.ts";
 import { readFileIfThere } from "./durable-file.ts";
 import { ServeError } from "./errors.ts";
@@ -15,6 +16,7 @@ import { ServeError } from "./errors.ts";
 export type StoreConfig = {
   readonly mirrors: readonly MirrorRule[];
   readonly upkeep: UpkeepSettings;
+  readonly quota: FindQuota;
 };
 
 const MINUTE_MS = 60_000;
@@ -28,6 +30,10 @@ const Interval = DurationMs.refine((ms) => ms >= MINUTE_MS && ms <= 24 * DAY_MS,
   error: "is 1m to 24d",
 });
 
+const Prefix = z
+  .string()
+  .refine((text) => text === "" || isRepository(text), "is no repository name");
+
 const Sync = z.strictObject({
   repositories: Patterns,
   tags: Patterns.default(["*"]),
@@ -36,7 +42,7 @@ const Sync = z.strictObject({
 });
 
 const Mirror = z.strictObject({
-  prefix: z.string().refine((text) => text === "" || isRepository(text), "is no repository name"),
+  prefix: Prefix,
   upstream: z.string().refine((text) => toOrigin(text) !== undefined, "is no http or https origin"),
   hosts: z.array(Pattern).max(100).default([]),
   username: z.string().min(1).optional(),
@@ -57,6 +63,10 @@ const Config = z.strictObject({
       retention: z.array(RetentionPolicyInput).max(1_000).default([]),
     })
     .prefault({}),
+  quotas: z
+    .array(z.strictObject({ prefix: Prefix, bytes: Bytes }))
+    .max(10_000)
+    .default([]),
   scrub: z
     .strictObject({ every: DurationMs.default(7 * DAY_MS), rate: Bytes.default(20 * 1024 ** 2) })
     .prefault({}),
@@ -71,7 +81,7 @@ export function readConfig(path: string | undefined): StoreConfig {
   if (prefixes.size < rules.length) {
     throw invalid(path ?? "", "two mirrors have the same prefix");
   }
-  return { mirrors: rules, upkeep: toUpkeep(config) };
+  return { mirrors: rules, upkeep: toUpkeep(config), quota: toFindQuota(config.quotas) };
 }
 
 function toUpkeep({ garbage, scrub }: z.output<typeof Config>): UpkeepSettings {
@@ -94,6 +104,17 @@ function parseConfig(text: string, path: string): z.output<typeof Config> {
   const result = Config.safeParse(value ?? {});
   if (result.success) return result.data;
   throw invalid(path, z.prettifyError(result.error), result.error);
+}
+
+/** The longest prefix that holds the repository decides. */
+function toFindQuota(quotas: z.output<typeof Config>["quotas"]): FindQuota {
+  const sorted = quotas
+    .map(({ prefix, bytes }) => ({ prefix, bytesMax: bytes }))
+    .toSorted((a, b) => b.prefix.length - a.prefix.length);
+  return (repository) =>
+    sorted.find(
+      ({ prefix }) => prefix === "" || repository === prefix || repository.startsWith(`${prefix}/`),
+    );
 }
 
 function toPolicy({

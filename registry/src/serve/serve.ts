@@ -33,11 +33,12 @@ export async function serve(world: World, args: Arguments): Promise<number> {
   const folder = await openFolder({ folder: data, bucket, newId, logger }, (recovery) =>
     logger.warn(recovery, "metadata brought up to its journal"),
   );
-  const { mirrors, upkeep } = settings.config;
+  const { mirrors, upkeep, quota } = settings.config;
   const registry = createRegistry({
     ...folder,
     ...login.access,
     mirrors,
+    quota,
     clock,
     newId,
     logger,
