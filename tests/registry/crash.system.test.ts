@@ -24,7 +24,7 @@ import { createLedger, type Ledger } from "./crash/ledger.ts";
 /** Of each of the two stores, which are killed beside each other. */
 const KILLS = 160;
 /** A slow machine does fewer. */
-const BUDGET_MS = 420_000;
+const BUDGET_MS = 360_000;
 const CLIENTS = 4;
 /** A round ends after up to so many answers, and up to so long behind the last of them. */
 const ANSWERS_MAX = 60;
