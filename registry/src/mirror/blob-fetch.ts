@@ -111,8 +111,7 @@ async function run(state: State, onSize: (sizeBytes: number | undefined) => void
   }
 }
 
-/** Goes on where a broken connection left off, a few times; a try that brought nothing counts as the client's own
- * retries did already. */
+/** Goes on where a broken connection left off, a few times. A connection that cannot be made was tried often enough. */
 async function receive(
   state: State,
   upload: OpenUpload,
@@ -122,8 +121,10 @@ async function receive(
   let total: number | undefined;
   for (let resumes = 0; ; resumes += 1) {
     const from = progress.storedBytes;
+    let answered = false;
     try {
       const answer = await ask(state, from);
+      answered = true;
       if (resumes === 0) {
         total = declaredBytes(state, answer);
         onSize(total);
@@ -132,7 +133,7 @@ async function receive(
       if (total === undefined || progress.storedBytes === total) return;
       throw faulty(place.rule.upstream, `it sent ${progress.storedBytes} bytes of ${total}`);
     } catch (error) {
-      const mayGoOn = isUnreachable(error) && progress.storedBytes > from && !signal.aborted;
+      const mayGoOn = isUnreachable(error) && answered && !signal.aborted;
       if (!mayGoOn || resumes >= RESUMES_MAX) throw error;
       logger.warn({ err: error, digest: state.digest }, "fetch of a blob goes on after a break");
     }
