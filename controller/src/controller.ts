@@ -7,6 +7,7 @@ import { CONTROLLER_SERVER_NAME } from "@strata/protocol/agent/join-token";
 import { createRegistry, type Registry } from "@strata/registry/create-registry";
 import { createSqliteMetadataStore } from "@strata/registry/drivers/sqlite-metadata-store";
 import { openBlobs } from "@strata/registry/open-blobs";
+import { startSyncLoop } from "@strata/registry/serve/sync-loop";
 
 import { ensureAdminToken } from "./access/admin-token.ts";
 import { createStoreLogin } from "./access/registry-login.ts";
@@ -19,6 +20,7 @@ import type { Services } from "./http/services.ts";
 import { createUpgradeHandler } from "./http/upgrade.ts";
 import { announceCorruption, createFindQuota } from "./loops/keep-store.ts";
 import { type Loop, startLoop } from "./loops/loop.ts";
+import { paced } from "./loops/paced.ts";
 import type { Provision } from "./loops/provision.ts";
 import { type Authority, ensureAuthority } from "./pki/authority.ts";
 import { ensureServerCertificate, type ServerCertificate } from "./pki/server-certificate.ts";
@@ -50,6 +52,7 @@ export async function startController(world: World): Promise<Controller> {
   const certificate = config.tls ? await currentCertificate(world, authority) : undefined;
   const registry = await openRegistry(world, state);
   undo.defer(registry.close);
+  undo.use(startSyncLoop({ rules: config.mirrors, registry, logger }));
 
   let stopping = false;
   let port = config.port;
@@ -127,6 +130,7 @@ async function openRegistry(world: World, state: State): Promise<Registry> {
         logger.warn(recovery, "the store's metadata was brought up to its journal"),
     }),
     ...createStoreLogin({ ...world, sql: state.store.sql, authenticate: state.authenticate }),
+    mirrors: config.mirrors,
     quota: createFindQuota(state.store.sql),
     onCorrupt: (corrupt) => announceCorruption({ store: state.store, logger }, corrupt),
     clock: clock.nowMs,
@@ -202,10 +206,10 @@ function startPoll({ external, logger }: Services): Loop {
   };
 }
 
-function startProvision({ logger }: Services, provision: Provision): Loop {
+function startProvision({ clock, logger }: Services, provision: Provision): Loop {
   const loop = startLoop({
     name: "provision",
-    tick: provision.tick,
+    tick: paced(provision.tick, clock.monotonicMs),
     intervalMs: limits.provisionEveryMs,
     logger,
   });

@@ -1,0 +1,26 @@
+import { paced } from "@strata/controller/loops/paced";
+
+import { assert, suite } from "../../support/suite.ts";
+
+suite("paced", (test) => {
+  test("rests four times as long as a tick took, a second at most, and says for how long", () => {
+    let nowMs = 0;
+    let costMs = 10;
+    let ticks = 0;
+    const tick = paced(
+      () => {
+        ticks += 1;
+        nowMs += costMs;
+        return 5000;
+      },
+      () => nowMs,
+    );
+    assert.equal([tick(), tick(), ticks], [5000, 40, 1]);
+    nowMs += 39;
+    assert.equal([tick(), ticks], [1, 1]);
+    nowMs += 1;
+    costMs = 700;
+    assert.equal([tick(), ticks], [5000, 2]);
+    assert.equal([tick(), ticks], [1000, 2]);
+  });
+});
