@@ -31,7 +31,9 @@ export type Listener = {
 /** Bodies have deadlines of their own. */
 const serverOptions: ServerOptions = {
   requestTimeout: 0,
-  headersTimeout: 10_000,
+  // Together: whoever has not sent its headers after ten seconds is cut off. Node looks every 30 s by itself.
+  headersTimeout: 8_000,
+  connectionsCheckingInterval: 2_000,
   maxHeaderSize: 16 * 1024,
 };
 const CONNECTIONS_MAX = 20_000;
