@@ -84,11 +84,18 @@ export type Bucket = ObjectCommands &
     readonly close: () => void;
   };
 
+/** Connections of downloads, each held as long as its client takes; more wait. */
+const DOWNLOADS_MAX = 1_024;
+/** Connections of all else, which is short: no number of slow clients may keep it waiting. */
+const OPERATIONS_MAX = 128;
+
 export function createBucket(options: BucketOptions): Bucket {
   const { location, limits } = options;
-  const client = createClient(options);
+  const client = createClient(options, OPERATIONS_MAX);
+  const downloads = createClient(options, DOWNLOADS_MAX);
   const place = {
     client,
+    downloads,
     bucket: location.bucket,
     prefix: location.prefix,
     operationMsMax: limits.operationMsMax,
@@ -96,12 +103,19 @@ export function createBucket(options: BucketOptions): Bucket {
   return {
     ...createObjectCommands(place),
     ...createMultipartCommands(place),
-    close: () => client.destroy(),
+    close: () => {
+      client.destroy();
+      downloads.destroy();
+    },
   };
 }
 
-function createClient({ location, credentials, limits }: BucketOptions): S3Client {
+function createClient(
+  { location, credentials, limits }: BucketOptions,
+  maxSockets: number,
+): S3Client {
   const { endpoint, region } = location;
+  const agent = { keepAlive: true, maxSockets };
   return new S3Client({
     region,
     ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
@@ -111,6 +125,11 @@ function createClient({ location, credentials, limits }: BucketOptions): S3Clien
     // which covers their hash, or by TLS, and in the end by their digest.
     requestChecksumCalculation: "WHEN_REQUIRED",
     responseChecksumValidation: "WHEN_REQUIRED",
-    requestHandler: { connectionTimeout: limits.connectMsMax, socketTimeout: limits.silenceMsMax },
+    requestHandler: {
+      connectionTimeout: limits.connectMsMax,
+      socketTimeout: limits.silenceMsMax,
+      httpAgent: agent,
+      httpsAgent: agent,
+    },
   });
 }

@@ -5,6 +5,8 @@ import { isAbsence, parseS3Failure, S3Error, toS3Error } from "./errors.ts";
 /** Where the commands go. */
 export type Place = {
   readonly client: S3Client;
+  /** For answers that are taken as slowly as a client of ours does. */
+  readonly downloads: S3Client;
   readonly bucket: string;
   readonly prefix: string;
   readonly operationMsMax: number;

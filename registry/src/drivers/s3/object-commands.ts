@@ -53,7 +53,7 @@ async function getRange(
     Range: `bytes=${start}-${end}`,
   });
   try {
-    const { Body } = await place.client.send(command, { abortSignal: controller.signal });
+    const { Body } = await place.downloads.send(command, { abortSignal: controller.signal });
     return parseBody(Body);
   } catch (error) {
     if (parseS3Failure(error).status === 416) return "beyond";
