@@ -5,6 +5,7 @@ import { applyDelta, createDelta } from "@strata/protocol/delta/delta";
 import { diff } from "@strata/protocol/delta/diff";
 import { patch } from "@strata/protocol/delta/patch";
 import { readGzip } from "@strata/protocol/delta/read-gzip";
+import { sortLiterals, unsortLiterals } from "@strata/protocol/delta/sort-literals";
 import { writeGzip } from "@strata/protocol/delta/write-gzip";
 import fc from "fast-check";
 
@@ -129,6 +130,19 @@ suite("diff and patch", (test) => {
 
   test("give up when too much is new", () => {
     assert.is(diff(randomBytes(1000), randomBytes(2000), 1000), undefined);
+  });
+});
+
+suite("sortLiterals and unsortLiterals", (test) => {
+  test("give any bytes back", () => {
+    const escapes = fc.array(fc.constantFrom(0, 1, 0x7f, 0x80, 0xff), { maxLength: 200 });
+    fc.assert(
+      fc.property(fc.oneof(escapes, fc.uint8Array({ maxLength: 300 })), (array) => {
+        const bytes = Buffer.from(array);
+        assertSame(unsortLiterals(sortLiterals(bytes), bytes.length), bytes);
+      }),
+      { numRuns: 1000 },
+    );
   });
 });
 

@@ -1,8 +1,8 @@
 /** A blob as its difference from other blobs, to the byte. The form is described in docs/reference/bundles.md.
  *
  * A delta is `strata-delta` and a line feed, then as numbers of seven bits a byte: the version (1), how the blobs were
- * taken apart (0 not at all, 1 as gzip), the bytes of the target's parts (tokens and frame, or all and 0), and the
- * bytes of the changes and of the literals; then both of these, together in one zstd frame.
+ * taken apart (0 not at all, 1 as gzip), the bytes of the target's parts (tokens and frame, or all and 0), of the changes, of
+ * the literals, and of these as they are packed; then changes and packed literals in one zstd frame.
  *
  * The source is the parts of all sources in a row: tokens, frame, tokens, frame … A source that is no gzip file, or
  * an odd one, counts as it is. */
@@ -14,13 +14,15 @@ import { diff } from "./diff.ts";
 import { isGzip } from "./gzip-member.ts";
 import { patch } from "./patch.ts";
 import { type GzipParts, readGzip } from "./read-gzip.ts";
+import { sortLiterals, unsortLiterals } from "./sort-literals.ts";
 import { writeGzip } from "./write-gzip.ts";
 
 const MAGIC = Buffer.from("strata-delta\n");
 const VERSION = 1;
 const AS_IT_IS = 0;
 const AS_GZIP = 1;
-const COMPRESSION_LEVEL = 12;
+/** What is new is little, and carried by hand. */
+const COMPRESSION_LEVEL = 19;
 /** Of a blob taken apart; what all of this needs of memory is some four times that. */
 export const DELTA_BYTES_MAX = 1024 * 1024 * 1024;
 
@@ -36,9 +38,10 @@ export function createDelta(sources: readonly Buffer[], target: Buffer): Buffer 
   const head = new ByteSink(1024);
   head.append(MAGIC);
   const kind = parts === undefined ? AS_IT_IS : AS_GZIP;
-  const sizes = [tokens.length, frame.length, changes.length, literals.length];
+  const packed = parts === undefined ? literals : sortLiterals(literals);
+  const sizes = [tokens, frame, changes, literals, packed].map((bytes) => bytes.length);
   for (const number of [VERSION, kind, ...sizes]) head.varint(number);
-  const body = zstdCompressSync(Buffer.concat([changes, literals]), {
+  const body = zstdCompressSync(Buffer.concat([changes, packed]), {
     params: { [constants.ZSTD_c_compressionLevel]: COMPRESSION_LEVEL },
   });
   const delta = Buffer.concat([head.done(), body]);
@@ -54,12 +57,18 @@ export function applyDelta(sources: readonly Buffer[], delta: Buffer, size: numb
   if (version !== VERSION) throw new ParseError(`it is a delta of version ${version}`);
   const kind = reader.varint();
   if (kind !== AS_IT_IS && kind !== AS_GZIP) throw new ParseError("it is of no known kind");
-  const [tokens, frame, changes, literals] = Array.from({ length: 4 }, () => reader.varint());
+  const [tokens, frame, changes, literals = 0, packed] = Array.from({ length: 5 }, () =>
+    reader.varint(),
+  );
   const partBytes = sum(tokens, frame);
-  const body = unpack(reader.take(reader.left), sum(changes, literals));
+  const body = unpack(reader.take(reader.left), sum(changes, packed));
   const source = joinSources(sources, kind === AS_GZIP);
   if (source === undefined) throw new ParseError("its sources are too large");
-  const found = { changes: body.subarray(0, changes), literals: body.subarray(changes) };
+  const rest = body.subarray(changes);
+  const found = {
+    changes: body.subarray(0, changes),
+    literals: kind === AS_GZIP ? unsortLiterals(rest, sum(literals)) : rest,
+  };
   const joined = patch(source, found, partBytes);
   if (kind === AS_GZIP) {
     return writeGzip({ tokens: joined.subarray(0, tokens), frame: joined.subarray(tokens) }, size);
