@@ -37,12 +37,12 @@ suite("the README", (test) => {
           cwd: root,
           encoding: "utf8",
           env: { ...process.env, ...settings },
-          timeout: 120_000,
+          timeout: 240_000,
         },
       );
       assert.is(status, 0, `${stdout}\n${stderr}`);
       assert.match(stdout, '"alias":"shop"');
     },
-    { timeoutMs: 240_000 },
+    { timeoutMs: 400_000 },
   );
 });
