@@ -21,18 +21,25 @@ export type StoreServer = AsyncDisposable & {
 export type Memory = { readonly nowMiB: number; readonly peakMiB: number };
 
 const START_TIMEOUT_MS = 20_000;
+/** Of what it says, for the case that it does not start. */
+const SAID_MAX = 4_000;
 
 /** Ours as it is shipped. */
 export async function aStrataStore(data: string): Promise<StoreServer> {
   const { program } = await bundleStore();
   const child = spawn(process.execPath, [program, "--data", data, "--port", "0"], {
-    stdio: ["ignore", "pipe", "ignore"],
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let said = "";
+  // It complains of each client that hangs up in the middle, as all do at the end of their time.
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    if (said.length < SAID_MAX) said += text;
   });
   for await (const line of createInterface(child.stdout)) {
     const url = /^listening on (\S+)$/.exec(line)?.[1];
     if (url !== undefined) return serverOf(child, { name: "strata", url });
   }
-  throw new Error("the store did not start");
+  throw new Error(`the store did not start: ${said}`);
 }
 
 /** Debian's docker-registry with the cache that its package configures, and no log of accesses. */

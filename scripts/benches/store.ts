@@ -86,6 +86,7 @@ async function measureAll(field: Field): Promise<readonly Result[]> {
 
 const names = {
   manifest: "manifest GET by tag, 32 clients",
+  p99: "p99 of it",
   mixed: "p99 of it beside a download and a push",
   ranges: "64 KiB at random places, 32 clients",
   download: (clients: number): string =>
@@ -116,6 +117,11 @@ function measurements({ layer, manifest, pushed }: Field): readonly Measurement[
       unit: "req/s",
       measure: async (server) =>
         (await runLoad(server, { ...read, path: manifest })).requestsPerSecond,
+    },
+    {
+      what: names.p99,
+      unit: "ms",
+      measure: async (server) => (await runLoad(server, { ...read, path: manifest })).p99Ms,
     },
     {
       what: names.mixed,
@@ -159,6 +165,7 @@ function goalsOf(result: Result): readonly Goal[] {
     case names.manifest:
     case names.ranges:
       return [goalAtLeast(result, PEER, 8)];
+    case names.p99:
     case names.mixed:
       return [goalBound(result, 15)];
     case names.push("put"):
