@@ -3,6 +3,8 @@ import { join } from "node:path";
 
 import { parseDurationMs } from "@strata/protocol/units";
 import { parseS3Location, type S3Location } from "@strata/registry/drivers/s3/location";
+import type { MirrorRule } from "@strata/registry/mirror/rules";
+import { readMirrors } from "@strata/registry/serve/config";
 
 import { ControllerError } from "./errors.ts";
 
@@ -25,6 +27,8 @@ export type Config = {
   /** STRATA_BLOBS: the bucket of S3 that has the store's blobs, s3://BUCKET/PREFIX?endpoint=URL&region=REGION; left
    * out, they are in the data. */
   readonly bucket: S3Location | undefined;
+  /** STRATA_MIRRORS: a YAML file of repositories that come from other registries. */
+  readonly mirrors: readonly MirrorRule[];
   /** STRATA_LOG_LEVEL [info]: trace, debug, info, warn, error, silent. */
   readonly logLevel: string;
   /** STRATA_CPU_OVERCOMMIT [8]: how many times over the processors of a node are promised. */
@@ -89,6 +93,7 @@ export function readConfig(environment: Environment): Config {
     advertise: advertised(environment["STRATA_ADVERTISE"]),
     agentDirectory: environment["STRATA_AGENT_DIR"] ?? join(dataDirectory, "controller", "agent"),
     bucket: bucket(environment["STRATA_BLOBS"]),
+    mirrors: mirrors(environment["STRATA_MIRRORS"]),
     logLevel: oneOf(environment, {
       name: "STRATA_LOG_LEVEL",
       initial: "info",
@@ -186,6 +191,15 @@ function bucket(text: string | undefined): S3Location | undefined {
     return parseS3Location(text);
   } catch (cause) {
     throw invalid("STRATA_BLOBS", "s3://BUCKET/PREFIX?endpoint=URL&region=REGION", cause);
+  }
+}
+
+function mirrors(path: string | undefined): readonly MirrorRule[] {
+  if (path === undefined || path === "") return [];
+  try {
+    return readMirrors(path);
+  } catch (cause) {
+    throw invalid("STRATA_MIRRORS", "a readable file of mirrors", cause);
   }
 }
 

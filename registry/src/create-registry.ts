@@ -68,7 +68,7 @@ export type RegistryOptions = {
  * `requestTimeout: 0`; it has deadlines of its own. */
 export type Registry = {
   readonly app: Hono<RegistryEnv>;
-  /** The manifest that a tag or digest names, or undefined. Asks no one for permission. */
+  /** The manifest that a tag or digest names, or undefined. Asks no one for permission; brings what is mirrored. */
   readonly resolve: (repository: string, reference: string) => Promise<StoredManifest | undefined>;
   /** Reads a small blob whole, such as an image's config; undefined when absent or longer than `sizeBytesMax`. */
   readonly readBlob: (request: ReadBlob) => Promise<Buffer | undefined>;
@@ -133,11 +133,16 @@ export function createRegistry(options: RegistryOptions): Registry {
   const app = createApp(options, routes);
   return {
     app,
-    resolve: async (repository, reference) =>
-      isRepository(repository) && (isDigest(reference) || isTag(reference))
-        ? metadata.findManifest(repository, reference)
-        : undefined,
-    readBlob: (request) => readBlob(options, request),
+    resolve: async (repository, reference) => {
+      if (!isRepository(repository) || !(isDigest(reference) || isTag(reference))) return undefined;
+      await mirror.bringManifest(repository, reference);
+      return metadata.findManifest(repository, reference);
+    },
+    readBlob: async (request) => {
+      const { repository, digest } = request;
+      if (isDigest(digest)) await mirror.bringBlob(repository, digest);
+      return readBlob(options, request);
+    },
     listReferrers: (request) => listReferrers(metadata, request),
     sumBytes: metadata.sumBytes,
     collectGarbage: createGarbageCollector(parts),

@@ -16,6 +16,9 @@ import { createUpstreamHealth } from "./upstream-health.ts";
 export type Mirror = {
   /** Routes that bring what is asked for. */
   readonly wrap: (table: RouteTable) => RouteTable;
+  /** For the embedder's own reads: brings what the reference names, where it can; what fails is logged. */
+  readonly bringManifest: (repository: string, reference: string) => Promise<void>;
+  readonly bringBlob: (repository: string, digest: Digest) => Promise<void>;
   /** A lost blob, from the upstream of a repository that claims it. */
   readonly findElsewhere: FindBlobElsewhere;
   /** Copies what a rule names. Stops soon after the signal. */
@@ -45,7 +48,23 @@ export function createMirror(options: MirrorOptions): Mirror {
   const manifests = createMirroredManifests(parts);
   const blobs = createMirroredBlobs(parts);
   const lists = createMirroredLists(parts);
+  const attempt = async (
+    repository: string,
+    body: (place: MirroredRepository) => Promise<unknown>,
+  ): Promise<void> => {
+    const place = find(repository);
+    if (place === undefined) return;
+    try {
+      await body(place);
+    } catch (err) {
+      options.logger.warn({ err, repository }, "not brought from the upstream");
+    }
+  };
   return {
+    bringManifest: (repository, reference) =>
+      attempt(repository, (place) => manifests.bring(place, reference)),
+    bringBlob: (repository, digest) =>
+      attempt(repository, async (place) => (await blobs.fetch(place, digest))?.done),
     wrap: (table) => mirrorRoutes(table, { find, manifests, blobs, lists, limits }),
     findElsewhere: (digest) => findElsewhere(options, { digest, find, blobs }),
     sync: (rule, wanted, signal) =>

@@ -54,8 +54,11 @@ const Mirror = z.strictObject({
   sync: z.array(Sync).max(100).default([]),
 });
 
+const mirrors = z.array(Mirror).max(1_000).default([]);
+const Mirrors = z.strictObject({ mirrors });
+
 const Config = z.strictObject({
-  mirrors: z.array(Mirror).max(1_000).default([]),
+  mirrors,
   garbage: z
     .strictObject({
       every: Interval.default(DAY_MS),
@@ -74,14 +77,38 @@ const Config = z.strictObject({
 
 /** `undefined` stands for no file. @throws ServeError CONFIG_INVALID, naming what is wrong where */
 export function readConfig(path: string | undefined): StoreConfig {
-  const config = path === undefined ? Config.parse({}) : parseConfig(requireText(path), path);
-  const { mirrors } = config;
-  const rules = mirrors.map((mirror) => toRule(mirror));
-  const prefixes = new Set(rules.map(({ prefix }) => prefix));
-  if (prefixes.size < rules.length) {
-    throw invalid(path ?? "", "two mirrors have the same prefix");
+  const config = path === undefined ? Config.parse({}) : parseFile(path, Config);
+  return {
+    mirrors: toRules(config.mirrors, path ?? ""),
+    upkeep: toUpkeep(config),
+    quota: toFindQuota(config.quotas),
+  };
+}
+
+/** For embedders with settings of their own for all else: a file with `mirrors` alone.
+ * @throws ServeError CONFIG_INVALID */
+export function readMirrors(path: string): readonly MirrorRule[] {
+  return toRules(parseFile(path, Mirrors).mirrors, path);
+}
+
+function parseFile<Schema extends z.ZodType>(path: string, schema: Schema): z.output<Schema> {
+  const text = requireText(path);
+  let value: unknown;
+  try {
+    value = parse(text);
+  } catch (cause) {
+    throw invalid(path, "it is no YAML", cause);
   }
-  return { mirrors: rules, upkeep: toUpkeep(config), quota: toFindQuota(config.quotas) };
+  const result = schema.safeParse(value ?? {});
+  if (result.success) return result.data;
+  throw invalid(path, z.prettifyError(result.error), result.error);
+}
+
+function toRules(entries: z.output<typeof mirrors>, path: string): readonly MirrorRule[] {
+  const rules = entries.map((mirror) => toRule(mirror));
+  const prefixes = new Set(rules.map(({ prefix }) => prefix));
+  if (prefixes.size < rules.length) throw invalid(path, "two mirrors have the same prefix");
+  return rules;
 }
 
 function toUpkeep({ garbage, scrub }: z.output<typeof Config>): UpkeepSettings {
@@ -92,18 +119,6 @@ function toUpkeep({ garbage, scrub }: z.output<typeof Config>): UpkeepSettings {
     scrubEveryMs: scrub.every,
     bytesPerSecondMax: scrub.rate,
   };
-}
-
-function parseConfig(text: string, path: string): z.output<typeof Config> {
-  let value: unknown;
-  try {
-    value = parse(text);
-  } catch (cause) {
-    throw invalid(path, "it is no YAML", cause);
-  }
-  const result = Config.safeParse(value ?? {});
-  if (result.success) return result.data;
-  throw invalid(path, z.prettifyError(result.error), result.error);
 }
 
 /** The longest prefix that holds the repository decides. */
