@@ -37,8 +37,23 @@ const accept = [
 ].join(", ");
 
 /** The manifest or index that a tag or digest names; undefined when the store has none.
- * @throws CliError REFUSED when its bytes are not what the digest says */
+ * @throws CliError UNREACHABLE after ATTEMPTS_MAX attempts, REFUSED when its bytes are not what the digest says */
 export async function findManifest(
+  store: StoreClient,
+  repository: string,
+  reference: string,
+): Promise<FoundManifest | undefined> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await getManifest(store, repository, reference);
+    } catch (error) {
+      if (!isRetryable(error) || attempt >= ATTEMPTS_MAX) throw error;
+      await delay(DELAY_FIRST_MS * 2 ** (attempt - 1));
+    }
+  }
+}
+
+async function getManifest(
   store: StoreClient,
   repository: string,
   reference: string,
@@ -50,7 +65,7 @@ export async function findManifest(
     return undefined;
   }
   if (answer.status !== 200) throw await refusalOf(answer, `${repository} ${reference}`);
-  const bytes = await readBytes(answer.body, MANIFEST_SIZE_BYTES_MAX);
+  const bytes = await readBytes(unbroken(answer, path), MANIFEST_SIZE_BYTES_MAX);
   const told = headerOf(answer, "docker-content-digest") ?? "";
   const digest = hashOf(bytes, isDigest(reference) || !isDigest(told) ? reference : told);
   if (isDigest(reference) && digest !== reference) {
@@ -102,15 +117,25 @@ async function* openFrom(store: StoreClient, path: string, start: number): Async
   const headers: Record<string, string> = start === 0 ? {} : { range: `bytes=${start}-` };
   const answer = await store.open({ method: "GET", path, headers });
   if (answer.status !== (start === 0 ? 200 : 206)) throw await refusalOf(answer, path);
+  yield* unbroken(answer, path);
+}
+
+/** The body of an answer.
+ * @throws CliError UNREACHABLE when it breaks off */
+async function* unbroken({ body }: OpenAnswer, path: string): AsyncGenerator<Buffer> {
   try {
-    yield* chunksOf(answer.body);
+    yield* chunksOf(body);
   } catch (cause) {
-    throw new CliError("UNREACHABLE", `the store broke ${path} off`, { cause, retryable: true });
+    throw new CliError("UNREACHABLE", `the store broke ${path} off`, {
+      cause,
+      retryable: true,
+      hint: "try again when the network is better",
+    });
   }
 }
 
 async function refusalOf(answer: OpenAnswer, what: string): Promise<CliError> {
-  const body = (await readBytes(answer.body, REFUSAL_BYTES_MAX)).toString();
+  const body = (await readBytes(unbroken(answer, what), REFUSAL_BYTES_MAX)).toString();
   return refusal({ ...answer, body }, what);
 }
 
