@@ -2,15 +2,15 @@ import { type Scenario, ScenarioInput } from "@strata/controller/domain/simulate
 
 /** Nodes that the scenario has on average, at least. */
 export const THOUSAND_NODES = 1000;
-const PARTITIONS = 10;
-const SUBSCRIPTIONS_EACH = 10;
+const PARTITIONS = 4;
+const SUBSCRIPTIONS_EACH = 5;
 
-/** A day of ten partitions with ten subscriptions each, whose loads come and go one after the other. */
+/** A day of four partitions with five subscriptions each, whose loads come and go one after the other. */
 export function thousandNodes(): Scenario {
   const partitions = Array.from({ length: PARTITIONS }, (_, index) => ({
     name: `p${index}`,
     policy: {
-      maxNodes: 400,
+      maxNodes: 600,
       providers: [
         {
           provider: "cloud",
@@ -27,7 +27,7 @@ export function thousandNodes(): Scenario {
       partition: partition.name,
       resources: { cpu: 0.5, memory: "1Gi" },
       capacity: 100,
-      load: { kind: "sine", mean: 7500, amplitude: 3000, period: `${4 + own}h` },
+      load: { kind: "sine", mean: 37_500, amplitude: 15_000, period: `${4 + own}h` },
       policy: { max: 1000, metrics: [{ kind: "requests", target: 85 }] },
     })),
   );

@@ -5,8 +5,8 @@ import {
 } from "@strata/controller/domain/simulate/baselines";
 import { compileCurve } from "@strata/controller/domain/simulate/curve";
 import { createEventQueue } from "@strata/controller/domain/simulate/event-queue";
-import { ScenarioInput } from "@strata/controller/domain/simulate/scenario";
-import { peakLoads, simulate } from "@strata/controller/domain/simulate/simulate";
+import { type Scenario, ScenarioInput } from "@strata/controller/domain/simulate/scenario";
+import { beginSimulation, peakLoads, simulate } from "@strata/controller/domain/simulate/simulate";
 import { parseTraceCsv, parseTraceJson } from "@strata/controller/domain/simulate/trace";
 import fc from "fast-check";
 
@@ -76,10 +76,44 @@ suite("loads", (test) => {
     ]);
   });
 
-  test("scenarios with names that lead nowhere are refused", () => {
-    const { subscriptions, ...rest } = { ...aScenario() };
-    const bad = ScenarioInput.safeParse({ ...rest, partitions: [], subscriptions });
-    assert.not(bad.success);
+  test("a run that is carried on bit by bit is the same run", () => {
+    const scenario = aScenario({ subscription: step(500, 3000), scenario: { duration: "20m" } });
+    const run = beginSimulation(scenario);
+    for (const share of [0.1, 0.7, 0.3, 1]) run.advance(share);
+    assert.equal(run.finish(), simulate(scenario));
+  });
+
+  test("scenarios with names that lead nowhere or are there twice are refused with the path", () => {
+    const provider = { provider: "c", flavor: "m", price: 1 };
+    const scenario = {
+      name: "bad",
+      duration: "1h",
+      learn: "1h",
+      providers: [{ name: "a" }, { name: "a" }],
+      partitions: [{ name: "p", policy: { providers: [provider] } }],
+      subscriptions: [
+        {
+          name: "web",
+          partition: "q",
+          capacity: 1,
+          load: { kind: "step", from: 1, to: 1, at: 0 },
+          policy: { max: 1 },
+        },
+      ],
+      failures: [{ kind: "nodes", partition: "r", at: 0, percent: 50 }],
+    };
+    const { error } = ScenarioInput.safeParse(scenario);
+    assert.equal(
+      error?.issues.map(({ path }) => path.join(".")),
+      [
+        "providers.1.name",
+        "subscriptions.0.partition",
+        "partitions.0.policy.providers.0.provider",
+        "partitions.0.policy.providers.0.capacity",
+        "failures.0.partition",
+        "learn",
+      ],
+    );
   });
 });
 
@@ -192,13 +226,31 @@ suite("baselines", (test) => {
       [15_000, null, false],
     );
     assert.equal(policy?.rates.shrink, { processes: 0, percent: 100, period: 15_000 });
-    assert.equal(policy?.metrics, aScenario().subscriptions[0]?.policy.metrics);
+    assert.equal(
+      policy?.metrics.map(({ target }) => target),
+      [80],
+    );
     const remove = partitions[0]?.policy.remove;
     assert.equal([remove?.below, remove?.belowAfter, remove?.emptyAfter], [50, 600_000, 600_000]);
     assert.equal(
       [partitions[0]?.policy.packing.strategy, partitions[0]?.interval, victims],
       ["spread", 10_000, "replica-set"],
     );
+  });
+
+  test("of Kubernetes aim at 80 % of what a process carries, or at the scenario's own targets", () => {
+    const metrics = [
+      { kind: "requests", target: 95 },
+      { kind: "in-flight", target: 4.9 },
+      { kind: "cpu", target: 95 },
+      { kind: "custom", name: "queue", target: 7, interval: 15, activation: 0 },
+    ];
+    const scenario = aScenario({ policy: { metrics } });
+    const targets = (of: Scenario) =>
+      of.subscriptions[0]?.policy.metrics.map(({ target }) => target);
+    // 100 a second each, of which every request is in flight for 50 ms.
+    assert.equal(targets(asKubernetes(scenario)), [80, 4, 80, 7]);
+    assert.equal(targets(asKubernetes(scenario, "same")), [95, 4.9, 95, 7]);
   });
 
   test("a fixed peak never violates and never changes", () => {

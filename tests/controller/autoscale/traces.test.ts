@@ -18,8 +18,6 @@ import { aTemporaryDirectory } from "../../support/temporary.ts";
 const folder = join(import.meta.dirname, "../../../examples/traces");
 const names = ["diurnal-web", "bursty-event", "business-hours"] as const;
 
-/** The target that HPA has when nobody says another. */
-const HPA_TARGET = 80;
 /** Two days, of which the first is for learning: the whole week belongs to the benchmark. */
 const DURATION_MS = 2 * 86_400_000;
 
@@ -37,19 +35,6 @@ function shipped(name: string): {
     ]),
   );
   return { scenario: { ...scenario, duration: DURATION_MS }, traces };
-}
-
-function withTarget(scenario: Scenario, target: number): Scenario {
-  return {
-    ...scenario,
-    subscriptions: scenario.subscriptions.map((subscription) => ({
-      ...subscription,
-      policy: {
-        ...subscription.policy,
-        metrics: subscription.policy.metrics.map((metric) => ({ ...metric, target })),
-      },
-    })),
-  };
 }
 
 suite("shipped traces", (test) => {
@@ -78,7 +63,7 @@ suite("shipped traces", (test) => {
       () => {
         const { scenario, traces } = shipped(name);
         const ours = simulate(scenario, traces).report;
-        const theirs = simulate(withTarget(asKubernetes(scenario), HPA_TARGET), traces).report;
+        const theirs = simulate(asKubernetes(scenario), traces).report;
         assert.ok(
           ours.violated <= theirs.violated,
           `${ours.violatedShare} and ${theirs.violatedShare} violated`,
