@@ -73,10 +73,10 @@ async function setUp(controller: ControllerProcess, folder: string): Promise<voi
 async function boot(controller: ControllerProcess, file: string, name: string): Promise<FakeAgent> {
   const { userData } = JSON.parse(readFileSync(file, "utf8"));
   const [joinToken] = /strata\.[a-z0-9-]+\.[A-Za-z0-9_-]+\.[0-9a-f]{64}/.exec(userData) ?? [];
-  assert.ok(joinToken);
+  if (joinToken === undefined) throw new Error("the user data holds no token");
   return aFakeAgent(controller, {
     name,
-    joinToken: String(joinToken),
+    joinToken,
     capacity: { cpuMillis: 4000, memoryBytes: 4 * GIB, pids: 100_000 },
   });
 }
