@@ -18,7 +18,8 @@ import { assert, suite } from "../support/suite.ts";
 /** Of one step: three machines boot at once on a busy host. */
 const STEP_MS = 240_000;
 const PARTITION = "rented";
-const ALIAS = "many";
+/** Each of one process, so that the test says which of them goes. */
+const aliases = ["one", "two", "three", "four", "five", "six"] as const;
 
 const policy = {
   minNodes: 0,
@@ -43,10 +44,10 @@ suite("a partition on rented machines", (test) => {
       await setUp(strata, lxd);
 
       // From nothing, three at once, by the second provider, and over a crash of the controller.
-      await scale(strata, 6);
+      for (const alias of aliases) await scale(strata, alias, 1);
       await become("a VM is written down", async () => (await vms(strata)).length > 0);
       await killDaemon(strata.instance, "controller");
-      await serves(strata, 6);
+      await serves(strata, aliases);
       assert.is((await lxd.instances()).length, 3);
       const added = (await decisions(strata)).filter(({ actions }) =>
         actions.some(({ kind }) => kind === "add"),
@@ -56,24 +57,28 @@ suite("a partition on rented machines", (test) => {
       for (const type of ["provider.failed", "vm.requested", "vm.booting", "vm.joined"])
         assert.ok(types.has(type), type);
 
-      // A node whose processes fit elsewhere is drained; when load returns, it is used again.
+      // The load falls: a machine that is empty goes.
+      const [first = [], second = [], third = []] = await aliasesByNode(strata);
+      for (const alias of third) await scale(strata, alias, 0);
+      await become("the empty machine is gone", async () => (await lxd.instances()).length === 2);
+
+      // Two nodes half full: one is drained. When load returns, it is used again.
+      const [stays = "", returns = ""] = first;
+      const [moves = "", ends = ""] = second;
       const before = (await lxd.instances()).toSorted();
-      await scale(strata, 3);
+      for (const alias of [returns, ends]) await scale(strata, alias, 0);
       await become("a node is drained", async () =>
         (await nodes(strata)).some(({ state }) => state === "draining"),
       );
-      await scale(strata, 5);
-      await serves(strata, 5);
+      await scale(strata, returns, 1);
+      await serves(strata, [stays, moves, returns]);
       assert.equal((await lxd.instances()).toSorted(), before);
       assert.ok((await decisions(strata)).some(({ reason }) => /^use \S+ again/.test(reason)));
 
-      // Left alone, the drain ends: two machines are enough for three processes.
-      await scale(strata, 3);
-      await become(
-        "the emptiest machine is gone",
-        async () => (await lxd.instances()).length === 2,
-      );
-      await serves(strata, 3);
+      // Left alone, the drain ends: one machine is enough for two processes, which serve all the time.
+      await scale(strata, returns, 0);
+      await become("one machine is left", async () => (await lxd.instances()).length === 1);
+      await serves(strata, [stays, moves]);
 
       // A machine is deleted behind the controller's back.
       const [victim = ""] = await lxd.instances();
@@ -82,11 +87,11 @@ suite("a partition on rented machines", (test) => {
       await become("it is forgotten", async () =>
         (await vms(strata)).every(({ id }) => id !== victim),
       );
-      await serves(strata, 3);
-      assert.is((await lxd.instances()).length, 2);
+      await serves(strata, [stays, moves]);
+      assert.is((await lxd.instances()).length, 1);
 
       // Nothing is wished: nothing is left.
-      await scale(strata, 0);
+      for (const alias of aliases) await scale(strata, alias, 0);
       await become("no machine is left", async () => (await lxd.instances()).length === 0);
       await become("nothing is remembered but what the broken provider cannot tell", async () => {
         const known = (await vms(strata)).filter(({ provider }) => provider === "lxd");
@@ -109,47 +114,69 @@ async function setUp({ mustCall }: RunningInstance, lxd: Lxd): Promise<void> {
   await mustCall("PUT", "/v1/providers/broken", { settings: broken, flavors: { small } });
   await mustCall("PUT", "/v1/partition-policies/elastic", policy);
   await mustCall("PUT", `/v1/partitions/${PARTITION}`, { policy: "elastic" });
-  await mustCall("PUT", `/v1/subscriptions/${ALIAS}`, {
-    cartridge: "hello",
-    partition: PARTITION,
-    processes: 0,
-    lostAfter: "20s",
-    // It ends at the end of its grace alone, so that a drain can be seen.
-    command: ["/bin/sh", "-c", "trap '' TERM; /bin/hello; exec /bin/sleep 1000"],
-    stopGrace: "10s",
-  });
-}
-
-async function scale({ mustCall }: RunningInstance, processes: number): Promise<void> {
-  await mustCall("POST", `/v1/subscriptions/${ALIAS}/scale`, { processes });
-}
-
-/** So many processes are ready, and each one answers. */
-async function serves(strata: RunningInstance, count: number): Promise<void> {
-  await become(`${count} processes are ready`, async () => {
-    const all = await strata.processes(ALIAS);
-    return all.length === count && all.every(({ ready, state }) => ready && state === "running");
-  });
-  for (const process of await strata.processes(ALIAS)) {
-    const page = await mustBecome(`${process.id} answers`, () => pageOf(urlOf(process)));
-    assert.match(page, process.id);
+  for (const alias of aliases) {
+    await mustCall("PUT", `/v1/subscriptions/${alias}`, {
+      cartridge: "hello",
+      partition: PARTITION,
+      processes: 0,
+      lostAfter: "20s",
+      // Two of them are far below half of a machine.
+      resources: { memory: "64Mi", cpu: 0.1, pids: 64 },
+      // It ends at the end of its grace alone, so that a drain can be seen.
+      command: ["/bin/sh", "-c", "trap '' TERM; exec /bin/hello"],
+      stopGrace: "15s",
+    });
   }
 }
 
+async function scale(
+  { mustCall }: RunningInstance,
+  alias: string,
+  processes: number,
+): Promise<void> {
+  await mustCall("POST", `/v1/subscriptions/${alias}/scale`, { processes });
+}
+
+/** Each has one process, which is ready and answers. */
+async function serves(strata: RunningInstance, served: readonly string[]): Promise<void> {
+  for (const alias of served) {
+    const ready = await mustBecomeSlowly(`${alias} is ready`, async () => {
+      const [process, ...others] = await strata.processes(alias);
+      const isReady = process?.ready === true && process.state === "running";
+      return isReady && others.length === 0 ? process : undefined;
+    });
+    const page = await mustBecome(`${alias} answers`, () => pageOf(urlOf(ready)));
+    assert.match(page, ready.id);
+  }
+}
+
+/** The subscriptions that have a process there, for each node. */
+async function aliasesByNode(strata: RunningInstance): Promise<readonly (readonly string[])[]> {
+  const all = (await Promise.all(aliases.map((alias) => strata.processes(alias)))).flat();
+  return [...Map.groupBy(all, ({ node }) => node).values()].map((here) =>
+    here.map(({ subscription }) => subscription),
+  );
+}
+
 async function become(what: string, condition: () => Promise<boolean>): Promise<void> {
+  await mustBecomeSlowly(what, async () => ((await condition()) ? true : undefined));
+}
+
+async function mustBecomeSlowly<Value>(
+  what: string,
+  ask: () => Promise<Value | undefined>,
+): Promise<Value> {
   let last: unknown;
   const found = await waitFor(
-    async () => {
-      try {
-        return (await condition()) ? true : undefined;
-      } catch (error) {
+    () =>
+      ask().catch((error: unknown) => {
         last = error;
         return undefined;
-      }
-    },
+      }),
     { timeoutMs: STEP_MS },
   );
-  if (found !== true) throw new Error(`never came true: ${what}`, { cause: last });
+  if (found === undefined) throw new Error(`never came true: ${what}`, { cause: last });
+  return found;
 }
 
 async function vms({ mustCall }: RunningInstance): Promise<readonly VmResource[]> {
