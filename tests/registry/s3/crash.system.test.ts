@@ -17,7 +17,7 @@ const KILLS = 15;
 const BUDGET_MS = 180_000;
 const CLIENTS = 3;
 /** A round ends after up to so many answers, and up to so long behind the last of them. */
-const ANSWERS_MAX = 25;
+const ANSWERS_MAX = 60;
 const AFTER_MS_MAX = 100;
 
 const program = new URL("crash-store.ts", import.meta.url).pathname;
@@ -54,7 +54,7 @@ suite("kill -9 of a store in a bucket", (test) => {
       }
       const acknowledged = ledger.acknowledged();
       console.log(`${kills} kills, ${acknowledged} pushes and deletes kept`);
-      assert.ok(kills >= KILLS / 5 && acknowledged >= kills, `only ${kills} kills`);
+      assert.ok(kills >= KILLS / 5 && acknowledged >= KILLS / 5, `only ${kills} kills`);
     },
     { timeoutMs: 550_000 },
   );
