@@ -14,7 +14,7 @@ import { download } from "../store/download.ts";
 import { sha256Of } from "./contents.ts";
 import type { ExtraFile } from "./create.ts";
 
-export const RESOURCES_FILE = "strata/resources.yaml";
+const RESOURCES_FILE = "strata/resources.yaml";
 const platforms = ["linux-amd64", "linux-arm64"] as const;
 
 /** The agent for each platform that the controller has it for.

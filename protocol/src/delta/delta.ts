@@ -24,7 +24,7 @@ const AS_GZIP = 1;
 /** What is new is little, and carried by hand. */
 const COMPRESSION_LEVEL = 19;
 /** Of a blob taken apart; what all of this needs of memory is some four times that. */
-export const DELTA_BYTES_MAX = 1024 * 1024 * 1024;
+const DELTA_BYTES_MAX = 1024 * 1024 * 1024;
 
 /** @returns undefined when a delta would save less than a fifth, or the blobs are too large for one */
 export function createDelta(sources: readonly Buffer[], target: Buffer): Buffer | undefined {

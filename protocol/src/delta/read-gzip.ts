@@ -27,6 +27,7 @@ import {
   readCodes,
 } from "./deflate-tables.ts";
 import { findGzipBody, GZIP_TRAILER_BYTES, isGzip } from "./gzip-member.ts";
+import { ESCAPE } from "./token.ts";
 import { type Header, predictHeader } from "./zlib-codes.ts";
 
 export type GzipParts = { readonly tokens: Buffer; readonly frame: Buffer };
@@ -37,7 +38,6 @@ export const BLOCK_FIXED = 2;
 export const BLOCK_DYNAMIC = 3;
 export const BLOCK_ZLIB = 4;
 export const LAST_BLOCK = 8;
-export const ESCAPE = 0xff;
 
 /** @throws ParseError for what is no gzip file, is cut off, or says one thing in an odd way; over `bytesMax` */
 export function readGzip(bytes: Buffer, bytesMax: number): GzipParts {

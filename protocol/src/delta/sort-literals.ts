@@ -2,7 +2,7 @@
  * many plain bytes stand before each match, the three bytes of all matches row by row, and the plain bytes. */
 import { ParseError } from "../coded-error.ts";
 import { ByteSink, ByteSource } from "./byte-sink.ts";
-import { ESCAPE } from "./read-gzip.ts";
+import { ESCAPE } from "./token.ts";
 
 const MATCH_BYTES = 4;
 const ROWS = 3;

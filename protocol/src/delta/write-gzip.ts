@@ -22,11 +22,11 @@ import {
   BLOCK_FIXED,
   BLOCK_STORED,
   BLOCK_ZLIB,
-  ESCAPE,
   type GzipParts,
   LAST_BLOCK,
   RECORD_RAW,
 } from "./read-gzip.ts";
+import { ESCAPE } from "./token.ts";
 import { type Header, predictHeader } from "./zlib-codes.ts";
 
 const CODE_HEADER_BITS_MAX = 16_384;

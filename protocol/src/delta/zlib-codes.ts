@@ -8,17 +8,16 @@ import {
   symbolOfDistance,
   symbolOfLength,
 } from "./deflate-tables.ts";
-import { createEncoder, type Encoder } from "./huffman.ts";
+import { CODE_BITS_MAX, createEncoder, type Encoder } from "./huffman.ts";
+import { ESCAPE } from "./token.ts";
 import { chooseLengths } from "./zlib-lengths.ts";
 
 export type Header = { readonly bits: number; readonly bytes: Buffer };
 
 const LITERALS = 286;
 const DISTANCES = 30;
-const CODE_BITS_MAX = 15;
 const LENGTH_BITS_MAX = 7;
 const HEADER_BYTES_MAX = 1024;
-const ESCAPE = 0xff;
 
 /** For `count` tokens from `start` on; those that are not there are not counted. */
 export function predictHeader(
