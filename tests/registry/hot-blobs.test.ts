@@ -206,7 +206,7 @@ suite("the kernel's copy", (test) => {
     await once(server, "listening");
     const client = connect(parseAddress(server.address()).port, "127.0.0.1");
     const [socket] = parseSockets(await once(server, "connection"));
-    const copy = createKernelCopy();
+    const copy = createKernelCopy() ?? ((): number => 0);
     const taken = copy(socket, { descriptor, position: 5, lengthBytes: 1000 });
     assert.is(taken, process.platform === "linux" ? 1000 : 0);
     socket.end();

@@ -22,10 +22,10 @@ type SendFile = (
   ...arguments_: readonly [target: number, source: number, offset: Uint8Array, count: bigint]
 ) => bigint;
 
-/** A copier that never takes anything, where the system has no sendfile(2) or the runtime no way to call it. */
-export function createKernelCopy(): KernelCopy {
+/** Undefined where the system has no sendfile(2) or the runtime no way to call it. */
+export function createKernelCopy(): KernelCopy | undefined {
   const sendFile = loadSendFile();
-  if (sendFile === undefined) return () => 0;
+  if (sendFile === undefined) return undefined;
   const offset = new BigInt64Array(1);
   const offsetBytes = new Uint8Array(offset.buffer);
   let restUntil = 0;
@@ -40,6 +40,11 @@ export function createKernelCopy(): KernelCopy {
     if (endedAt - startedAt > SLOW_MS) restUntil = endedAt + REST_MS;
     return Math.max(0, taken);
   };
+}
+
+/** Whether the kernel's bytes would be what the client reads: behind TLS they would come without encryption. */
+export function isPlain(socket: Socket | null): socket is Socket {
+  return socket !== null && socket.constructor === Socket;
 }
 
 function loadSendFile(): SendFile | undefined {
@@ -69,9 +74,7 @@ function withoutWarning<Result>(body: () => Result): Result {
 /** The number of a plain TCP socket that is open and has nothing of Node's own left to send; a number is never kept,
  * because the kernel gives it to another connection once this one is closed. */
 function readyDescriptor(socket: Socket): number | undefined {
-  // What goes past TLS would not be encrypted.
-  if (socket.constructor !== Socket || socket.destroyed || socket.writableLength > 0)
-    return undefined;
+  if (!isPlain(socket) || socket.destroyed || socket.writableLength > 0) return undefined;
   return parseDescriptor(socket);
 }
 

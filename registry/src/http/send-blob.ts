@@ -3,7 +3,7 @@ import type { ServerResponse } from "node:http";
 import type { OpenBlob } from "../blob-store.ts";
 import type { BufferPool } from "../buffer-pool.ts";
 import { createWriter } from "./answer-writer.ts";
-import type { KernelCopy } from "./kernel-copy.ts";
+import { isPlain, type KernelCopy } from "./kernel-copy.ts";
 import { createKernelSender, createReadingSender } from "./range-sender.ts";
 import type { ByteRange } from "./range.ts";
 
@@ -12,8 +12,8 @@ const SMALL_BYTES = 64 * 1024;
 
 export type SendOptions = {
   readonly buffers: BufferPool;
-  /** Sends what nobody needs to see. */
-  readonly kernelCopy: KernelCopy;
+  /** Sends what nobody needs to see, where there is one. */
+  readonly kernelCopy: KernelCopy | undefined;
   /** The client is cut off when it takes nothing for so long. */
   readonly silenceMsMax: number;
   /** Sees every piece before it is sent, and whether it is the last; when it throws, that piece is not sent. */
@@ -37,8 +37,9 @@ export async function sendPieces(
   const common = { writer, blob, buffers: options.buffers };
   const { kernelCopy } = options;
   const small = pieces.every((piece) => pieceBytes(piece) <= SMALL_BYTES);
+  const byKernel = inspect === undefined && isPlain(outgoing.socket);
   const sender =
-    inspect === undefined && blob.file !== undefined
+    byKernel && blob.file !== undefined && kernelCopy !== undefined
       ? createKernelSender({ ...common, outgoing, file: blob.file, kernelCopy })
       : createReadingSender({ ...common, small, inspect });
   try {

@@ -38,7 +38,7 @@ export type BlobRoutesOptions = {
 };
 
 type State = BlobRoutesOptions & {
-  readonly kernelCopy: KernelCopy;
+  readonly kernelCopy: KernelCopy | undefined;
   readonly soundBlobs: SoundBlobs;
 };
 type BlobExchange = Exchange<ResourceOf<"blob">>;
