@@ -68,13 +68,12 @@ async function compare(
     }
     say(`${name}: seed ${round} of ${rounds}`);
   }
-  const results = figures.map(({ what, unit, of }) =>
-    summarize(
-      `${name}: ${what}`,
-      unit,
-      new Map([...reports].map(([contender, some]) => [contender, some.map(of)])),
-    ),
-  );
+  const results = figures.map(({ what, unit, of }) => {
+    const samples = new Map([...reports].map(([contender, some]) => [contender, some.map(of)]));
+    const result = summarize(`${name}: ${what}`, unit, samples);
+    // Where neither violates anything there is nothing to divide.
+    return { ...result, ratio: Number.isFinite(result.ratio) ? result.ratio : null };
+  });
   const [cost, violated, changes] = results;
   return {
     results,
