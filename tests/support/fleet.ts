@@ -236,6 +236,15 @@ async function aborted(signal: AbortSignal): Promise<never> {
   return promise;
 }
 
+/** With so many processes running, past the minute after a start in which nobody is found silent. */
+export async function aRunningFleet(processes: number, policy: object = {}): Promise<Fleet> {
+  const fleet = await aFleet({ policy });
+  await fleet.scale(processes);
+  await fleet.until("all are running", async () => (await fleet.running()) === processes);
+  await fleet.pass(70);
+  return fleet;
+}
+
 function idOf(vm: string): VmId {
   return parseVmId(`${CONTROLLER}/${vm}`);
 }
