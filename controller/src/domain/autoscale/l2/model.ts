@@ -21,14 +21,17 @@ export type NodeStatus =
   | "away"
   | "deleting";
 
-/** Processes of one subscription on one node. Those that are already being replaced elsewhere are not counted. */
-export type Held = {
+/** Processes, or room for such, that go together: same subscription, same size. */
+export type Group = {
   readonly subscription: string;
   readonly size: Capacity;
   /** Ports of the node that each of them takes: `tcp/80` [none]. */
   readonly hostPorts?: readonly string[];
   readonly count: number;
 };
+
+/** Processes of one subscription on one node. Those that are already being replaced elsewhere are not counted. */
+export type Held = Group;
 
 export type NodeView = {
   readonly id: string;
@@ -124,14 +127,6 @@ export type Demand = {
   readonly placed: number;
   /** To be packed. */
   readonly needed: number;
-};
-
-/** Processes, or room for such, that go together: same subscription, same size. */
-export type Group = {
-  readonly subscription: string;
-  readonly size: Capacity;
-  readonly hostPorts?: readonly string[];
-  readonly count: number;
 };
 
 export type L2Trace = {
