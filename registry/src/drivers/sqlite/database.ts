@@ -42,7 +42,7 @@ export function openDatabase(
     if (code.startsWith("SQLITE_CORRUPT") || code === "SQLITE_NOTADB") {
       throw new RegistryError("INTERNAL", `${path} is damaged`, {
         cause: error,
-        hint: "stop the store and run `node registry/src/main.ts fsck`: it makes the file anew from the journal",
+        hint: "stop the store and run `strata store fsck`: it makes the file anew from the journal",
       });
     }
     if (!code.startsWith("SQLITE_BUSY")) throw error;
