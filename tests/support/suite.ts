@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 
 export { assert };
 
-const TIMEOUT_MS = 30_000;
+const TIMEOUT_MS = 60_000;
 
 export type Test = {
   (
@@ -17,7 +17,7 @@ export type Test = {
   readonly skip: (title: string, reason: string) => void;
 };
 
-/** Defines and runs a suite. Each test fails after `timeoutMs` [30 s]. */
+/** Defines and runs a suite. Each test fails after `timeoutMs` [60 s]. */
 export function suite(name: string, define: (test: Test) => void): void {
   const run = uvuSuite(name);
   const test = Object.assign(
