@@ -12,6 +12,7 @@ import { assert, suite } from "../support/suite.ts";
 import { aTemporaryDirectory } from "../support/temporary.ts";
 import { exchange, expand, type RawAnswer } from "./fuzz/exchange.ts";
 import {
+  type Framing,
   type HostileRequest,
   hostileRequests,
   known,
@@ -116,7 +117,7 @@ suite(`hostile requests (STRATA_FUZZ_SEED=${seed})`, (test) => {
         fc.asyncProperty(together, async (lives) => {
           await Promise.all(lives.map(live));
         }),
-        AT_ONCE * 10,
+        AT_ONCE * 9,
       );
       console.log(`${sent} requests, at most ${Math.round(field.store.peakMiB())} MiB`);
       await expectWell(field);
@@ -145,14 +146,17 @@ async function liveThrough(port: number, steps: readonly UploadStep[]): Promise<
     const answer = await exchange(port, request);
     expectNoFault(answer, request);
     sent += 2;
-    // It may still be at work: what it does, nobody can say.
-    if (answer.status === 0) break;
+    // Node itself answers what it cannot parse to its end, while the store may still be at work on its beginning.
+    if (answer.status === 0 || !wholeFramings.has(step.framing)) break;
     const status = await exchange(port, { ...plain, method: "GET", path });
     stored = expectStep({ step, stored, answer, status });
   }
   await cancel(port, path);
   return sent + 1;
 }
+
+/** Those whose answer is the store's own, or that never reach it. */
+const wholeFramings: ReadonlySet<Framing> = new Set<Framing>(["length", "chunked", "twice"]);
 
 type Place = { readonly path: string; readonly stored: Buffer | undefined };
 
