@@ -50,54 +50,66 @@ async function aCuttingServer(
 }
 
 suite("bundles over connections that break", (test) => {
-  test("are created all the same: a blob goes on where it broke off", async () => {
-    await using folder = aTemporaryDirectory();
-    await using here = await aRegistryServer();
-    await using there = await aRegistryServer();
-    const app = anImage({ layers: [randomBlob(4 * MIB)] });
-    await putImage(here.url, app, { repository: "app", reference: "1" });
-    await using cutter = await aCuttingServer(here.url, { cuts: 3, afterBytes: MIB });
-    const file = join(folder.path, "b.tar");
-    const made = await runAt(cutter.url, "bundle", "create", "app:1", "-o", file);
-    assert.is(made.status, 0, made.stderr);
-    assert.is((await runAt(there.url, "bundle", "load", file)).status, 0);
-    assert.is(await digestIn(there.url, "app", "1"), app.manifest.digest);
-  });
+  test(
+    "are created all the same: a blob goes on where it broke off",
+    async () => {
+      await using folder = aTemporaryDirectory();
+      await using here = await aRegistryServer();
+      await using there = await aRegistryServer();
+      const app = anImage({ layers: [randomBlob(4 * MIB)] });
+      await putImage(here.url, app, { repository: "app", reference: "1" });
+      await using cutter = await aCuttingServer(here.url, { cuts: 3, afterBytes: MIB });
+      const file = join(folder.path, "b.tar");
+      const made = await runAt(cutter.url, "bundle", "create", "app:1", "-o", file);
+      assert.is(made.status, 0, made.stderr);
+      assert.is((await runAt(there.url, "bundle", "load", file)).status, 0);
+      assert.is(await digestIn(there.url, "app", "1"), app.manifest.digest);
+    },
+    { timeoutMs: 120_000 },
+  );
 
-  test("are not created when nothing comes any more, and leave no file", async () => {
-    await using folder = aTemporaryDirectory();
-    await using here = await aRegistryServer();
-    const app = anImage({ layers: [randomBlob(4 * MIB)] });
-    await putImage(here.url, app, { repository: "app", reference: "1" });
-    await using cutter = await aCuttingServer(here.url, { cuts: 1000, afterBytes: 1 });
-    const file = join(folder.path, "b.tar");
-    const made = await runAt(cutter.url, "bundle", "create", "app:1", "-o", file);
-    assert.is(made.status, 3, made.stderr);
-    assert.not(existsSync(file));
-    assert.not(existsSync(`${file}.partial`));
-  });
+  test(
+    "are not created when nothing comes any more, and leave no file",
+    async () => {
+      await using folder = aTemporaryDirectory();
+      await using here = await aRegistryServer();
+      const app = anImage({ layers: [randomBlob(4 * MIB)] });
+      await putImage(here.url, app, { repository: "app", reference: "1" });
+      await using cutter = await aCuttingServer(here.url, { cuts: 1000, afterBytes: 1 });
+      const file = join(folder.path, "b.tar");
+      const made = await runAt(cutter.url, "bundle", "create", "app:1", "-o", file);
+      assert.is(made.status, 3, made.stderr);
+      assert.not(existsSync(file));
+      assert.not(existsSync(`${file}.partial`));
+    },
+    { timeoutMs: 120_000 },
+  );
 
-  test("show no image before it is whole, and send nothing twice when loaded again", async () => {
-    await using folder = aTemporaryDirectory();
-    await using here = await aRegistryServer();
-    await using there = await aRegistryServer({ folder: join(folder.path, "store") });
-    const layers = [randomBlob(MIB), randomBlob(MIB), randomBlob(24 * MIB)];
-    const app = anImage({ layers });
-    await putImage(here.url, app, { repository: "app", reference: "1" });
-    const file = join(folder.path, "b.tar");
-    await runAt(here.url, "bundle", "create", "app:1", "-o", file);
-    const port = Number(new URL(there.url).port);
-    // Five attempts of two mebibytes are not enough for the large layer.
-    await using proxy = await aCuttingProxy(port, { cuts: 1000, afterBytes: 2 * MIB });
-    const broken = await runAt(proxy.url, "bundle", "load", file);
-    assert.is(broken.status, 3, broken.stderr);
-    assert.is(await digestIn(there.url, "app", "1"), undefined);
-    assert.is(await digestIn(there.url, "app", app.manifest.digest), undefined);
-    const again = await runAt(there.url, "bundle", "load", file);
-    assert.is(again.status, 0, again.stderr);
-    assert.is(again.stderr.match(/is there already/g)?.length, 3);
-    assert.is(await digestIn(there.url, "app", "1"), app.manifest.digest);
-    const third = await runAt(there.url, "bundle", "load", file);
-    assert.is(third.stderr.match(/is there already/g)?.length, 4);
-  });
+  test(
+    "show no image before it is whole, and send nothing twice when loaded again",
+    async () => {
+      await using folder = aTemporaryDirectory();
+      await using here = await aRegistryServer();
+      await using there = await aRegistryServer({ folder: join(folder.path, "store") });
+      const layers = [randomBlob(MIB), randomBlob(MIB), randomBlob(24 * MIB)];
+      const app = anImage({ layers });
+      await putImage(here.url, app, { repository: "app", reference: "1" });
+      const file = join(folder.path, "b.tar");
+      await runAt(here.url, "bundle", "create", "app:1", "-o", file);
+      const port = Number(new URL(there.url).port);
+      // Five attempts of two mebibytes are not enough for the large layer.
+      await using proxy = await aCuttingProxy(port, { cuts: 1000, afterBytes: 2 * MIB });
+      const broken = await runAt(proxy.url, "bundle", "load", file);
+      assert.is(broken.status, 3, broken.stderr);
+      assert.is(await digestIn(there.url, "app", "1"), undefined);
+      assert.is(await digestIn(there.url, "app", app.manifest.digest), undefined);
+      const again = await runAt(there.url, "bundle", "load", file);
+      assert.is(again.status, 0, again.stderr);
+      assert.is(again.stderr.match(/is there already/g)?.length, 3);
+      assert.is(await digestIn(there.url, "app", "1"), app.manifest.digest);
+      const third = await runAt(there.url, "bundle", "load", file);
+      assert.is(third.stderr.match(/is there already/g)?.length, 4);
+    },
+    { timeoutMs: 120_000 },
+  );
 });

@@ -34,16 +34,20 @@ function assertTold(gzip: Buffer): void {
 }
 
 suite("readGzip and writeGzip", (test) => {
-  test("tell every file of every level and strategy again to the bit", () => {
-    const inputs = [Buffer.alloc(0), Buffer.alloc(300_000), aText(400_000), randomBytes(200_000)];
-    const { Z_FILTERED, Z_HUFFMAN_ONLY, Z_RLE, Z_FIXED, Z_DEFAULT_STRATEGY } = constants;
-    for (const input of inputs) {
-      for (let level = 0; level <= 9; level += 1) assertTold(gzipSync(input, { level }));
-      for (const strategy of [Z_FILTERED, Z_HUFFMAN_ONLY, Z_RLE, Z_FIXED, Z_DEFAULT_STRATEGY]) {
-        assertTold(gzipSync(input, { strategy, memLevel: 3, windowBits: 10 }));
+  test(
+    "tell every file of every level and strategy again to the bit",
+    () => {
+      const inputs = [Buffer.alloc(0), Buffer.alloc(300_000), aText(400_000), randomBytes(200_000)];
+      const { Z_FILTERED, Z_HUFFMAN_ONLY, Z_RLE, Z_FIXED, Z_DEFAULT_STRATEGY } = constants;
+      for (const input of inputs) {
+        for (let level = 0; level <= 9; level += 1) assertTold(gzipSync(input, { level }));
+        for (const strategy of [Z_FILTERED, Z_HUFFMAN_ONLY, Z_RLE, Z_FIXED, Z_DEFAULT_STRATEGY]) {
+          assertTold(gzipSync(input, { strategy, memLevel: 3, windowBits: 10 }));
+        }
       }
-    }
-  });
+    },
+    { timeoutMs: 120_000 },
+  );
 
   test("tell any bytes again", () => {
     const bytes = fc.uint8Array({ maxLength: 3000 }).map((array) => Buffer.from(array));
@@ -68,28 +72,37 @@ suite("readGzip and writeGzip", (test) => {
     assertTold(Buffer.concat([first, gzipSync(aText(1000)), Buffer.from("behind")]));
   });
 
-  test("refuse what is cut off anywhere, and never read beyond it", () => {
-    const gzip = gzipSync(aText(3000));
-    for (let length = 0; length < gzip.length - 8; length += 1) {
-      throwsWithCode(() => readGzip(Buffer.from(gzip.subarray(0, length)), LIMIT), "INVALID");
-    }
-  });
+  test(
+    "refuse what is cut off anywhere, and never read beyond it",
+    () => {
+      const gzip = gzipSync(aText(3000));
+      for (let length = 0; length < gzip.length - 8; length += 1) {
+        throwsWithCode(() => readGzip(Buffer.from(gzip.subarray(0, length)), LIMIT), "INVALID");
+      }
+    },
+    { timeoutMs: 120_000 },
+  );
 
-  test("refuse or tell again whatever is damaged", () => {
-    const gzip = gzipSync(aText(3000));
-    fc.assert(
-      fc.property(fc.nat(gzip.length - 1), fc.nat(255), (at, value) => {
-        const damaged = Buffer.from(gzip);
-        damaged[at] = value;
-        try {
-          assertTold(damaged);
-        } catch (error) {
-          if (!(error instanceof Error && "code" in error && error.code === "INVALID")) throw error;
-        }
-      }),
-      { numRuns: 500 },
-    );
-  });
+  test(
+    "refuse or tell again whatever is damaged",
+    () => {
+      const gzip = gzipSync(aText(3000));
+      fc.assert(
+        fc.property(fc.nat(gzip.length - 1), fc.nat(255), (at, value) => {
+          const damaged = Buffer.from(gzip);
+          damaged[at] = value;
+          try {
+            assertTold(damaged);
+          } catch (error) {
+            if (!(error instanceof Error && "code" in error && error.code === "INVALID"))
+              throw error;
+          }
+        }),
+        { numRuns: 500 },
+      );
+    },
+    { timeoutMs: 120_000 },
+  );
 
   test("stop a file that unpacks to more than the limit", () => {
     const body = deflateRawSync(randomBytes(100_000));
@@ -179,25 +192,30 @@ suite("createDelta and applyDelta", (test) => {
     assert.is(createDelta([], randomBytes(5000)), undefined);
   });
 
-  test("are refused when damaged, or never give more than was said", () => {
-    const source = gzipSync(aText(20 * KIB, 1));
-    const target = gzipSync(Buffer.concat([aText(20 * KIB, 1), Buffer.from("end")]));
-    const delta = createDelta([source], target);
-    if (delta === undefined) throw new Error("no delta");
-    throwsWithCode(() => applyDelta([source], delta, target.length - 1), "INVALID");
-    throwsWithCode(() => applyDelta([source], delta, target.length + 1), "INVALID");
-    throwsWithCode(() => applyDelta([Buffer.alloc(10)], delta, target.length), "INVALID");
-    fc.assert(
-      fc.property(fc.nat(delta.length - 1), fc.nat(255), (at, value) => {
-        const damaged = Buffer.from(delta);
-        damaged[at] = value;
-        try {
-          assert.is(applyDelta([source], damaged, target.length).length, target.length);
-        } catch (error) {
-          if (!(error instanceof Error && "code" in error && error.code === "INVALID")) throw error;
-        }
-      }),
-      { numRuns: 500 },
-    );
-  });
+  test(
+    "are refused when damaged, or never give more than was said",
+    () => {
+      const source = gzipSync(aText(20 * KIB, 1));
+      const target = gzipSync(Buffer.concat([aText(20 * KIB, 1), Buffer.from("end")]));
+      const delta = createDelta([source], target);
+      if (delta === undefined) throw new Error("no delta");
+      throwsWithCode(() => applyDelta([source], delta, target.length - 1), "INVALID");
+      throwsWithCode(() => applyDelta([source], delta, target.length + 1), "INVALID");
+      throwsWithCode(() => applyDelta([Buffer.alloc(10)], delta, target.length), "INVALID");
+      fc.assert(
+        fc.property(fc.nat(delta.length - 1), fc.nat(255), (at, value) => {
+          const damaged = Buffer.from(delta);
+          damaged[at] = value;
+          try {
+            assert.is(applyDelta([source], damaged, target.length).length, target.length);
+          } catch (error) {
+            if (!(error instanceof Error && "code" in error && error.code === "INVALID"))
+              throw error;
+          }
+        }),
+        { numRuns: 500 },
+      );
+    },
+    { timeoutMs: 120_000 },
+  );
 });
