@@ -52,19 +52,6 @@ export function aMultiImage(): {
   return { index: { manifest: anIndex(manifests), blobs: [] }, children };
 }
 
-/** Status of a manifest in the store. */
-export async function statusOf(
-  url: string,
-  repository: string,
-  reference: string,
-): Promise<number> {
-  const { status } = await createClient(url).send(
-    "HEAD",
-    `/v2/${repository}/manifests/${reference}`,
-  );
-  return status;
-}
-
 /** Digest that a tag or digest names in the store, or undefined. */
 export async function digestIn(
   url: string,
