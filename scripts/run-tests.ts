@@ -1,7 +1,6 @@
 /** `node scripts/run-tests.ts [PATTERN…]`: every check and test, each file in a process of its own. What passed is one
  * line; what failed is shown whole. The last line is `N passed, N failed`, with `, N skipped` when some were. */
-import { globSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { globSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
@@ -17,6 +16,9 @@ const SYSTEM_FILE_DEADLINE_MS = 900_000;
 /** The kernel takes a moment to fold up a mount namespace or a cgroup after its last process. */
 const LEFTOVER_GRACE_MS = 10_000;
 
+/** Most of the time of a small test would be spent on compiling the same modules. */
+const compiled = join(root, ".tools", "compiled");
+
 const run = `${process.pid}-${process.hrtime.bigint()}`;
 const patterns = process.argv.slice(2);
 const files = globSync("tests/**/*.test.ts", { cwd: root })
@@ -31,10 +33,6 @@ if (files.length === 0) {
 }
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
-
-// Most of the time of a small test is spent on reading the same modules.
-const compiled = mkdtempSync(join(tmpdir(), "strata-compiled-"));
-process.once("exit", () => rmSync(compiled, { recursive: true, force: true }));
 
 const before = observe(run);
 let counts = patterns.length === 0 ? await runCheck() : noCounts;

@@ -13,8 +13,7 @@ import { aController, type TestController } from "./controller.ts";
 import { aFakeAgent, type FakeAgent, prepare } from "./fake-agent.ts";
 import { aTemporaryDirectory } from "./temporary.ts";
 
-export const MIB = 1024 ** 2;
-export const GIB = 1024 ** 3;
+const GIB = 1024 ** 3;
 
 export type FleetOptions = {
   /** Names of the clouds [`cloud`]. */
@@ -66,7 +65,7 @@ export type Fleet = AsyncDisposable & {
 
 /** What a process takes of a node of 4 GiB. */
 export const quarter = { memory: "1Gi", cpu: 1, pids: 100 };
-export const flavor = { cpu: 4, memory: "4Gi", image: "debian" };
+const flavor = { cpu: 4, memory: "4Gi", image: "debian" };
 const CONTROLLER = "tested";
 /** Of the clock, at once: less than an agent's beat. */
 const STRIDE_SECONDS = 3;
