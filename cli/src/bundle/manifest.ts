@@ -1,7 +1,7 @@
 /** Manifests and indexes as a bundle sees them: what they need, and in which order it has to be there. */
 import { CodedError } from "@strata/protocol/coded-error";
 import { type Descriptor, ImageIndex, ImageManifest } from "@strata/protocol/oci/image";
-import { isIndex, mediaTypes } from "@strata/protocol/oci/media-type";
+import { isIndex, manifestMediaTypes } from "@strata/protocol/oci/media-type";
 import { parseStrictJson } from "@strata/protocol/oci/strict-json";
 
 import { CliError } from "../errors.ts";
@@ -19,13 +19,6 @@ export type Manifest = {
   readonly artifactType: string | undefined;
 };
 
-const accepted: readonly string[] = [
-  mediaTypes.index,
-  mediaTypes.manifest,
-  mediaTypes.dockerList,
-  mediaTypes.dockerManifest,
-];
-
 /** image-spec v1.1, "Non-Distributable Layers", and Docker's foreign ones. */
 const foreign = /nondistributable|rootfs\.foreign/;
 
@@ -34,7 +27,8 @@ export function parseManifest(descriptor: Descriptor, bytes: Buffer): Manifest {
   const { mediaType, digest } = descriptor;
   try {
     const value = parseStrictJson(bytes);
-    if (!accepted.includes(mediaType)) throw refuse(digest, `its type ${mediaType} is not known`);
+    if (!manifestMediaTypes.includes(mediaType))
+      throw refuse(digest, `its type ${mediaType} is not known`);
     const stated = isObject(value) && "mediaType" in value ? value["mediaType"] : mediaType;
     if (stated !== mediaType) throw refuse(digest, `it calls itself ${String(stated)}`);
     return isIndex(mediaType)

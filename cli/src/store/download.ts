@@ -4,7 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 
 import { type Digest, digestAlgorithm, isDigest, parseDigest } from "@strata/protocol/oci/digest";
 import { type Descriptor, MANIFEST_SIZE_BYTES_MAX } from "@strata/protocol/oci/image";
-import { mediaTypes } from "@strata/protocol/oci/media-type";
+import { manifestMediaTypes } from "@strata/protocol/oci/media-type";
 
 import { chunksOf } from "../chunks.ts";
 import { CliError } from "../errors.ts";
@@ -29,12 +29,7 @@ export type FoundManifest = { readonly descriptor: Descriptor; readonly bytes: B
 const ATTEMPTS_MAX = 5;
 const DELAY_FIRST_MS = 250;
 const REFUSAL_BYTES_MAX = 64 * 1024;
-const accept = [
-  mediaTypes.index,
-  mediaTypes.manifest,
-  mediaTypes.dockerList,
-  mediaTypes.dockerManifest,
-].join(", ");
+const accept = manifestMediaTypes.join(", ");
 
 /** The manifest or index that a tag or digest names; undefined when the store has none.
  * @throws CliError UNREACHABLE after ATTEMPTS_MAX attempts, REFUSED when its bytes are not what the digest says */

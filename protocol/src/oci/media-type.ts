@@ -14,6 +14,14 @@ export const mediaTypes = {
   dockerLayerGzip: "application/vnd.docker.image.rootfs.diff.tar.gzip",
 } as const;
 
+/** Everything that stands where a tag or digest is asked for. */
+export const manifestMediaTypes: readonly string[] = [
+  mediaTypes.index,
+  mediaTypes.manifest,
+  mediaTypes.dockerList,
+  mediaTypes.dockerManifest,
+];
+
 export type Compression = "none" | "gzip" | "zstd";
 
 /** How a layer's bytes are compressed, by its media type; undefined for what is not a layer that we can unpack. */

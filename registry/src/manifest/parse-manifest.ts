@@ -1,6 +1,6 @@
 import type { Digest } from "@strata/protocol/oci/digest";
 import { type Descriptor, ImageIndex, ImageManifest } from "@strata/protocol/oci/image";
-import { isIndex, mediaTypes } from "@strata/protocol/oci/media-type";
+import { isIndex, manifestMediaTypes } from "@strata/protocol/oci/media-type";
 import type { z } from "zod";
 
 import { RegistryError } from "../errors.ts";
@@ -15,13 +15,6 @@ export type ParsedManifest = {
   readonly artifactType: string | undefined;
   readonly annotations: Readonly<Record<string, string>> | undefined;
 };
-
-const accepted: readonly string[] = [
-  mediaTypes.index,
-  mediaTypes.manifest,
-  mediaTypes.dockerList,
-  mediaTypes.dockerManifest,
-];
 
 const fieldsByLowerCase: ReadonlyMap<string, string> = new Map(
   "schemaVersion mediaType artifactType config layers manifests subject annotations digest size urls data platform"
@@ -73,11 +66,11 @@ function agreeOnMediaType(value: unknown, contentType: string | undefined): stri
     );
   }
   const mediaType = header === "" ? body : header;
-  if (typeof mediaType === "string" && accepted.includes(mediaType)) return mediaType;
+  if (typeof mediaType === "string" && manifestMediaTypes.includes(mediaType)) return mediaType;
   throw new RegistryError(
     "MANIFEST_INVALID",
     `no manifest of media type ${JSON.stringify(mediaType ?? null).slice(0, 200)} is stored here`,
-    { hint: `push one of ${accepted.join(", ")}` },
+    { hint: `push one of ${manifestMediaTypes.join(", ")}` },
   );
 }
 
@@ -116,7 +109,7 @@ function describeIndex(mediaType: string, value: unknown): ParsedManifest {
     mediaType,
     references: index.manifests.map((descriptor) => ({
       ...pickReference(descriptor),
-      kind: accepted.includes(descriptor.mediaType) ? "manifest" : "blob",
+      kind: manifestMediaTypes.includes(descriptor.mediaType) ? "manifest" : "blob",
       required: true,
     })),
     subject: index.subject?.digest,

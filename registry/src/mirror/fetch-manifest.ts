@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 
 import { type Digest, digestAlgorithm, isDigest, parseDigest } from "@strata/protocol/oci/digest";
-import { mediaTypes } from "@strata/protocol/oci/media-type";
+import { manifestMediaTypes } from "@strata/protocol/oci/media-type";
 
 import { RegistryError } from "../errors.ts";
 import { describeManifest } from "../manifest/describe-manifest.ts";
@@ -26,12 +26,7 @@ export type ManifestCall = {
   readonly attemptsMax?: number;
 };
 
-const accept = [
-  mediaTypes.index,
-  mediaTypes.manifest,
-  mediaTypes.dockerList,
-  mediaTypes.dockerManifest,
-].join(", ");
+const accept = manifestMediaTypes.join(", ");
 
 /** What the tag points at now, without its bytes. Undefined when the upstream does not say, and must be asked in full.
  * @throws RegistryError MANIFEST_UNKNOWN, UPSTREAM_… */
