@@ -1,9 +1,8 @@
-import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { createServer } from "node:http";
 import { join } from "node:path";
 
 import { anImage } from "../support/images.ts";
+import { aLoopbackServer, type LoopbackServer } from "../support/loopback-server.ts";
 import { randomBlob } from "../support/registry-client.ts";
 import { aRegistryServer } from "../support/registry-server.ts";
 import { assert, suite } from "../support/suite.ts";
@@ -13,15 +12,13 @@ import { digestIn, putImage, runAt } from "./support/store-images.ts";
 
 const MIB = 1024 * 1024;
 
-type Cutter = AsyncDisposable & { readonly url: string };
-
 /** Passes requests on, and breaks the first `cuts` answers with more than `afterBytes` off there. */
 async function aCuttingServer(
   url: string,
   { cuts, afterBytes }: { readonly cuts: number; readonly afterBytes: number },
-): Promise<Cutter> {
+): Promise<LoopbackServer> {
   let left = cuts;
-  const server = createServer((incoming, outgoing) => {
+  return aLoopbackServer((incoming, outgoing) => {
     const { range } = incoming.headers;
     const headers = range === undefined ? {} : { range };
     void fetch(new URL(incoming.url ?? "/", url), { headers }).then(async (answer) => {
@@ -35,18 +32,6 @@ async function aCuttingServer(
       }
     });
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("not listening");
-  return {
-    url: `http://127.0.0.1:${address.port}`,
-    [Symbol.asyncDispose]: async () => {
-      server.closeAllConnections();
-      server.close();
-      await once(server, "close");
-    },
-  };
 }
 
 suite("bundles over connections that break", (test) => {

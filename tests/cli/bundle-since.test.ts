@@ -1,11 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
 import { statSync } from "node:fs";
-import { createServer } from "node:http";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 
 import { anImage } from "../support/images.ts";
+import { aLoopbackServer, type LoopbackServer } from "../support/loopback-server.ts";
 import { randomBlob } from "../support/registry-client.ts";
 import { aRegistryServer } from "../support/registry-server.ts";
 import { assert, suite } from "../support/suite.ts";
@@ -69,10 +68,8 @@ suite("bundle create --since", (test) => {
 });
 
 /** Passes requests on, and answers without one header. */
-async function withoutLastModified(
-  url: string,
-): Promise<AsyncDisposable & { readonly url: string }> {
-  const server = createServer((incoming, outgoing) => {
+async function withoutLastModified(url: string): Promise<LoopbackServer> {
+  return aLoopbackServer((incoming, outgoing) => {
     void fetch(new URL(incoming.url ?? "/", url), { method: incoming.method ?? "GET" }).then(
       async (answer) => {
         const headers = new Headers(answer.headers);
@@ -82,16 +79,4 @@ async function withoutLastModified(
       },
     );
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("not listening");
-  return {
-    url: `http://127.0.0.1:${address.port}`,
-    [Symbol.asyncDispose]: async () => {
-      server.closeAllConnections();
-      server.close();
-      await once(server, "close");
-    },
-  };
 }
