@@ -2,7 +2,6 @@
 import { randomInt } from "node:crypto";
 import { mkdtempSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 
 import { bundleProgram, bundleStore } from "../../scripts/bundle-store.ts";
 import { removeTree } from "../../scripts/remove-tree.ts";
@@ -18,17 +17,14 @@ import {
 import { killInStart, startStore } from "../support/store-process.ts";
 import { assert, suite } from "../support/suite.ts";
 import { aTemporaryDirectory } from "../support/temporary.ts";
-import { churn } from "./crash/clients.ts";
-import { createLedger, type Ledger } from "./crash/ledger.ts";
+import { killAtWork } from "./crash/kill-at-work.ts";
+import { createLedger } from "./crash/ledger.ts";
 
 /** Of each of the two stores, which are killed beside each other. */
 const KILLS = 160;
 /** A slow machine does fewer. */
 const BUDGET_MS = 360_000;
-const CLIENTS = 4;
-/** A round ends after up to so many answers, and up to so long behind the last of them. */
-const ANSWERS_MAX = 60;
-const AFTER_MS_MAX = 8;
+const ROUND = { clients: 4, afterMsMax: 8 };
 /** What a start may take, for those that are killed in it. */
 const START_MS_MAX = 300;
 /** One round in so many ends while the store starts. */
@@ -111,7 +107,7 @@ async function killOften({ work, serve, signal }: Rounds): Promise<Tally> {
   const args = work(folder.path);
   while (tally.kills < KILLS && performance.now() < deadline && !signal.aborted) {
     if (randomInt(START_ROUNDS) === 0) await killInStart(args, randomInt(START_MS_MAX));
-    else tally.startMs.push(await killAtWork(args, ledger));
+    else tally.startMs.push(await killAtWork(args, ledger, ROUND));
     tally.kills += 1;
   }
   // A store without any blob leaves files alone, rather than believe a database that lost its rows.
@@ -128,34 +124,6 @@ async function killOften({ work, serve, signal }: Rounds): Promise<Tally> {
   }
   tally.acknowledged = ledger.acknowledged();
   return tally;
-}
-
-/** Gives how long the store took to start. */
-async function killAtWork(args: readonly string[], ledger: Ledger): Promise<number> {
-  const store = await startStore(args);
-  try {
-    await ledger.verify(createClient(store.url));
-  } catch (error) {
-    await store.kill();
-    throw error;
-  }
-  const { promise: enough, resolve } = Promise.withResolvers<void>();
-  let answersLeft = randomInt(ANSWERS_MAX);
-  const onAnswer = (): void => {
-    answersLeft -= 1;
-    if (answersLeft < 0) resolve();
-  };
-  const clients = Promise.allSettled(
-    Array.from({ length: CLIENTS }, (_, worker) =>
-      churn(store.url, ledger, { worker, choose: randomInt, onAnswer }),
-    ),
-  );
-  await Promise.race([enough, clients]);
-  // Not a wait for anything: a moment between two answers.
-  await delay(randomInt(AFTER_MS_MAX));
-  await store.kill();
-  for (const client of await clients) if (client.status === "rejected") throw client.reason;
-  return store.startMs;
 }
 
 /** Every blob file is served, and every upload file can be resumed: there is nothing that nobody can name. */

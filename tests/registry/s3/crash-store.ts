@@ -1,16 +1,15 @@
 /** The store with its blobs in a bucket and parts so short that each layer has several: a program for the crash test.
  * `node … DIR s3://…`, with the credentials in the environment. */
 import { randomUUID } from "node:crypto";
-import { once } from "node:events";
-import { createServer } from "node:http";
 import { join } from "node:path";
 import process from "node:process";
 
-import { getRequestListener } from "@hono/node-server";
 import { createRegistry } from "@strata/registry/create-registry";
 import { createS3BlobStore } from "@strata/registry/drivers/s3-blob-store";
 import { parseS3Location } from "@strata/registry/drivers/s3/location";
 import { createSqliteMetadataStore } from "@strata/registry/drivers/sqlite-metadata-store";
+
+import { serve } from "../crash/serve.ts";
 
 const [folder = "", address = ""] = process.argv.slice(2);
 const logger = {
@@ -31,12 +30,4 @@ const registry = createRegistry({
   newId: randomUUID,
   logger,
 });
-await registry.sweepBlobs();
-await registry.sweepUploads();
-const listener = getRequestListener(registry.app.fetch);
-const server = createServer((incoming, outgoing) => void listener(incoming, outgoing));
-server.listen(0, "127.0.0.1");
-await once(server, "listening");
-const bound = server.address();
-const port = typeof bound === "object" ? bound?.port : undefined;
-process.stdout.write(`listening on http://127.0.0.1:${port}\n`);
+await serve(registry);

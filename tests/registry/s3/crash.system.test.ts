@@ -1,24 +1,19 @@
 /** What a store with its blobs in a bucket has acknowledged must outlive `kill -9` at any moment. */
-import { randomInt } from "node:crypto";
 import process from "node:process";
-import { setTimeout as delay } from "node:timers/promises";
 
 import { createClient } from "../../support/registry-client.ts";
 import { anS3Server, s3ServerMissing } from "../../support/s3-server.ts";
 import { startStore } from "../../support/store-process.ts";
 import { assert, suite } from "../../support/suite.ts";
 import { aTemporaryDirectory } from "../../support/temporary.ts";
-import { churn } from "../crash/clients.ts";
-import { createLedger, type Ledger } from "../crash/ledger.ts";
+import { killAtWork } from "../crash/kill-at-work.ts";
+import { createLedger } from "../crash/ledger.ts";
 import { ownerIn, type Place, placeAt } from "./place.ts";
 
 const KILLS = 15;
 /** A slow machine does fewer. */
 const BUDGET_MS = 180_000;
-const CLIENTS = 3;
-/** A round ends after up to so many answers, and up to so long behind the last of them. */
-const ANSWERS_MAX = 60;
-const AFTER_MS_MAX = 100;
+const ROUND = { clients: 3, afterMsMax: 100 };
 
 const program = new URL("crash-store.ts", import.meta.url).pathname;
 
@@ -42,7 +37,7 @@ suite("kill -9 of a store in a bucket", (test) => {
       const deadline = performance.now() + BUDGET_MS;
       let kills = 0;
       while (kills < KILLS && performance.now() < deadline) {
-        await killAtWork(args, ledger);
+        await killAtWork(args, ledger, ROUND);
         kills += 1;
       }
       const last = await startStore(args);
@@ -59,32 +54,6 @@ suite("kill -9 of a store in a bucket", (test) => {
     { timeoutMs: 550_000 },
   );
 });
-
-async function killAtWork(args: readonly string[], ledger: Ledger): Promise<void> {
-  const store = await startStore(args);
-  try {
-    await ledger.verify(createClient(store.url));
-  } catch (error) {
-    await store.kill();
-    throw error;
-  }
-  const { promise: enough, resolve } = Promise.withResolvers<void>();
-  let answersLeft = randomInt(ANSWERS_MAX);
-  const onAnswer = (): void => {
-    answersLeft -= 1;
-    if (answersLeft < 0) resolve();
-  };
-  const clients = Promise.allSettled(
-    Array.from({ length: CLIENTS }, (_, worker) =>
-      churn(store.url, ledger, { worker, choose: randomInt, onAnswer }),
-    ),
-  );
-  await Promise.race([enough, clients]);
-  // Not a wait for anything: a moment between two answers.
-  await delay(randomInt(AFTER_MS_MAX));
-  await store.kill();
-  for (const client of await clients) if (client.status === "rejected") throw client.reason;
-}
 
 /** Each folder of data belongs to a record, and nothing waits to be deleted or finished. */
 async function expectNoOrphans({ bucket, keys }: Place): Promise<void> {
