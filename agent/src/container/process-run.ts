@@ -1,0 +1,249 @@
+import type { Exit } from "@strata/protocol/agent/messages";
+
+import { ID_RANGE_SIZE } from "../config.ts";
+import { isAlive, type ProcessIdentity } from "../host/process-table.ts";
+import { portKey } from "../network/host-ports.ts";
+import type { PublishedPort } from "../network/ruleset.ts";
+import type { ProcessPaths } from "../paths.ts";
+import { removeTree } from "../rootfs/remove-tree.ts";
+import { describeExit } from "./exit.ts";
+import { type HealthWatch, watchHealth } from "./health.ts";
+import type { RunnableImage } from "./image-source.ts";
+import type { ProcessServices } from "./process-services.ts";
+import type { RecordKeeper } from "./record-keeper.ts";
+import { planRun } from "./run-plan.ts";
+import { launch, waitUntilRunning } from "./start.ts";
+import { endOrphans, stopContainer, sweepRun } from "./stop.ts";
+import { adoptSupervisor, readExitCode, type Supervisor } from "./supervisor.ts";
+
+/** A container that this agent watches. */
+type WatchedRun = {
+  readonly supervisor: Supervisor;
+  /** Undefined when it ended faster than we looked. */
+  readonly application: ProcessIdentity | undefined;
+  readonly health: HealthWatch;
+};
+
+export type ProcessRunOptions = {
+  readonly services: ProcessServices;
+  readonly keeper: RecordKeeper;
+  readonly paths: ProcessPaths;
+  /** The container is running, or its end was seen. */
+  readonly onBegun: () => void;
+  readonly onOver: () => void;
+};
+
+/** How often the application's first process is looked at. */
+const ORPHANS_MS = 500;
+
+/** The container of one process: made or taken over, watched, stopped, swept away. Each call is one step; which one is
+ * next is the caller's decision. */
+export class ProcessRun {
+  readonly #options: ProcessRunOptions;
+  readonly #processId: string;
+  #isDetached = false;
+  #watched: WatchedRun | undefined;
+  #isOver = false;
+
+  /** A container that another life of the agent left running is watched from the start, so that the first report already
+   * says so. */
+  constructor(options: ProcessRunOptions) {
+    this.#options = options;
+    this.#processId = options.keeper.record.assignment.processId;
+    this.#recognize();
+  }
+
+  get isRunning(): boolean {
+    return this.#watched !== undefined;
+  }
+
+  /** The container that we watched has ended. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  get isReady(): boolean {
+    return this.#watched?.health.isReady() ?? false;
+  }
+
+  get application(): ProcessIdentity | undefined {
+    return this.#watched?.application;
+  }
+
+  /** What the node's ports lead to, as long as the process holds them. */
+  get publishedPorts(): readonly PublishedPort[] {
+    const { keeper, services } = this.#options;
+    const { slot, ports } = keeper.record;
+    if (slot === undefined) return [];
+    const { address } = services.network.place(slot);
+    return ports.map(({ protocol, hostPort, containerPort }) => ({
+      protocol,
+      hostPort,
+      address,
+      containerPort,
+    }));
+  }
+
+  /** Resolves when the application runs, or has ended already.
+   * @throws AgentError of the start; what there is of the run is left to `cleanUp`. */
+  async launch(image: RunnableImage): Promise<void> {
+    const { services, keeper, paths } = this.#options;
+    const { start, resources, network, config, bootId } = services;
+    const processId = this.#processId;
+    const { spec } = keeper.record.assignment;
+    const plan = planRun(spec, image.config, { hostname: processId });
+    const holding = await resources.claim(processId, plan.ports, keeper.record);
+    const place = network.place(holding.slot);
+    const before = this.publishedPorts;
+    // Nothing is started that another life of the agent would not know.
+    keeper.write({
+      slot: holding.slot,
+      ports: [...holding.ports],
+      begun: true,
+      ended: undefined,
+      run: { bootId, stopSignal: plan.stopSignal, spec: keeper.record.assignment.spec },
+    });
+    // A port that it lost meanwhile is somebody else's now.
+    const kept = new Set(holding.ports.map(portKey));
+    await network.withdraw(before.filter((port) => !kept.has(portKey(port))));
+    const idBase = config.idBase + holding.slot * ID_RANGE_SIZE;
+    const request = { processId, plan, image, limits: spec.limits, idBase, place };
+    const supervisor = launch(start, request, paths);
+    const [application] = await Promise.all([
+      waitUntilRunning(start, { processId, supervisor }, paths),
+      network.publish(this.publishedPorts),
+    ]);
+    this.#begin(supervisor, application);
+  }
+
+  /** Takes over a run of another life of the agent that was just starting. False when it is gone.
+   * @throws AgentError of the start; what there is of the run is left to `cleanUp`. */
+  async takeOver(): Promise<boolean> {
+    const { services, paths } = this.#options;
+    const supervisor = this.#findSupervisor();
+    if (supervisor === undefined) return false;
+    const run = { processId: this.#processId, supervisor };
+    const application = await waitUntilRunning(services.start, run, paths);
+    await services.network.publish(this.publishedPorts);
+    this.#begin(supervisor, application);
+    return true;
+  }
+
+  /** Ends the container and says how it ended; undefined when none runs. */
+  async stop(): Promise<Exit | undefined> {
+    const { services, keeper } = this.#options;
+    const watched = this.#watched;
+    if (watched === undefined) return undefined;
+    watched.health[Symbol.dispose]();
+    const endedByItself = await stopContainer(services.start.cgroups, {
+      processId: this.#processId,
+      supervisor: watched.supervisor,
+      application: watched.application,
+      stopSignal: keeper.record.run?.stopSignal ?? 15,
+      graceMs: keeper.record.assignment.spec.stopGraceMs,
+    });
+    return this.readExit({ wasKilled: !endedByItself });
+  }
+
+  /** How the run ended. Known until `cleanUp`. */
+  readExit({ wasKilled }: { readonly wasKilled: boolean }): Exit {
+    const { services, paths } = this.#options;
+    const { cgroups, clock } = services.start;
+    return describeExit({
+      code: readExitCode(paths),
+      hitMemoryLimit: cgroups.wasOutOfMemory(this.#processId),
+      wasKilled,
+      atMs: clock(),
+    });
+  }
+
+  /** Leaves nothing of a run but its record and its log. */
+  async cleanUp(): Promise<void> {
+    const { services, paths } = this.#options;
+    this.#watched?.health[Symbol.dispose]();
+    this.#watched = undefined;
+    this.#isOver = false;
+    const isSwept = await sweepRun(services.start.cgroups, this.#processId);
+    if (!isSwept) throw new Error("processes of the container cannot be killed");
+    await removeTree(paths.run, paths.scratch);
+  }
+
+  /** Gives back what the process held. Writes nothing, so that a full disk keeps nothing from being forgotten. */
+  async release(): Promise<void> {
+    const { services, keeper } = this.#options;
+    // A run that never came to be watched, or whose clean-up failed.
+    if (keeper.record.run !== undefined) await this.cleanUp();
+    await services.network.withdraw(this.publishedPorts);
+    services.resources.release(this.#processId);
+    keeper.note({ slot: undefined, run: undefined });
+  }
+
+  /** Leaves the container alone from now on. */
+  detach(): void {
+    this.#isDetached = true;
+    this.#watched?.health[Symbol.dispose]();
+  }
+
+  #recognize(): void {
+    const application = this.#options.keeper.record.run?.application;
+    if (application === undefined) return;
+    const supervisor = this.#findSupervisor();
+    if (supervisor !== undefined && isAlive(application)) this.#watch(supervisor, application);
+  }
+
+  /** Undefined when it is gone; after a reboot nothing of the run is trusted. */
+  #findSupervisor(): Supervisor | undefined {
+    const { services, keeper, paths } = this.#options;
+    if (keeper.record.run?.bootId !== services.bootId) return undefined;
+    return adoptSupervisor(paths, services.start.cgroups, this.#processId);
+  }
+
+  /** From here on the process runs. */
+  #begin(supervisor: Supervisor, application: ProcessIdentity | "ended"): void {
+    const { services, keeper, onBegun } = this.#options;
+    const { run, lastExit, restarts } = keeper.record;
+    if (run === undefined) throw new Error("a run without a record");
+    const known = application === "ended" ? undefined : application;
+    keeper.save({
+      run: {
+        ...run,
+        startedAtMs: run.startedAtMs ?? services.start.clock(),
+        application: known,
+      },
+      restarts: restarts + (lastExit === undefined || run.startedAtMs !== undefined ? 0 : 1),
+      problem: undefined,
+    });
+    this.#watch(supervisor, known);
+    onBegun();
+  }
+
+  #watch(supervisor: Supervisor, application: ProcessIdentity | undefined): void {
+    const { services, keeper, onOver } = this.#options;
+    const { slot, assignment } = keeper.record;
+    const { address } = services.network.place(slot ?? 0);
+    this.#isOver = false;
+    const watched: WatchedRun = {
+      supervisor,
+      application,
+      health: watchHealth(
+        { address, probe: assignment.spec.health },
+        { ask: services.probe, onChange: () => services.onChange("now") },
+      ),
+    };
+    this.#watched = watched;
+    const timer = setInterval(() => this.#endIfOrphaned(watched), ORPHANS_MS);
+    void supervisor.gone.then(() => {
+      clearInterval(timer);
+      if (this.#watched === watched) this.#isOver = true;
+      onOver();
+    });
+  }
+
+  /** A container lives as long as its application: when the first process of it ends, so does the rest. */
+  #endIfOrphaned({ application }: WatchedRun): void {
+    const isAlone = application === undefined || !isAlive(application);
+    if (isAlone && !this.#isDetached) {
+      endOrphans(this.#options.services.start.cgroups, this.#processId);
+    }
+  }
+}

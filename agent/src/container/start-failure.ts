@@ -1,0 +1,34 @@
+import { CodedError, getErrorCode } from "@strata/protocol/errors";
+
+import { type CrashHistory, planRestart } from "./crash-policy.ts";
+
+/** What follows from a start that failed. */
+export type StartFailure = {
+  readonly problem: { readonly code: string; readonly message: string };
+  /** Undefined: another try of the same assignment gives the same. */
+  readonly retry: { readonly delayMs: number; readonly crashes: CrashHistory } | undefined;
+};
+
+/** Another try of the same assignment gives the same. */
+const permanentCodes: readonly string[] = [
+  "CONTAINER_CONFIG_INVALID",
+  "COMMAND_MISSING",
+  "USER_UNKNOWN",
+];
+/** After a pull or a claim that may succeed later. */
+const RETRY_MS = 10_000;
+
+/** Says whether a start that failed is tried again, and when. Without a run nothing has crashed: the image, an address
+ * or a port was not to be had yet. Pure. */
+export function judgeStartFailure(
+  error: unknown,
+  { hadRun, crashes }: { readonly hadRun: boolean; readonly crashes: CrashHistory },
+): StartFailure {
+  const code = getErrorCode(error) ?? "START_FAILED";
+  const problem = { code, message: error instanceof Error ? error.message : String(error) };
+  const isFinal = error instanceof CodedError && !error.retryable;
+  if (permanentCodes.includes(code) || (!hadRun && isFinal)) return { problem, retry: undefined };
+  if (!hadRun) return { problem, retry: { delayMs: RETRY_MS, crashes } };
+  const { delayMs, history } = planRestart(crashes, 0);
+  return { problem, retry: { delayMs, crashes: history } };
+}
