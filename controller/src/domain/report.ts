@@ -17,6 +17,7 @@ export type KnownProcess = {
   readonly pid: number | null;
   readonly restarts: number;
   readonly address: string | null;
+  readonly address6: string | null;
   readonly ports: readonly Port[];
   readonly startedAt: string | null;
   readonly lastExit: Exit | null;
@@ -30,6 +31,7 @@ export type ReportedFields = Pick<
   | "pid"
   | "restarts"
   | "address"
+  | "address6"
   | "ports"
   | "startedAt"
   | "lastExit"
@@ -81,6 +83,7 @@ function reportedFields(seen: ProcessReport, state: ProcessState): ReportedField
     pid: seen.pid ?? null,
     restarts: seen.restarts,
     address: seen.address ?? null,
+    address6: seen.address6 ?? null,
     ports: seen.ports,
     startedAt: seen.startedAt ?? null,
     lastExit: seen.lastExit ?? null,

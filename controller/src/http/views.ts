@@ -1,5 +1,5 @@
 /** From rows to what the API shows. */
-import type { ProcessMetrics } from "@strata/protocol/agent/messages";
+import type { Limits, ProcessMetrics, Volume } from "@strata/protocol/agent/messages";
 import { isTerminal } from "@strata/protocol/agent/process-state";
 import { PartitionPolicyInput, ScalingPolicyInput } from "@strata/protocol/api/autoscale";
 import type {
@@ -24,7 +24,7 @@ import { z } from "zod";
 
 import { nodeState } from "../domain/node.ts";
 import { statusMessage } from "../domain/process.ts";
-import type { Running } from "../domain/running.ts";
+import type { Running, WantedFile } from "../domain/running.ts";
 import type { CartridgeRow } from "../store/cartridges.ts";
 import type { EventRow } from "../store/events.ts";
 import type { NodeRow } from "../store/nodes.ts";
@@ -165,6 +165,7 @@ export function showProcess(
     pid: process.pid,
     restarts: process.restarts,
     address: process.address,
+    address6: process.address6,
     endpoints:
       node === undefined || isTerminal(process.state) ? [] : endpoints(process, node.address),
     lastExit: process.lastExit,
@@ -225,12 +226,52 @@ function showRunning(running: Running): z.infer<typeof RunningResource> {
             timeout: health.timeoutMs / 1000,
             failureThreshold: health.failureThreshold,
           },
-    resources:
-      limits === null
-        ? null
-        : { memory: limits.memoryMaxBytes, cpu: limits.cpuMaxMillis / 1000, pids: limits.pidsMax },
+    resources: limits === null ? null : showLimits(limits),
     stopGrace: stopGraceMs === null ? null : stopGraceMs / 1000,
+    readOnly: running.readOnly ?? null,
+    init: running.init ?? null,
+    volumes: running.volumes?.map(showVolume) ?? null,
+    files: running.files?.map(showFile) ?? null,
+    secretEnv: { ...running.secretEnv },
   };
+}
+
+type Shown = z.infer<typeof RunningResource>;
+
+function showLimits(limits: Limits): NonNullable<Shown["resources"]> {
+  const { memoryHighBytes, swapMaxBytes, cpuWeight, io } = limits;
+  return {
+    memory: limits.memoryMaxBytes,
+    cpu: limits.cpuMaxMillis / 1000,
+    pids: limits.pidsMax,
+    ...(memoryHighBytes === undefined ? {} : { memoryHigh: memoryHighBytes }),
+    ...(swapMaxBytes === undefined ? {} : { swap: swapMaxBytes }),
+    ...(cpuWeight === undefined ? {} : { cpuWeight }),
+    ...(io === undefined
+      ? {}
+      : {
+          io: {
+            weight: io.weight,
+            readPerSecond: io.readBytesPerSecond,
+            writePerSecond: io.writeBytesPerSecond,
+            readOpsPerSecond: io.readOpsPerSecond,
+            writeOpsPerSecond: io.writeOpsPerSecond,
+          },
+        }),
+  };
+}
+
+function showVolume(volume: Volume): NonNullable<Shown["volumes"]>[number] {
+  const { path } = volume;
+  if (volume.kind === "tmpfs") return { tmpfs: volume.sizeBytes, path };
+  const { readOnly } = volume;
+  return volume.kind === "named"
+    ? { name: volume.name, path, readOnly }
+    : { hostPath: volume.source, path, readOnly };
+}
+
+function showFile({ path, mode, content }: WantedFile): NonNullable<Shown["files"]>[number] {
+  return { path, ...content, mode: mode.toString(8).padStart(4, "0") };
 }
 
 function stored(row: { revision: number; createdAt: string; updatedAt: string }): {

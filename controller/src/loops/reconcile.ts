@@ -121,6 +121,7 @@ function createProcess(unit: Unit, subscription: SubscriptionRow, attempt: numbe
     pid: null,
     restarts: 0,
     address: null,
+    address6: null,
     ports: [],
     startedAt: null,
     lastExit: null,

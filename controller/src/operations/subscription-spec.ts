@@ -9,6 +9,7 @@ import { neverFits } from "../domain/schedule.ts";
 import { ControllerError } from "../errors.ts";
 import type { CartridgeRow } from "../store/cartridges.ts";
 import { listNodesOfPartition } from "../store/nodes.ts";
+import { getSecret } from "../store/secrets.ts";
 import {
   getGeneration,
   insertGeneration,
@@ -18,11 +19,12 @@ import {
   trimGenerations,
 } from "../store/subscriptions.ts";
 import type { Unit } from "../store/unit.ts";
+import { unknownReference } from "./upsert.ts";
 
 /** Old generations kept beside those that still run, to look at and to return to. */
 const GENERATIONS_KEPT = 10;
 
-/** What the subscription would run now. @throws ControllerError LIMITS_UNSATISFIABLE */
+/** What the subscription would run now. @throws ControllerError LIMITS_UNSATISFIABLE, REFERENCE_UNKNOWN */
 export function computeSpec(
   unit: Unit,
   { subscription, cartridge }: { subscription: SubscriptionRow; cartridge: CartridgeRow },
@@ -30,6 +32,11 @@ export function computeSpec(
   const spec = resolveSpec({
     subscription,
     cartridge: { ...cartridge, digest: parseDigest(cartridge.digest) },
+    secret: (name) => {
+      const found = getSecret(unit.sql, { tenant: subscription.tenant, name });
+      if (found === undefined) throw unknownReference({ kind: "secret", name });
+      return { name, version: found.version };
+    },
   });
   requireSatisfiable(unit, { subscription, limits: spec.limits });
   return spec;

@@ -98,6 +98,7 @@ const pathOfKind: Readonly<Record<string, string>> = {
   VM: "vms",
   "retention policy": "retention-policies",
   "store quota": "store-quotas",
+  secret: "secrets",
 };
 
 /** @throws ControllerError IN_USE, naming up to five of the users. */
@@ -110,12 +111,17 @@ export function refuseInUse(what: string, users: readonly string[]): void {
   });
 }
 
+type Reference = { readonly kind: string; readonly name: string };
+
 /** @throws ControllerError REFERENCE_UNKNOWN */
-export function requireReference(exists: boolean, what: { kind: string; name: string }): void {
-  if (exists) return;
-  const path = pathOfKind[what.kind] ?? what.kind;
-  throw new ControllerError("REFERENCE_UNKNOWN", `there is no ${what.kind} ${what.name}`, {
-    hint: `create it with PUT /v1/${path}/${what.name}, or choose one of GET /v1/${path}`,
+export function requireReference(exists: boolean, what: Reference): void {
+  if (!exists) throw unknownReference(what);
+}
+
+export function unknownReference({ kind, name }: Reference): ControllerError {
+  const path = pathOfKind[kind] ?? kind;
+  return new ControllerError("REFERENCE_UNKNOWN", `there is no ${kind} ${name}`, {
+    hint: `create it with PUT /v1/${path}/${name}, or choose one of GET /v1/${path}`,
   });
 }
 

@@ -185,6 +185,7 @@ export const processes = sqliteTable(
     pid: integer(),
     restarts: integer().notNull(),
     address: text(),
+    address6: text(),
     ports: text({ mode: "json" }).$type<readonly Port[]>().notNull(),
     startedAt: text(),
     lastExit: text({ mode: "json" }).$type<Exit>(),
@@ -195,6 +196,26 @@ export const processes = sqliteTable(
     index("processes_subscription").on(table.subscriptionId),
     index("processes_node").on(table.nodeId),
   ],
+);
+
+/** Values are sealed with a key that is not in this database. */
+export const secrets = sqliteTable(
+  "secrets",
+  { tenant: text().notNull(), name: text().notNull(), version: integer().notNull(), ...stored },
+  (table) => [primaryKey({ columns: [table.tenant, table.name] })],
+);
+
+/** Old versions stay as long as something may still run with them. */
+export const secretVersions = sqliteTable(
+  "secret_versions",
+  {
+    tenant: text().notNull(),
+    name: text().notNull(),
+    version: integer().notNull(),
+    sealed: text().notNull(),
+    createdAt: text().notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.tenant, table.name, table.version] })],
 );
 
 export const joinTokens = sqliteTable("join_tokens", {

@@ -74,10 +74,29 @@ export const HealthProbe = z.object({
 });
 export type HealthProbe = z.infer<typeof HealthProbe>;
 
+/** What a process may use of its node's disk; left out, no limit. */
+export const IoLimits = z.object({
+  /** Its share when several want the disk, beside others' 100. */
+  weight: z.int().min(1).max(10_000).optional(),
+  readBytesPerSecond: z.int().positive().optional(),
+  writeBytesPerSecond: z.int().positive().optional(),
+  readOpsPerSecond: z.int().positive().optional(),
+  writeOpsPerSecond: z.int().positive().optional(),
+});
+export type IoLimits = z.infer<typeof IoLimits>;
+
+/** The first three are what placement counts; the others shape how a process uses them. */
 export const Limits = z.object({
   memoryMaxBytes: z.int().positive(),
   cpuMaxMillis: z.int().positive(),
   pidsMax: z.int().positive(),
+  /** Above it the kernel takes memory back and slows the process down. */
+  memoryHighBytes: z.int().positive().optional(),
+  /** Beyond memory; left out, none. */
+  swapMaxBytes: z.int().nonnegative().optional(),
+  /** Its share when processors are short, beside others' 100. */
+  cpuWeight: z.int().min(1).max(10_000).optional(),
+  io: IoLimits.optional(),
 });
 export type Limits = z.infer<typeof Limits>;
 
@@ -93,6 +112,49 @@ export const EnvName = z
   .regex(/^[A-Za-z_][A-Za-z0-9_.-]*$/, "not a name of an environment variable");
 export const Env = z.record(EnvName, Line);
 export const Argv = z.array(Line).max(1024);
+
+/** A path inside the container. */
+export const ContainerPath = Line.max(4096).startsWith("/");
+
+/** What a container sees at `path` instead of what its image has there. */
+export const Volume = z.discriminatedUnion("kind", [
+  /** Kept on the node under the tenant's name for it; goes on when the process ends. */
+  z.object({
+    kind: z.literal("named"),
+    name: Name,
+    path: ContainerPath,
+    readOnly: z.boolean().default(false),
+  }),
+  /** A file or folder of the node. An admin's wish alone. */
+  z.object({
+    kind: z.literal("host"),
+    source: ContainerPath,
+    path: ContainerPath,
+    readOnly: z.boolean().default(false),
+  }),
+  /** In memory, counted against the process's limit; gone when it ends. */
+  z.object({ kind: z.literal("tmpfs"), path: ContainerPath, sizeBytes: z.int().positive() }),
+]);
+export type Volume = z.infer<typeof Volume>;
+
+/** A version of a tenant's secret. Its value is never in an assignment: the agent asks for it. */
+export const SecretReference = z.object({ name: Name, version: z.int().positive() });
+export type SecretReference = z.infer<typeof SecretReference>;
+
+/** A file that is written for the container, in memory. */
+export const ContainerFile = z.object({
+  path: ContainerPath,
+  content: z.union([
+    z.object({ text: z.string().max(256 * 1024) }),
+    z.object({ secret: SecretReference }),
+  ]),
+  /** Permission bits [0o400]. */
+  mode: z.int().min(0).max(0o777).default(0o400),
+});
+export type ContainerFile = z.infer<typeof ContainerFile>;
+
+/** `system`: the image's init is PID 1 and looks after its services. `auto`: as the entry point suggests. */
+export const containerKinds = ["auto", "application", "system"] as const;
 
 /** What to run. Fields left out come from the image config. */
 export const ProcessSpec = z.object({
@@ -115,6 +177,13 @@ export const ProcessSpec = z.object({
     .regex(/^SIG[A-Z0-9+-]+$/)
     .optional(),
   stopGraceMs: z.int().nonnegative(),
+  /** The image's files cannot be changed; /tmp, /run and /dev/shm are in memory. */
+  readOnly: z.boolean().optional(),
+  init: z.enum(containerKinds).optional(),
+  volumes: z.array(Volume).max(64).optional(),
+  files: z.array(ContainerFile).max(64).optional(),
+  /** Variables whose values are secrets. They win over `env`. */
+  secretEnv: z.record(EnvName, SecretReference).optional(),
 });
 export type ProcessSpec = z.infer<typeof ProcessSpec>;
 
@@ -167,6 +236,16 @@ export const Assignments = z.object({
 });
 export type Assignments = z.infer<typeof Assignments>;
 
+/** Per cent of the last 10 s in which some or all of its tasks waited (Documentation/accounting/psi.rst). */
+export const Pressure = z.object({
+  cpuSome: z.number().min(0).max(100),
+  memorySome: z.number().min(0).max(100),
+  memoryFull: z.number().min(0).max(100),
+  ioSome: z.number().min(0).max(100),
+  ioFull: z.number().min(0).max(100),
+});
+export type Pressure = z.infer<typeof Pressure>;
+
 export const ProcessMetrics = z.object({
   /** Processor time used since the container's start. */
   cpuUsageUs: z.int().nonnegative(),
@@ -179,6 +258,14 @@ export const ProcessMetrics = z.object({
   sampledAtMs: z.int().nonnegative().optional(),
   /** Established TCP connections to its ports. */
   connections: z.int().nonnegative().optional(),
+  ioReadBytes: z.int().nonnegative().optional(),
+  ioWriteBytes: z.int().nonnegative().optional(),
+  networkRxDropped: z.int().nonnegative().optional(),
+  networkTxDropped: z.int().nonnegative().optional(),
+  /** Times that the kernel killed something of it for want of memory. */
+  oomKills: z.int().nonnegative().optional(),
+  /** Where the kernel has it. */
+  pressure: Pressure.optional(),
 });
 export type ProcessMetrics = z.infer<typeof ProcessMetrics>;
 
@@ -202,6 +289,8 @@ export const ProcessReport = z.object({
   startedAt: z.iso.datetime().optional(),
   restarts: z.int().nonnegative(),
   address: z.string().optional(),
+  /** IPv6. */
+  address6: z.string().optional(),
   ports: z.array(Port.required({ hostPort: true })),
   lastExit: Exit.optional(),
   /** Why it is failed or waiting; `code` is one of the agent's error codes. */

@@ -3,7 +3,17 @@
 import { z } from "zod";
 
 import { scopes } from "../access.ts";
-import { Argv, Capacity, Env, Exit, Port, ProcessMetrics } from "../agent/messages.ts";
+import {
+  Argv,
+  Capacity,
+  containerKinds,
+  ContainerPath,
+  Env,
+  EnvName,
+  Exit,
+  Port,
+  ProcessMetrics,
+} from "../agent/messages.ts";
 import { processStates } from "../agent/process-state.ts";
 import { Alias, Labels, Name } from "../names.ts";
 import { DigestText } from "../oci/image.ts";
@@ -69,20 +79,83 @@ export const ScalingPolicyResource = z.looseObject({
 });
 export type ScalingPolicyResource = z.infer<typeof ScalingPolicyResource>;
 
-const ResourcesInput = z.strictObject({
-  memory: Bytes.refine((bytes) => bytes >= 4 * 1024 * 1024, "at least 4Mi").default(
-    256 * 1024 * 1024,
-  ),
-  cpu: CpuMillis.refine((millis) => millis >= 10, "at least 10m").default(1000),
-  pids: z.int().min(8).max(4_000_000).default(512),
-});
+const ResourcesInput = z
+  .strictObject({
+    memory: Bytes.refine((bytes) => bytes >= 4 * 1024 * 1024, "at least 4Mi").default(
+      256 * 1024 * 1024,
+    ),
+    cpu: CpuMillis.refine((millis) => millis >= 10, "at least 10m").default(1000),
+    pids: z.int().min(8).max(4_000_000).default(512),
+    /** Above it the kernel takes memory back before it kills. */
+    memoryHigh: Bytes.refine((bytes) => bytes > 0, "more than 0").optional(),
+    /** Beyond `memory`, on the node's disk; left out, none. */
+    swap: Bytes.optional(),
+    /** Its share when processors are short, beside others' 100. */
+    cpuWeight: z.int().min(1).max(10_000).optional(),
+    io: z
+      .strictObject({
+        weight: z.int().min(1).max(10_000).optional(),
+        readPerSecond: Bytes.refine((bytes) => bytes > 0, "more than 0").optional(),
+        writePerSecond: Bytes.refine((bytes) => bytes > 0, "more than 0").optional(),
+        readOpsPerSecond: z.int().positive().optional(),
+        writeOpsPerSecond: z.int().positive().optional(),
+      })
+      .optional(),
+  })
+  .refine(({ memory, memoryHigh }) => memoryHigh === undefined || memoryHigh <= memory, {
+    path: ["memoryHigh"],
+    message: "memoryHigh is above memory",
+  });
 const Resources = z.object({
   /** Bytes. */
   memory: z.int(),
   /** Processors. */
   cpu: z.number(),
   pids: z.int(),
+  memoryHigh: z.int().optional(),
+  swap: z.int().optional(),
+  cpuWeight: z.int().optional(),
+  /** Bytes, or operations, a second. */
+  io: z
+    .object({
+      weight: z.int().optional(),
+      readPerSecond: z.int().optional(),
+      writePerSecond: z.int().optional(),
+      readOpsPerSecond: z.int().optional(),
+      writeOpsPerSecond: z.int().optional(),
+    })
+    .optional(),
 });
+
+/** Octal text: `"0440"`. */
+const FileMode = z.string().regex(/^0?[0-7]{3}$/, "write the mode in octal, such as 0440");
+
+const mount = { path: ContainerPath, readOnly: z.boolean().optional() };
+/** One of them is given: `name` keeps a folder on the node, `hostPath` shows one of the node's own (an admin's wish
+ * alone), `tmpfs` says the size of one in memory. */
+export const VolumeInput = z.union([
+  z.strictObject({ name: Name, ...mount }),
+  z.strictObject({ hostPath: ContainerPath, ...mount }),
+  z.strictObject({
+    tmpfs: Bytes.refine((bytes) => bytes >= 4096, "at least 4096"),
+    path: ContainerPath,
+  }),
+]);
+const VolumeShown = z.union([
+  z.object({ name: Name, ...mount }),
+  z.object({ hostPath: ContainerPath, ...mount }),
+  z.object({ tmpfs: z.int(), path: ContainerPath }),
+]);
+
+/** A file with a text, or with the value of one of the tenant's secrets, in memory. */
+export const FileInput = z.union([
+  z.strictObject({
+    path: ContainerPath,
+    text: z.string().max(256 * 1024),
+    mode: FileMode.optional(),
+  }),
+  z.strictObject({ path: ContainerPath, secret: Name, mode: FileMode.optional() }),
+]);
 
 export const HealthInput = z.strictObject({
   kind: z.enum(["http", "tcp"]).default("http"),
@@ -105,6 +178,14 @@ const running = {
   resources: ResourcesInput.optional(),
   /** From the stop signal to the kill. */
   stopGrace: DurationMs.refine((ms) => ms <= 3_600_000, "at most 1h").optional(),
+  /** Whether the image's files are protected from the process. */
+  readOnly: z.boolean().optional(),
+  /** `system`: the image's init is PID 1. `auto`, the default, looks at the entry point. */
+  init: z.enum(containerKinds).optional(),
+  volumes: z.array(VolumeInput).max(64).optional(),
+  files: z.array(FileInput).max(64).optional(),
+  /** Variable and the name of the secret that is its value. */
+  secretEnv: z.record(EnvName, Name).optional(),
 };
 
 export const CartridgeInput = z.strictObject({
@@ -135,6 +216,11 @@ export const Running = z.object({
   resources: Resources.nullable(),
   /** Seconds. */
   stopGrace: z.number().nullable(),
+  readOnly: z.boolean().nullable(),
+  init: z.enum(containerKinds).nullable(),
+  volumes: z.array(VolumeShown).nullable(),
+  files: z.array(FileInput).nullable(),
+  secretEnv: z.record(EnvName, Name),
 });
 export const Cartridge = z.object({
   name: Name,
@@ -181,6 +267,30 @@ export const Subscription = z.object({
 });
 export type Subscription = z.infer<typeof Subscription>;
 
+/** What is shown of a secret; its value is shown to nobody. */
+export const SecretInput = z.union([
+  z.strictObject({
+    text: z
+      .string()
+      .min(1)
+      .max(64 * 1024),
+  }),
+  z.strictObject({
+    base64: z
+      .base64()
+      .min(1)
+      .max(88 * 1024),
+  }),
+]);
+export const Secret = z.object({
+  name: Name,
+  tenant: Name,
+  /** Grows with each new value; what uses it is replaced. */
+  version: z.int().positive(),
+  ...stored,
+});
+export type Secret = z.infer<typeof Secret>;
+
 export const ScaleInput = z.strictObject({ processes: z.int().min(0).max(100_000) });
 
 export const Process = z.object({
@@ -197,6 +307,8 @@ export const Process = z.object({
   restarts: z.int(),
   /** On the node's bridge. */
   address: z.string().nullable(),
+  /** IPv6, where the node has it. */
+  address6: z.string().nullable(),
   /** Where it is reached: the node's address and the published port. */
   endpoints: z.array(
     z.object({ name: z.string(), protocol: z.enum(["tcp", "udp"]), url: z.string() }),

@@ -26,6 +26,7 @@ function aKnown(changes: Partial<KnownProcess> = {}): KnownProcess {
     pid: null,
     restarts: 0,
     address: null,
+    address6: null,
     ports: [],
     startedAt: null,
     lastExit: null,

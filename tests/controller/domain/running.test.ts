@@ -30,10 +30,23 @@ function specOf(
       imagePorts: [{ containerPort: 80, protocol: "tcp" }],
       running: { ...nothing, ...base },
     },
+    secret: (name) => ({ name, version: 3 }),
   });
 }
 
 suite("resolveSpec", (test) => {
+  test("says which version of a secret is meant, and of files and volumes takes the subscription's", () => {
+    const file = { path: "/etc/key", mode: 0o400, content: { secret: "key" } };
+    const spec = specOf(
+      { files: [file], secretEnv: { PASSWORD: "db" } },
+      { volumes: [{ kind: "tmpfs", path: "/tmp", sizeBytes: 4096 }], readOnly: true },
+    );
+    assert.equal(spec.files, [{ ...file, content: { secret: { name: "key", version: 3 } } }]);
+    assert.equal(spec.secretEnv, { PASSWORD: { name: "db", version: 3 } });
+    assert.equal(spec.volumes, [{ kind: "tmpfs", path: "/tmp", sizeBytes: 4096 }]);
+    assert.is(spec.readOnly, true);
+  });
+
   test("leaves to the image what nobody said, but for ports, limits and the stop grace", () => {
     const spec = specOf({});
     assert.not.ok("command" in spec || "args" in spec || "user" in spec || "health" in spec);
