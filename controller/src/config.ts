@@ -43,6 +43,8 @@ export type Config = {
   readonly storeGraceMs: number;
   /** STRATA_STORE_SCRUB_RATE [4 MiB/s]: bytes per second at which stored blobs are hashed again; 0 never. */
   readonly storeScrubRate: number;
+  /** STRATA_DELTA_MAX_MIB [128]: largest layer that nodes with an older one get as a difference; 0 none. */
+  readonly deltaBlobBytesMax: number;
   /** STRATA_EVENTS_MAX [100000]: events kept. */
   readonly eventsMax: number;
   /** STRATA_PROMETHEUS []: `name=url,…`: the servers that scaling policies may ask, by the name that they say. */
@@ -123,6 +125,9 @@ export function readConfig(environment: Environment): Config {
       min: 0,
       max: 100_000_000_000,
     }),
+    deltaBlobBytesMax:
+      1024 ** 2 *
+      integer(environment, { name: "STRATA_DELTA_MAX_MIB", initial: 128, min: 0, max: 512 }),
     eventsMax: integer(environment, {
       name: "STRATA_EVENTS_MAX",
       initial: 100_000,

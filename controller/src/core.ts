@@ -14,6 +14,7 @@ import { createReportOrder } from "./domain/report.ts";
 import { advertisedUrl } from "./http/own-address.ts";
 import { forgetNodeInMemory, type Services } from "./http/services.ts";
 import { createTelemetry } from "./http/telemetry.ts";
+import { createDeltaBook } from "./images/deltas.ts";
 import type { SignedImageSource } from "./images/signed-image.ts";
 import { createAutoscale } from "./loops/autoscale.ts";
 import { createExpireNodes } from "./loops/expire-nodes.ts";
@@ -123,6 +124,12 @@ export function createServices(world: World, state: State, options: CoreOptions)
     ...options,
     openProvider: options.openProvider ?? createProvider,
     storeKeeper: createStoreKeeper({ store, registry: options.images, nowMs: clock.nowMs }),
+    deltas: createDeltaBook({
+      directory: join(world.config.dataDirectory, "controller", "deltas"),
+      images: options.images,
+      blobBytesMax: world.config.deltaBlobBytesMax,
+      nowMs: clock.nowMs,
+    }),
     reportOrder: createReportOrder(),
     samples: new Map(),
     usage: createUsageBook(),

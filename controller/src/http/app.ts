@@ -11,6 +11,7 @@ import { addAgentRoutes } from "./routes/agent.ts";
 import { addApplyRoute } from "./routes/apply.ts";
 import { addCartridgeRoutes } from "./routes/cartridges.ts";
 import { addDecisionRoutes } from "./routes/decisions.ts";
+import { addDeltaRoute } from "./routes/deltas.ts";
 import { addEventRoutes } from "./routes/events.ts";
 import { addGeneralRoutes } from "./routes/general.ts";
 import { addMetricRoutes } from "./routes/metrics.ts";
@@ -56,6 +57,7 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
   addProcessRoutes(router, services);
   // Before the routes with {id}, where "join" would be one.
   addAgentRoutes(router, services);
+  addDeltaRoute(router, services);
   addNodeRoutes(router, services);
   addTokenRoutes(router, services);
   addApplyRoute(router, services);

@@ -7,6 +7,7 @@ import type { UsageBook } from "../domain/autoscale/usage-book.ts";
 import type { Clock, Randomness } from "../domain/clock.ts";
 import type { PresenceBook } from "../domain/presence.ts";
 import type { ReportOrder } from "../domain/report.ts";
+import type { DeltaBook } from "../images/deltas.ts";
 import type { SignedImageSource } from "../images/signed-image.ts";
 import type { ExternalMetrics } from "../loops/external-metrics.ts";
 import type { StoreKeeper } from "../loops/keep-store.ts";
@@ -27,6 +28,7 @@ export type Services = {
   readonly authenticate: Authenticate;
   readonly images: SignedImageSource;
   readonly storeKeeper: StoreKeeper;
+  readonly deltas: DeltaBook;
   /** Changed by a restore; agents take destructive wishes only from the one that they know. */
   readonly epoch: string;
   readonly presence: PresenceBook;

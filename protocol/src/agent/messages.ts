@@ -4,6 +4,7 @@
  *   POST /v1/nodes/join                                 JoinRequest → JoinResponse; Bearer = secret of the join token
  *   GET  /v1/nodes/{id}/assignments?revision=N&wait=30s 200 Assignments when newer than N, 204 when the wait is over
  *   POST /v1/nodes/{id}/reports                         Report → ReportResponse; every report is also a beat
+ *   POST /v1/nodes/{id}/deltas                          DeltaRequest → 200 octets, 204 when none would help
  *   GET  /v1/nodes/{id}/streams/{streamId}              101, `Upgrade: strata-stream`: frames of one logs or exec
  *
  * Everything after the join carries the node's credential as a Bearer token. The same credential pulls from /v2/. */
@@ -313,6 +314,17 @@ export const Report = z.object({
   processes: z.array(ProcessReport),
 });
 export type Report = z.infer<typeof Report>;
+
+/** Asks for a layer's blob as its difference from blobs that the node has (`delta/delta.ts`). */
+export const DeltaRequest = z.object({
+  repository: z.string().max(255),
+  digest: DigestText,
+  /** The likeliest first. Those that are not of the repository are not used. */
+  bases: z.array(DigestText).min(1).max(8),
+});
+export type DeltaRequest = z.infer<typeof DeltaRequest>;
+/** Header of the answer: the digests of the bases used, in order, with spaces between. */
+export const DELTA_BASES_HEADER = "strata-delta-bases";
 
 export const ReportResponse = z.object({ epoch: z.string(), beatIntervalMs: z.int().positive() });
 export type ReportResponse = z.infer<typeof ReportResponse>;
