@@ -17,6 +17,8 @@ export type AgentConfig = {
   readonly startTimeoutMs: number;
   readonly logBytesMax: number;
   readonly logLevel: string;
+  /** Bytes of compressed layers kept for other nodes and for deltas; 0 keeps nothing. */
+  readonly blobCacheBytesMax: number;
 };
 
 export type PortRange = { readonly first: number; readonly last: number };
@@ -37,6 +39,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
  * STRATA_STARTS_MAX   containers that start at the same time, 1 to 64 [8]
  * STRATA_START_TIMEOUT_S  a container must run by then, 1 to 600 seconds [30]
  * STRATA_LOG_MAX_MIB  output kept of each process, 1 to 10240 MiB [16]
+ * STRATA_BLOB_CACHE_MIB  compressed layers kept for other nodes and for deltas, 0 (nothing) to 1048576 MiB [4096]
  * STRATA_LOG_LEVEL    of the agent's own log: debug, info, warn, error or silent [info]
  * @throws AgentError CONFIG_INVALID */
 export function parseConfig(environment: Environment): AgentConfig {
@@ -65,6 +68,9 @@ export function parseConfig(environment: Environment): AgentConfig {
       fallback: "info",
       grammar: /^(debug|info|warn|error|silent)$/,
     }),
+    blobCacheBytesMax:
+      1024 ** 2 *
+      parseCount(environment, "STRATA_BLOB_CACHE_MIB", { fallback: 4096, min: 0, max: 1_048_576 }),
   };
   return config;
 }

@@ -54,6 +54,7 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
       }),
       clock,
       logger,
+      blobCacheBytesMax: config.blobCacheBytesMax,
       runner: selfCommand(),
       architecture: requireArchitecture(),
     }),

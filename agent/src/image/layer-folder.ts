@@ -14,6 +14,7 @@ import { makePrivateDirectory } from "../layer/staged-directory.ts";
 import { LayerRecord } from "../layer/worker-protocol.ts";
 import { removeTree } from "../rootfs/remove-tree.ts";
 import type { SelfCommand } from "../self-exec.ts";
+import type { BlobCache } from "./blob-cache.ts";
 import { digestPath, moveDurably } from "./content.ts";
 import { PullError } from "./errors.ts";
 import type { ImageLayer } from "./manifest.ts";
@@ -25,6 +26,8 @@ export type LayerFolderOptions = {
   /** On the same file system. */
   readonly incoming: string;
   readonly client: RegistryClient;
+  /** Keeps the blobs that are pulled. */
+  readonly blobs: BlobCache;
   readonly runner: SelfCommand;
   readonly limits: LayerLimits;
   readonly sync: () => Promise<void>;
@@ -115,7 +118,7 @@ async function fillLayer(
     limits: options.limits,
   });
   try {
-    await transfer(options.client, request, unpacking);
+    await transfer(options, request, unpacking);
     const record = await unpacking.layer;
     if (record.diffId !== diffId) {
       throw new PullError(
@@ -133,9 +136,9 @@ async function fillLayer(
   }
 }
 
-/** Gives the blob to the process as it arrives, and checks it against its descriptor. */
+/** Gives the blob to the process as it arrives, checks it against its descriptor, and keeps it. */
 async function transfer(
-  client: RegistryClient,
+  { client, blobs }: Pick<LayerFolderOptions, "client" | "blobs">,
   request: LayerRequest,
   unpacking: UnpackProcess,
 ): Promise<void> {
@@ -146,15 +149,22 @@ async function transfer(
   unpacking.layer.catch((error: unknown) => {
     refusal = error instanceof Error ? error : new Error(String(error));
   });
-  for await (const chunk of client.streamBlob({ repository, digest, size, signal })) {
-    hash.update(chunk);
-    onBytes(chunk.length);
-    // Damaged bytes may look like a bad archive: only the whole blob's digest tells which it is.
-    if (refusal !== undefined && !mayBeDamage(refusal)) throw refusal;
-    await unpacking.write(chunk);
+  const keeper = blobs.writer(digest, size);
+  try {
+    for await (const chunk of client.streamBlob({ repository, digest, size, signal })) {
+      hash.update(chunk);
+      onBytes(chunk.length);
+      // Damaged bytes may look like a bad archive: only the whole blob's digest tells which it is.
+      if (refusal !== undefined && !mayBeDamage(refusal)) throw refusal;
+      await keeper?.write(chunk);
+      await unpacking.write(chunk);
+    }
+    requireLayerDigest(hash, digest);
+    unpacking.end();
+    await keeper?.commit();
+  } finally {
+    await keeper?.abandon();
   }
-  requireLayerDigest(hash, digest);
-  unpacking.end();
 }
 
 function mayBeDamage(error: unknown): boolean {
