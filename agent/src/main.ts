@@ -23,6 +23,7 @@ const plainCommands = new Map<string, () => Promise<PlainCommand>>([
   ["unpack", async () => (await import("./commands/unpack.ts")).unpackCommand],
   ["rootfs", async () => (await import("./commands/rootfs.ts")).rootfsCommand],
   ["unpack-worker", async () => (await import("./commands/unpack-worker.ts")).unpackWorkerCommand],
+  ["delta-worker", async () => (await import("./commands/delta-worker.ts")).deltaWorkerCommand],
 ]);
 
 process.exitCode = await main(process.argv.slice(2));
