@@ -20,6 +20,8 @@ export type AgentErrorCode =
   | "START_FAILED" // The container did not come up.
   | "START_DEADLINE_PASSED" // The assignment was to start earlier; too late now.
   | "CRASHED" // The application ended; the crash policy says when it starts again.
+  | "LIMIT_UNSUPPORTED" // This host cannot hold a limit that was asked for.
+  | "RESIZE_REFUSED" // New limits are below what the process uses; the old ones hold on.
   | "NOT_RUNNING" // There is no running process of this id.
   | "STREAM_FAILED"; // A stream of logs or exec broke off.
 

@@ -249,7 +249,7 @@ function createServices(
   return {
     config,
     start: {
-      cgroups: openCgroups(agentKey),
+      cgroups: openCgroups(agentKey, { dataFolder: config.dataDirectory }),
       clock,
       paths,
       mountFolder,

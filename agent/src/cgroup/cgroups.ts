@@ -1,4 +1,4 @@
-import type { Limits } from "@strata/protocol/agent/messages";
+import type { Limits, ProcessMetrics } from "@strata/protocol/agent/messages";
 
 import type { LxcEntry } from "../lxc/config-writer.ts";
 
@@ -10,20 +10,34 @@ export type CgroupUsage = {
   readonly pids: number;
 };
 
+/** What is worth knowing less often than `CgroupUsage`. What the host does not count is left out. */
+export type CgroupCounters = Pick<
+  ProcessMetrics,
+  "ioReadBytes" | "ioWriteBytes" | "oomKills" | "pressure"
+>;
+
 /** The control groups of one agent: `strata/<agent>/<process>/` with
  *   box         limits, set by us, so that they and the counters outlive the container
  *   box/c       the container itself; LXC makes and removes it
  *   monitor     LXC's monitor
  *   supervisor  the shell that waits for the container, out of whatever group the agent is in
- * One implementation for v1 and one for v2. All calls are synchronous: these files never wait for a disk. */
+ * Shares are the process's own, beside those of other processes; limits are the box's.
+ * One implementation for v1 and one for v2. All calls but `resize` are synchronous: these files never wait for a disk. */
 export type Cgroups = {
-  /** Makes the groups of a process and sets its limits. Safe to repeat; new limits hold at once. */
+  /** Makes the groups of a process and sets its limits. Safe to repeat for the same limits.
+   * @throws AgentError LIMIT_UNSUPPORTED for one that this host cannot hold. */
   readonly prepare: (processId: string, limits: Limits) => void;
+  /** Changes the limits of a process that runs; all of them, or none when it throws. Nothing is killed for it.
+   * @throws AgentError LIMIT_UNSUPPORTED; RESIZE_REFUSED when it uses more memory than it is to have. */
+  readonly resize: (processId: string, limits: Limits) => Promise<void>;
+  /** Which of the shares asked for have no effect on this host; undefined when all have. */
+  readonly describeShortfall: (limits: Limits) => string | undefined;
   /** Files into which a supervisor writes its pid to move itself. */
   readonly supervisorFiles: (processId: string) => readonly string[];
   readonly lxcEntries: (processId: string, limits: Limits) => readonly LxcEntry[];
   /** Undefined when the process has no groups. */
   readonly readUsage: (processId: string) => CgroupUsage | undefined;
+  readonly readCounters: (processId: string) => CgroupCounters;
   /** True when its memory limit made the kernel kill something since `prepare` first made the groups. */
   readonly wasOutOfMemory: (processId: string) => boolean;
   /** Host pids in the container, oldest group member first; empty when it is gone. */

@@ -3,7 +3,9 @@ import { join } from "node:path";
 import type { Limits } from "@strata/protocol/agent/messages";
 
 import { AgentError } from "../errors.ts";
-import { type Cgroups, CPU_PERIOD_US, cpuQuotaUs } from "./cgroups.ts";
+import type { LxcEntry } from "../lxc/config-writer.ts";
+import type { CgroupCounters, Cgroups, CgroupUsage } from "./cgroups.ts";
+import type { Disk } from "./disk.ts";
 import {
   listPids,
   listSubgroups,
@@ -12,16 +14,31 @@ import {
   readGroupFile,
   removeGroup,
   removeOwnGroup,
-  writeGroupFile,
-  writeOptionalGroupFile,
 } from "./group-folder.ts";
+import {
+  describeLegacyShortfall,
+  type LegacyController,
+  type LegacyGroups,
+  resizeLegacy,
+  seenMemoryBytes,
+  setLegacyLimits,
+  throttles,
+} from "./legacy-limits.ts";
 import type { CgroupMounts } from "./mounts.ts";
 
 /** The controllers that carry limits or counters of ours. LXC makes what it needs in the others. */
 const needed = ["memory", "cpu", "cpuacct", "pids"] as const;
+
+export type LegacyOptions = {
+  readonly mounts: CgroupMounts;
+  readonly parent: string;
+  /** What limits of io are about. */
+  readonly disk: Disk | undefined;
+};
+
 /** cgroup v1, alone or beside a v2 without controllers.
  * @throws AgentError HOST_UNFIT when a controller is missing. */
-export function createLegacyCgroups(mounts: CgroupMounts, parent: string): Cgroups {
+export function createLegacyCgroups({ mounts, parent, disk }: LegacyOptions): Cgroups {
   const group = (controller: (typeof needed)[number], ...path: readonly string[]): string =>
     join(requireMount(mounts, controller), parent, ...path);
   const roots = [
@@ -32,37 +49,43 @@ export function createLegacyCgroups(mounts: CgroupMounts, parent: string): Cgrou
   ].map((mount) => join(mount, parent));
   const supervisors = trackingMounts(mounts).map((mount) => join(mount, parent));
   for (const controller of needed) requireMount(mounts, controller);
+  const find = (controller: LegacyController, ...path: readonly string[]): string | undefined => {
+    const mount = mounts.legacy.get(controller);
+    return mount === undefined ? undefined : join(mount, parent, ...path);
+  };
+  const groupsOf = (processId: string): LegacyGroups => ({
+    process: (controller) => find(controller, processId),
+    box: (controller) => group(controller, processId, "box"),
+    container: (controller) => find(controller, processId, "box", "c"),
+  });
 
   return {
     prepare: (processId, limits) => {
       for (const controller of needed) makeGroup(group(controller, processId, "box"));
       for (const root of supervisors) makeGroup(join(root, processId, "supervisor"));
-      setLimits((controller) => group(controller, processId, "box"), limits);
+      setLegacyLimits(groupsOf(processId), limits, disk);
     },
+    resize: (processId, limits) => resizeLegacy(groupsOf(processId), limits, disk),
+    describeShortfall: (limits) => describeLegacyShortfall(limits, disk),
     supervisorFiles: (processId) =>
       supervisors.map((root) => join(root, processId, "supervisor", "cgroup.procs")),
-    lxcEntries: (processId, { memoryMaxBytes }) => [
+    lxcEntries: (processId, limits) => [
       ["lxc.cgroup.dir.container", join(parent, processId, "box", "c")],
       ["lxc.cgroup.dir.monitor", join(parent, processId, "monitor")],
       ["lxc.cgroup.dir.monitor.pivot", parent],
-      // The limit that holds is ours, one level up; this one is for the application to see. It is a page higher, so that
-      // ours is hit first and counts it.
-      ["lxc.cgroup.memory.limit_in_bytes", String(memoryMaxBytes + PAGE_BYTES)],
+      // The limit that holds is ours, one level up; this one is for the application to see.
+      ["lxc.cgroup.memory.limit_in_bytes", String(seenMemoryBytes(limits))],
+      ...throttleEntries(limits.io, disk),
     ],
-    readUsage: (processId) => {
-      const cpu = readGroupFile(group("cpuacct", processId, "box"), "cpuacct.usage");
-      const memory = readGroupFile(group("memory", processId, "box"), "memory.usage_in_bytes");
-      const stat = readGroupFile(group("memory", processId, "box"), "memory.stat");
-      const pids = readGroupFile(group("pids", processId, "box"), "pids.current");
-      if (cpu === undefined || memory === undefined || stat === undefined) return undefined;
-      const cache =
-        parseCounter(stat, "total_inactive_file") + parseCounter(stat, "total_active_file");
-      return {
-        cpuUsageUs: Math.round(Number(cpu) / 1000),
-        memoryBytes: Math.max(0, Number(memory) - cache),
-        pids: Number(pids ?? 0),
-      };
-    },
+    readUsage: (processId) => readUsage((controller) => group(controller, processId, "box")),
+    readCounters: (processId) => ({
+      ...readIo(find("blkio", processId, "box"), disk),
+      // Counted in the group of what was killed, so it goes with the container.
+      oomKills: parseCounter(
+        readGroupFile(group("memory", processId, "box", "c"), "memory.oom_control") ?? "",
+        "oom_kill",
+      ),
+    }),
     // v1 counts kills in the group that the kernel killed in, which LXC has removed by then. Ours still says whether
     // its limit was ever hit, and the caller asks only about a run that ended by a KILL not of our making.
     wasOutOfMemory: (processId) =>
@@ -80,7 +103,6 @@ export function createLegacyCgroups(mounts: CgroupMounts, parent: string): Cgrou
   };
 }
 
-const PAGE_BYTES = 4096;
 /** LXC's name for the group into which a monitor moves itself when it ends. */
 const PIVOT = "lxc.pivot";
 
@@ -100,23 +122,34 @@ function requireMount({ legacy }: CgroupMounts, controller: string): string {
   });
 }
 
-function setLimits(box: (controller: (typeof needed)[number]) => string, limits: Limits): void {
-  const { memoryMaxBytes, cpuMaxMillis, pidsMax } = limits;
-  // Kernels before 5.11 count a subgroup against its parent only when asked.
-  writeOptionalHierarchy(box("memory"));
-  // The sum with swap may never be below memory alone: lift it, lower or raise memory, then set it.
-  writeOptionalGroupFile(box("memory"), "memory.memsw.limit_in_bytes", -1);
-  writeGroupFile(box("memory"), "memory.limit_in_bytes", memoryMaxBytes);
-  // Charged before memory and without a count of failures on recent kernels: it must not be hit first.
-  const withSwapMaxBytes = memoryMaxBytes + PAGE_BYTES;
-  writeOptionalGroupFile(box("memory"), "memory.memsw.limit_in_bytes", withSwapMaxBytes);
-  writeGroupFile(box("cpu"), "cpu.cfs_period_us", CPU_PERIOD_US);
-  writeGroupFile(box("cpu"), "cpu.cfs_quota_us", cpuQuotaUs(cpuMaxMillis));
-  writeGroupFile(box("pids"), "pids.max", pidsMax);
+function throttleEntries(io: Limits["io"], disk: Disk | undefined): readonly LxcEntry[] {
+  if (io === undefined || disk === undefined) return [];
+  return throttles(io, disk)
+    .filter(({ value }) => !value.endsWith(" 0"))
+    .map(({ name, value }): LxcEntry => [`lxc.cgroup.${name}`, value]);
 }
 
-function writeOptionalHierarchy(box: string): void {
-  if (readGroupFile(box, "memory.use_hierarchy")?.trim() === "0") {
-    writeGroupFile(box, "memory.use_hierarchy", 1);
-  }
+/** Lines such as `8:0 Read 4096`. */
+function readIo(box: string | undefined, disk: Disk | undefined): CgroupCounters {
+  const text =
+    box === undefined ? undefined : readGroupFile(box, "blkio.throttle.io_service_bytes_recursive");
+  if (text === undefined || disk === undefined) return {};
+  return {
+    ioReadBytes: parseCounter(text, `${disk.number} Read`),
+    ioWriteBytes: parseCounter(text, `${disk.number} Write`),
+  };
+}
+
+function readUsage(box: (controller: (typeof needed)[number]) => string): CgroupUsage | undefined {
+  const cpu = readGroupFile(box("cpuacct"), "cpuacct.usage");
+  const memory = readGroupFile(box("memory"), "memory.usage_in_bytes");
+  const stat = readGroupFile(box("memory"), "memory.stat");
+  const pids = readGroupFile(box("pids"), "pids.current");
+  if (cpu === undefined || memory === undefined || stat === undefined) return undefined;
+  const cache = parseCounter(stat, "total_inactive_file") + parseCounter(stat, "total_active_file");
+  return {
+    cpuUsageUs: Math.round(Number(cpu) / 1000),
+    memoryBytes: Math.max(0, Number(memory) - cache),
+    pids: Number(pids ?? 0),
+  };
 }

@@ -1,9 +1,10 @@
 import { join } from "node:path";
 
-import type { Limits } from "@strata/protocol/agent/messages";
+import type { Pressure } from "@strata/protocol/agent/messages";
 
 import { AgentError } from "../errors.ts";
-import { type Cgroups, CPU_PERIOD_US, cpuQuotaUs } from "./cgroups.ts";
+import type { CgroupCounters, Cgroups } from "./cgroups.ts";
+import type { Disk } from "./disk.ts";
 import {
   listPids,
   listSubgroups,
@@ -13,15 +14,33 @@ import {
   removeGroup,
   removeOwnGroup,
   writeGroupFile,
-  writeOptionalGroupFile,
 } from "./group-folder.ts";
+import {
+  describeUnifiedShortfall,
+  resizeUnified,
+  setUnifiedLimits,
+  type UnifiedGroups,
+} from "./unified-limits.ts";
 
-const controllers = "+memory +cpu +pids";
+const needed = ["memory", "cpu", "pids"] as const;
 
-/** cgroup v2 with `mount` as the root of the hierarchy.
+export type UnifiedOptions = {
+  /** The root of the hierarchy. */
+  readonly mount: string;
+  readonly parent: string;
+  /** What limits of io are about. */
+  readonly disk: Disk | undefined;
+};
+
+/** cgroup v2.
  * @throws AgentError HOST_UNFIT when the kernel does not hand out a controller. */
-export function createUnifiedCgroups(mount: string, parent: string): Cgroups {
+export function createUnifiedCgroups({ mount, parent, disk }: UnifiedOptions): Cgroups {
   const group = (...path: readonly string[]): string => join(mount, parent, ...path);
+  const groupsOf = (processId: string): UnifiedGroups => ({
+    process: group(processId),
+    box: group(processId, "box"),
+    container: group(processId, "box", "c"),
+  });
 
   return {
     prepare: (processId, limits) => {
@@ -31,8 +50,10 @@ export function createUnifiedCgroups(mount: string, parent: string): Cgroups {
         .split("/")
         .map((_, index, parts) => join(mount, ...parts.slice(0, index)));
       for (const path of above) enableControllers(path);
-      setLimits(group(processId, "box"), limits);
+      setUnifiedLimits(groupsOf(processId), limits, disk);
     },
+    resize: (processId, limits) => resizeUnified(groupsOf(processId), limits, disk),
+    describeShortfall: (limits) => describeUnifiedShortfall(mount, limits, disk),
     supervisorFiles: (processId) => [group(processId, "supervisor", "cgroup.procs")],
     lxcEntries: (processId, { memoryMaxBytes }) => [
       ["lxc.cgroup.dir.container", join(parent, processId, "box", "c")],
@@ -54,6 +75,7 @@ export function createUnifiedCgroups(mount: string, parent: string): Cgroups {
         pids: Number(pids ?? 0),
       };
     },
+    readCounters: (processId) => readCounters(group(processId, "box"), disk),
     wasOutOfMemory: (processId) =>
       parseCounter(readGroupFile(group(processId, "box"), "memory.events") ?? "", "oom_kill") > 0,
     listContainerPids: (processId) => listPids(group(processId, "box", "c")),
@@ -68,11 +90,19 @@ export function createUnifiedCgroups(mount: string, parent: string): Cgroups {
 /** LXC's name for the group into which a monitor moves itself when it ends. */
 const PIVOT = "lxc.pivot";
 
+/** io as well, where the kernel has it: only a process that wants limits of it fails without. */
 function enableControllers(path: string): void {
-  const has = readGroupFile(path, "cgroup.subtree_control") ?? "";
-  if (["memory", "cpu", "pids"].every((name) => has.split(/\s/).includes(name))) return;
+  const enabled = readWords(path, "cgroup.subtree_control");
+  const missing = [
+    ...needed.filter((name) => !enabled.includes(name)),
+    ...["io"].filter(
+      (name) => !enabled.includes(name) && readWords(path, "cgroup.controllers").includes(name),
+    ),
+  ];
+  if (missing.length === 0) return;
   try {
-    writeGroupFile(path, "cgroup.subtree_control", controllers);
+    const change = missing.map((name) => `+${name}`).join(" ");
+    writeGroupFile(path, "cgroup.subtree_control", change);
   } catch (cause) {
     throw new AgentError("HOST_UNFIT", `the cgroup controllers of ${path} cannot be handed on`, {
       cause,
@@ -81,9 +111,52 @@ function enableControllers(path: string): void {
   }
 }
 
-function setLimits(box: string, { memoryMaxBytes, cpuMaxMillis, pidsMax }: Limits): void {
-  writeGroupFile(box, "memory.max", memoryMaxBytes);
-  writeOptionalGroupFile(box, "memory.swap.max", 0);
-  writeGroupFile(box, "cpu.max", `${cpuQuotaUs(cpuMaxMillis)} ${CPU_PERIOD_US}`);
-  writeGroupFile(box, "pids.max", pidsMax);
+function readWords(group: string, name: string): readonly string[] {
+  return (readGroupFile(group, name) ?? "").split(/\s+/).filter((word) => word !== "");
+}
+
+function readCounters(box: string, disk: Disk | undefined): CgroupCounters {
+  const io = readGroupFile(box, "io.stat");
+  const events = readGroupFile(box, "memory.events");
+  const pressure = readPressure(box);
+  return {
+    ...(io !== undefined && disk !== undefined && parseIoStat(io, disk.number)),
+    ...(events !== undefined && { oomKills: parseCounter(events, "oom_kill") }),
+    ...(pressure && { pressure }),
+  };
+}
+
+/** The line of one disk: others would count what is stacked on it twice. No line is no use. */
+function parseIoStat(text: string, disk: string): CgroupCounters {
+  const line = text.split("\n").find((candidate) => candidate.startsWith(`${disk} `)) ?? "";
+  const value = (name: string): number =>
+    Number(new RegExp(` ${name}=(\\d+)`).exec(line)?.[1] ?? 0);
+  return { ioReadBytes: value("rbytes"), ioWriteBytes: value("wbytes") };
+}
+
+/** Undefined where the kernel keeps no account of it, or was booted with psi=0. */
+function readPressure(box: string): Pressure | undefined {
+  const [cpu, memory, io] = ["cpu", "memory", "io"].map((name) => readPressureFile(box, name));
+  if (cpu === undefined || memory === undefined || io === undefined) return undefined;
+  return {
+    cpuSome: parseAverage(cpu, "some"),
+    memorySome: parseAverage(memory, "some"),
+    memoryFull: parseAverage(memory, "full"),
+    ioSome: parseAverage(io, "some"),
+    ioFull: parseAverage(io, "full"),
+  };
+}
+
+function readPressureFile(box: string, name: string): string | undefined {
+  try {
+    return readGroupFile(box, `${name}.pressure`);
+  } catch {
+    // EOPNOTSUPP when it is switched off at boot.
+    return undefined;
+  }
+}
+
+/** Documentation/accounting/psi.rst: `some avg10=0.00 avg60=… avg300=… total=…`. */
+function parseAverage(text: string, kind: "some" | "full"): number {
+  return Number(new RegExp(`^${kind} avg10=([\\d.]+)`, "m").exec(text)?.[1] ?? 0);
 }

@@ -28,6 +28,7 @@ export type LxcKey =
   | "lxc.cgroup.dir.monitor"
   | "lxc.cgroup.dir.monitor.pivot"
   | "lxc.cgroup.memory.limit_in_bytes"
+  | `lxc.cgroup.blkio.throttle.${"read" | "write"}_${"bps" | "iops"}_device`
   | "lxc.cgroup2.memory.max";
 
 export type LxcEntry = readonly [key: LxcKey, value: string];

@@ -110,7 +110,11 @@ suite("control groups of version 2", (test) => {
   test("get limits and hand their controllers down", async () => {
     await using folder = aTemporaryDirectory();
     hierarchy(folder.path);
-    const cgroups = createUnifiedCgroups(folder.path, "strata/agent");
+    const cgroups = createUnifiedCgroups({
+      mount: folder.path,
+      parent: "strata/agent",
+      disk: undefined,
+    });
     cgroups.prepare("web-1", { memoryMaxBytes: 1024, cpuMaxMillis: 1500, pidsMax: 7 });
     const read = (name: string): string =>
       readFileSync(join(folder.path, "strata/agent/web-1", name), "utf8");
@@ -129,7 +133,11 @@ suite("control groups of version 2", (test) => {
     writeFileSync(join(box, "memory.stat"), "anon 1\ninactive_file 200\nactive_file 300\n");
     writeFileSync(join(box, "pids.current"), "3\n");
     writeFileSync(join(box, "memory.events"), "oom 1\noom_kill 0\n");
-    const cgroups = createUnifiedCgroups(folder.path, "strata/agent");
+    const cgroups = createUnifiedCgroups({
+      mount: folder.path,
+      parent: "strata/agent",
+      disk: undefined,
+    });
     assert.equal(cgroups.readUsage("web-1"), { cpuUsageUs: 42, memoryBytes: 500, pids: 3 });
     assert.not.ok(cgroups.wasOutOfMemory("web-1"));
     writeFileSync(join(box, "memory.events"), "oom 1\noom_kill 2\n");
