@@ -6,6 +6,7 @@
  *   POST /v1/nodes/{id}/reports                         Report → ReportResponse; every report is also a beat
  *   POST /v1/nodes/{id}/deltas                          DeltaRequest → 200 octets, 204 when none would help
  *   GET  /v1/nodes/{id}/streams/{streamId}              101, `Upgrade: strata-stream`: frames of one logs or exec
+ *   GET  /v1/nodes/{id}/secrets/{name}/{version}?tenant=T  SecretValue, of a secret that one of its assignments names
  *
  * Everything after the join carries the node's credential as a Bearer token. The same credential pulls from /v2/. */
 import { z } from "zod";
@@ -141,6 +142,10 @@ export type Volume = z.infer<typeof Volume>;
 /** A version of a tenant's secret. Its value is never in an assignment: the agent asks for it. */
 export const SecretReference = z.object({ name: Name, version: z.int().positive() });
 export type SecretReference = z.infer<typeof SecretReference>;
+
+/** The answer to an agent that asks for the value of a secret. */
+export const SecretValue = z.object({ base64: z.base64().max(128 * 1024) });
+export type SecretValue = z.infer<typeof SecretValue>;
 
 /** A file that is written for the container, in memory. */
 export const ContainerFile = z.object({

@@ -14,6 +14,7 @@ import {
   Port,
   ProcessMetrics,
 } from "../agent/messages.ts";
+import { findDuplicatePath, findMountPathFault } from "../agent/mount-path.ts";
 import { processStates } from "../agent/process-state.ts";
 import { Alias, Labels, Name } from "../names.ts";
 import { DigestText } from "../oci/image.ts";
@@ -130,15 +131,23 @@ const Resources = z.object({
 /** Octal text: `"0440"`. */
 const FileMode = z.string().regex(/^0?[0-7]{3}$/, "write the mode in octal, such as 0440");
 
+const MountPath = ContainerPath.superRefine((path, context) => {
+  const fault = findMountPathFault(path);
+  if (fault !== undefined) context.addIssue({ code: "custom", message: `${path} ${fault}` });
+});
+const apart = (items: readonly { readonly path: string }[]): boolean =>
+  findDuplicatePath(items.map(({ path }) => path)) === undefined;
+
 const mount = { path: ContainerPath, readOnly: z.boolean().optional() };
+const mountInput = { ...mount, path: MountPath };
 /** One of them is given: `name` keeps a folder on the node, `hostPath` shows one of the node's own (an admin's wish
  * alone), `tmpfs` says the size of one in memory. */
 export const VolumeInput = z.union([
-  z.strictObject({ name: Name, ...mount }),
-  z.strictObject({ hostPath: ContainerPath, ...mount }),
+  z.strictObject({ name: Name, ...mountInput }),
+  z.strictObject({ hostPath: ContainerPath, ...mountInput }),
   z.strictObject({
     tmpfs: Bytes.refine((bytes) => bytes >= 4096, "at least 4096"),
-    path: ContainerPath,
+    path: MountPath,
   }),
 ]);
 const VolumeShown = z.union([
@@ -150,11 +159,11 @@ const VolumeShown = z.union([
 /** A file with a text, or with the value of one of the tenant's secrets, in memory. */
 export const FileInput = z.union([
   z.strictObject({
-    path: ContainerPath,
+    path: MountPath,
     text: z.string().max(256 * 1024),
     mode: FileMode.optional(),
   }),
-  z.strictObject({ path: ContainerPath, secret: Name, mode: FileMode.optional() }),
+  z.strictObject({ path: MountPath, secret: Name, mode: FileMode.optional() }),
 ]);
 
 export const HealthInput = z.strictObject({
@@ -182,8 +191,8 @@ const running = {
   readOnly: z.boolean().optional(),
   /** `system`: the image's init is PID 1. `auto`, the default, looks at the entry point. */
   init: z.enum(containerKinds).optional(),
-  volumes: z.array(VolumeInput).max(64).optional(),
-  files: z.array(FileInput).max(64).optional(),
+  volumes: z.array(VolumeInput).max(64).refine(apart, "two volumes have one path").optional(),
+  files: z.array(FileInput).max(64).refine(apart, "two files have one path").optional(),
   /** Variable and the name of the secret that is its value. */
   secretEnv: z.record(EnvName, Name).optional(),
 };
