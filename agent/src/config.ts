@@ -2,6 +2,7 @@ import { join } from "node:path";
 
 import { AgentError } from "./errors.ts";
 import { parseSubnet, type Subnet } from "./network/subnet.ts";
+import { parseSubnet6, type Subnet6 } from "./network/subnet6.ts";
 
 /** Every setting of the agent. Values come from the environment; `parseConfig` says name, default and limit of each. */
 export type AgentConfig = {
@@ -11,6 +12,8 @@ export type AgentConfig = {
   readonly runDirectory: string;
   readonly bridge: string;
   readonly subnet: Subnet;
+  /** Undefined: containers have no IPv6. */
+  readonly subnet6: Subnet6 | undefined;
   readonly hostPorts: PortRange;
   readonly idBase: number;
   readonly startsMax: number;
@@ -34,6 +37,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
  * STRATA_RUN          files that a reboot may drop [/run/strata; when STRATA_DATA is set: its folder `run`]
  * STRATA_BRIDGE       name of the bridge and of the nft table, at most 9 characters [strata0]
  * STRATA_SUBNET       addresses of the containers, /8 to /24; the first one is the bridge's [10.77.0.0/16]
+ * STRATA_SUBNET6      their IPv6 addresses, a /64, or off [fd73:7472:XXXX:XXXX::/64 with the numbers of STRATA_SUBNET]
  * STRATA_HOST_PORTS   range of the ports that are published without a wish [20000-29999]
  * STRATA_ID_BASE      first host user id of the containers, 65536 or more [1073741824]
  * STRATA_STARTS_MAX   containers that start at the same time, 1 to 64 [8]
@@ -47,11 +51,13 @@ export function parseConfig(environment: Environment): AgentConfig {
   const run =
     environment.STRATA_RUN ??
     (environment.STRATA_DATA === undefined ? "/run/strata" : join(data, "run"));
+  const subnet = parseSubnet(environment.STRATA_SUBNET ?? "10.77.0.0/16");
   const config: AgentConfig = {
     dataDirectory: parsePath("STRATA_DATA", join(data, "agent")),
     runDirectory: parsePath("STRATA_RUN", join(run, "agent")),
     bridge: parseText(environment, "STRATA_BRIDGE", { fallback: "strata0", grammar: BRIDGE_NAME }),
-    subnet: parseSubnet(environment.STRATA_SUBNET ?? "10.77.0.0/16"),
+    subnet,
+    subnet6: parseSubnet6(environment.STRATA_SUBNET6, subnet),
     hostPorts: parsePortRange(environment.STRATA_HOST_PORTS ?? "20000-29999"),
     idBase: parseCount(environment, "STRATA_ID_BASE", {
       fallback: 1_073_741_824,

@@ -102,7 +102,7 @@ export class Runtime {
       const { record, isRunning, application } = snapshot;
       const { slot, assignment } = record;
       return describeProcess(snapshot, {
-        address: slot === undefined ? undefined : network.place(slot).address,
+        place: slot === undefined ? undefined : network.place(slot),
         metrics: isRunning
           ? readMetrics(processId, {
               cgroups: start.cgroups,
@@ -257,7 +257,7 @@ function createServices(
       startTimeoutMs: config.startTimeoutMs,
     },
     images,
-    network: createNetwork(config.bridge, config.subnet),
+    network: createNetwork(config),
     resources: createResources(config, held),
     starts: createSemaphore(config.startsMax),
     probe,

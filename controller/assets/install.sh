@@ -6,7 +6,7 @@
 #
 # The token may also come from --token-file FILE (- reads standard input when the script itself is a file), or from
 # --token TOKEN, which other users of the machine can see while it runs. STRATA_DATA [/var/lib/strata], STRATA_RUN,
-# STRATA_PREFIX [/usr/local], STRATA_BRIDGE and STRATA_SUBNET are handed on to the agent.
+# STRATA_PREFIX [/usr/local], STRATA_BRIDGE, STRATA_SUBNET and STRATA_SUBNET6 are handed on to the agent.
 set -eu
 
 say() { printf '%s\n' "strata: $*"; }
@@ -154,7 +154,7 @@ Wants=network-online.target
 
 [Service]
 ExecStart=$binary run
-Environment=STRATA_DATA=$data STRATA_RUN=$run ${STRATA_BRIDGE:+STRATA_BRIDGE=$STRATA_BRIDGE} ${STRATA_SUBNET:+STRATA_SUBNET=$STRATA_SUBNET}
+Environment=STRATA_DATA=$data STRATA_RUN=$run ${STRATA_BRIDGE:+STRATA_BRIDGE=$STRATA_BRIDGE} ${STRATA_SUBNET:+STRATA_SUBNET=$STRATA_SUBNET} ${STRATA_SUBNET6:+STRATA_SUBNET6=$STRATA_SUBNET6}
 Restart=always
 RestartSec=2
 # The containers outlive the agent.

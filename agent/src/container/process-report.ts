@@ -1,17 +1,18 @@
 import type { ProcessMetrics, ProcessReport } from "@strata/protocol/agent/messages";
 
 import { formatTime } from "../clock.ts";
+import type { ContainerPlace } from "../network/network.ts";
 import type { ProcessSnapshot } from "./managed-process.ts";
 
 type ReportExtras = {
-  readonly address: string | undefined;
+  readonly place: ContainerPlace | undefined;
   readonly metrics: ProcessMetrics | undefined;
 };
 
 /** What the controller hears of a process. Pure. */
 export function describeProcess(
   { record, activity, application, isRunning, isReady }: ProcessSnapshot,
-  { address, metrics }: ReportExtras,
+  { place, metrics }: ReportExtras,
 ): ProcessReport {
   const { assignment, ended, restarts, lastExit, problem, ports, run } = record;
   return {
@@ -24,7 +25,8 @@ export function describeProcess(
     ports: ended === undefined ? ports : [],
     ...(application && { pid: application.pid }),
     ...(run?.startedAtMs !== undefined && { startedAt: formatTime(run.startedAtMs) }),
-    ...(address !== undefined && { address }),
+    ...(place && { address: place.address }),
+    ...(place?.ipv6 && { address6: place.ipv6.address }),
     ...(lastExit && { lastExit }),
     ...(problem && { problem }),
     ...(metrics && { metrics }),

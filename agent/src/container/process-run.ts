@@ -1,4 +1,5 @@
-import type { Exit } from "@strata/protocol/agent/messages";
+import type { Exit, Limits } from "@strata/protocol/agent/messages";
+import { CodedError, getErrorCode } from "@strata/protocol/errors";
 
 import { ID_RANGE_SIZE } from "../config.ts";
 import { isAlive, type ProcessIdentity } from "../host/process-table.ts";
@@ -11,6 +12,7 @@ import { type HealthWatch, watchHealth } from "./health.ts";
 import type { RunnableImage } from "./image-source.ts";
 import type { ProcessServices } from "./process-services.ts";
 import type { RecordKeeper } from "./record-keeper.ts";
+import type { ProcessRecord } from "./record.ts";
 import { planRun } from "./run-plan.ts";
 import { launch, waitUntilRunning } from "./start.ts";
 import { endOrphans, stopContainer, sweepRun } from "./stop.ts";
@@ -75,11 +77,12 @@ export class ProcessRun {
     const { keeper, services } = this.#options;
     const { slot, ports } = keeper.record;
     if (slot === undefined) return [];
-    const { address } = services.network.place(slot);
+    const { address, ipv6 } = services.network.place(slot);
     return ports.map(({ protocol, hostPort, containerPort }) => ({
       protocol,
       hostPort,
       address,
+      address6: ipv6?.address,
       containerPort,
     }));
   }
@@ -101,7 +104,7 @@ export class ProcessRun {
       ports: [...holding.ports],
       begun: true,
       ended: undefined,
-      run: { bootId, stopSignal: plan.stopSignal, spec: keeper.record.assignment.spec },
+      run: { bootId, stopSignal: plan.stopSignal, spec },
     });
     // A port that it lost meanwhile is somebody else's now.
     const kept = new Set(holding.ports.map(portKey));
@@ -127,6 +130,31 @@ export class ProcessRun {
     await services.network.publish(this.publishedPorts);
     this.#begin(supervisor, application);
     return true;
+  }
+
+  /** Gives the container the limits of its assignment. False when it keeps those that it has; the record says why. */
+  async resize(): Promise<boolean> {
+    const { services, keeper } = this.#options;
+    const { run, assignment } = keeper.record;
+    const { limits } = assignment.spec;
+    try {
+      await services.start.cgroups.resize(this.#processId, limits);
+    } catch (error) {
+      services.logger.warn({ err: error, process: this.#processId }, "limits were refused");
+      keeper.save({ problem: describeRefusal(error) });
+      return false;
+    }
+    keeper.save({
+      ...(run && { run: { ...run, spec: { ...run.spec, limits } } }),
+      problem: this.#describeShortfall(limits),
+    });
+    return true;
+  }
+
+  /** What of the shares is without effect on this host. */
+  #describeShortfall(limits: Limits): ProcessRecord["problem"] {
+    const message = this.#options.services.start.cgroups.describeShortfall(limits);
+    return message === undefined ? undefined : { code: "LIMIT_UNSUPPORTED", message };
   }
 
   /** Ends the container and says how it ended; undefined when none runs. */
@@ -211,7 +239,7 @@ export class ProcessRun {
         application: known,
       },
       restarts: restarts + (lastExit === undefined || run.startedAtMs !== undefined ? 0 : 1),
-      problem: undefined,
+      problem: this.#describeShortfall(run.spec.limits),
     });
     this.#watch(supervisor, known);
     onBegun();
@@ -246,4 +274,12 @@ export class ProcessRun {
       endOrphans(this.#options.services.start.cgroups, this.#processId);
     }
   }
+}
+
+function describeRefusal(error: unknown): ProcessRecord["problem"] {
+  const message =
+    error instanceof CodedError
+      ? error.message
+      : `the kernel refused the new limits: ${getErrorCode(error) ?? "unknown"}`;
+  return { code: "RESIZE_REFUSED", message };
 }

@@ -65,7 +65,7 @@ export function launch(
   writePrivate(join(paths.run, "config"), renderConfig(context, request));
   writePrivate(join(paths.run, "argv"), plan.argv.map((word) => `${word}\0`).join(""));
   writePrivate(join(paths.run, "hostname"), `${processId}\n`);
-  writePrivate(join(paths.run, "hosts"), renderHosts(processId, request.place.address));
+  writePrivate(join(paths.run, "hosts"), renderHosts(processId, request.place));
   writePrivate(join(paths.run, "resolv.conf"), resolvConf());
   writePrivate(join(paths.run, "launch"), renderLaunch(context, request, paths));
   const supervisor = startSupervisor(paths);
@@ -133,8 +133,12 @@ function renderConfig(context: StartContext, request: StartRequest): string {
   ]);
 }
 
-function renderHosts(processId: string, address: string): string {
-  return `127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n${address} ${processId}\n`;
+function renderHosts(processId: string, { address, ipv6 }: ContainerPlace): string {
+  const own = [address, ...(ipv6 === undefined ? [] : [ipv6.address])];
+  return [
+    "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n",
+    ...own.map((line) => `${line} ${processId}\n`),
+  ].join("");
 }
 
 function renderLaunch(context: StartContext, request: StartRequest, paths: ProcessPaths): string {

@@ -13,6 +13,8 @@ export type LxcKey =
   | "lxc.net.0.veth.pair"
   | "lxc.net.0.ipv4.address"
   | "lxc.net.0.ipv4.gateway"
+  | "lxc.net.0.ipv6.address"
+  | "lxc.net.0.ipv6.gateway"
   | "lxc.cap.keep"
   | "lxc.no_new_privs"
   | "lxc.seccomp.profile"

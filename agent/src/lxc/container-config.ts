@@ -31,16 +31,29 @@ const capabilities = [
   "sys_chroot",
 ];
 
-/** Files of the kernel that tell about the host or its other containers; the same list as Docker's. */
-const maskedFiles = ["proc/kcore", "proc/keys", "proc/latency_stats", "proc/timer_list"];
+/** Files of the kernel that tell about the host or its other containers; the same list as Docker's and podman's. */
+const maskedFiles = [
+  "proc/interrupts",
+  "proc/kcore",
+  "proc/keys",
+  "proc/latency_stats",
+  "proc/sched_debug",
+  "proc/timer_list",
+  "proc/timer_stats",
+];
 const maskedDirectories = [
   "proc/acpi",
+  "proc/asound",
   "proc/scsi",
   "sys/firmware",
   "sys/devices/virtual/powercap",
 ];
+/** Beside /proc/sys and /proc/sysrq-trigger, which LXC protects. Their files belong to the host's root as well. */
+const readOnlyDirectories = ["proc/bus", "proc/fs", "proc/irq"];
 
 const SHM_SIZE = "64m";
+/** Terminals of one container. The node has room for those of a thousand: host/kernel-limits.ts. */
+const TERMINALS_MAX = 64;
 
 export function containerEntries(config: ContainerConfig): readonly LxcEntry[] {
   const { cgroup, network, idBase } = config;
@@ -59,10 +72,11 @@ export function containerEntries(config: ContainerConfig): readonly LxcEntry[] {
     ["lxc.net.0.veth.pair", network.hostInterface],
     ["lxc.net.0.ipv4.address", network.addressWithPrefix],
     ["lxc.net.0.ipv4.gateway", network.gateway],
+    ...ipv6Entries(network),
     ["lxc.autodev", "1"],
     ["lxc.console.path", "none"],
     ["lxc.tty.max", "0"],
-    ["lxc.pty.max", "1024"],
+    ["lxc.pty.max", String(TERMINALS_MAX)],
     // The container has no CAP_SYS_ADMIN, so it cannot make any of these writable again. The cgroup files are
     // there because runtimes such as Java size themselves by them.
     ["lxc.mount.auto", "proc:mixed sys:ro cgroup:ro:force"],
@@ -72,12 +86,23 @@ export function containerEntries(config: ContainerConfig): readonly LxcEntry[] {
     ],
     ...maskedFiles.map((path) => mountEntry(`/dev/null ${path} none bind,optional`)),
     ...maskedDirectories.map((path) => mountEntry(`tmpfs ${path} tmpfs ro,size=0,optional`)),
+    ...readOnlyDirectories.map((path) =>
+      mountEntry(`${path} ${path} none bind,ro,relative,optional`),
+    ),
     ...cgroup,
     ["lxc.init.cwd", config.workingDir],
     ...Object.entries(config.env).map(([name, value]): LxcEntry => [
       "lxc.environment",
       `${name}=${value}`,
     ]),
+  ];
+}
+
+function ipv6Entries({ ipv6 }: ContainerPlace): readonly LxcEntry[] {
+  if (ipv6 === undefined) return [];
+  return [
+    ["lxc.net.0.ipv6.address", ipv6.addressWithPrefix],
+    ["lxc.net.0.ipv6.gateway", ipv6.gateway],
   ];
 }
 

@@ -1,8 +1,16 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 
 import { runTool } from "../host/run-tool.ts";
-import { type PublishedPort, renderElement, renderRuleset } from "./ruleset.ts";
-import { containerAddress, gatewayAddress, type Subnet } from "./subnet.ts";
+import { hasIpv6, makeBridge } from "./bridge.ts";
+import {
+  type ContainerNetwork,
+  type PublishedPort,
+  removeTables,
+  renderChange,
+  renderRuleset,
+} from "./ruleset.ts";
+import { containerAddress, gatewayAddress } from "./subnet.ts";
+import { containerAddress6, gatewayAddress6 } from "./subnet6.ts";
 
 export type TrafficCounters = { readonly rxBytes: number; readonly txBytes: number };
 
@@ -28,38 +36,42 @@ export type ContainerPlace = {
   readonly address: string;
   readonly addressWithPrefix: string;
   readonly gateway: string;
+  /** Undefined where the node has no IPv6. */
+  readonly ipv6:
+    | { readonly address: string; readonly addressWithPrefix: string; readonly gateway: string }
+    | undefined;
 };
 
-export function createNetwork(bridge: string, subnet: Subnet): Network {
-  const elements = (verb: "add" | "delete", ports: readonly PublishedPort[]): string =>
-    ports.map((port) => `${verb} element ip ${bridge} ports { ${renderElement(port)} }\n`).join("");
+export function createNetwork(wished: ContainerNetwork): Network {
+  const network = hasIpv6() ? wished : { ...wished, subnet6: undefined };
+  const { bridge, subnet, subnet6 } = network;
+  const change = (verb: "add" | "delete", ports: readonly PublishedPort[]): string =>
+    ports.map((port) => renderChange(verb, network, port)).join("");
 
   return {
     setUp: async (ports) => {
-      await makeBridge(bridge, subnet);
-      await runTool("nft", ["-f", "-"], { input: renderRuleset(bridge, subnet, ports) });
+      await makeBridge(network);
+      await runTool("nft", ["-f", "-"], { input: renderRuleset(network, ports) });
     },
     isUp: async () => {
       const link = await runTool("ip", ["link", "show", "dev", bridge], { okCodes: [0, 1] });
-      const table = await runTool("nft", ["list", "map", "ip", bridge, "ports"], {
+      const table = await runTool("nft", ["list", "map", "inet", bridge, "ports"], {
         okCodes: [0, 1],
       });
       return link.code === 0 && table.code === 0;
     },
     publish: async (ports) => {
-      if (ports.length > 0) await runTool("nft", ["-f", "-"], { input: elements("add", ports) });
+      if (ports.length > 0) await runTool("nft", ["-f", "-"], { input: change("add", ports) });
     },
     withdraw: async (ports) => {
       // One by one: nft takes a batch back as a whole when one of its elements is gone already.
       for (const port of ports) {
-        await runTool("nft", ["-f", "-"], { input: elements("delete", [port]), okCodes: [0, 1] });
+        await runTool("nft", ["-f", "-"], { input: change("delete", [port]), okCodes: [0, 1] });
       }
     },
     readTraffic: () => parseTraffic(readFileSync("/proc/net/dev", "utf8"), bridge),
     tearDown: async () => {
-      await runTool("nft", ["-f", "-"], {
-        input: `table ip ${bridge}\ndelete table ip ${bridge}\n`,
-      });
+      await runTool("nft", ["-f", "-"], { input: removeTables(bridge) });
       await runTool("ip", ["link", "delete", "dev", bridge], { okCodes: [0, 1] });
     },
     place: (slot) => ({
@@ -68,30 +80,13 @@ export function createNetwork(bridge: string, subnet: Subnet): Network {
       address: containerAddress(subnet, slot),
       addressWithPrefix: `${containerAddress(subnet, slot)}/${subnet.prefix}`,
       gateway: gatewayAddress(subnet),
+      ipv6: subnet6 && {
+        address: containerAddress6(subnet6, slot),
+        addressWithPrefix: `${containerAddress6(subnet6, slot)}/64`,
+        gateway: gatewayAddress6(subnet6),
+      },
     }),
   };
-}
-
-async function makeBridge(bridge: string, subnet: Subnet): Promise<void> {
-  const show = await runTool("ip", ["link", "show", "dev", bridge], { okCodes: [0, 1] });
-  if (show.code !== 0) await runTool("ip", ["link", "add", bridge, "type", "bridge"]);
-  await runTool("ip", [
-    "address",
-    "replace",
-    `${gatewayAddress(subnet)}/${subnet.prefix}`,
-    "dev",
-    bridge,
-  ]);
-  await runTool("ip", ["link", "set", bridge, "up"]);
-  setSysctl("ip_forward", 1);
-  // Lets a connection to 127.0.0.1:PORT leave through the bridge; the input chain keeps containers off 127.0.0.0/8.
-  setSysctl(`conf/${bridge}/route_localnet`, 1);
-}
-
-/** /proc/sys/net shows the network namespace of whoever opens it, so this works inside one as well. */
-function setSysctl(name: string, value: number): void {
-  const path = `/proc/sys/net/ipv4/${name}`;
-  if (readFileSync(path, "utf8").trim() !== String(value)) writeFileSync(path, String(value));
 }
 
 /** The host's end of a wire receives what the container sends. Columns of /proc/net/dev: received bytes first, sent

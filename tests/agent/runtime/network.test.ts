@@ -96,7 +96,7 @@ suite("the network of a node", (test) => {
     await using node = await aNode();
     node.assign(anAssignment("", { spec: httpd }));
     const hostPort = await hostPortOf(node);
-    execFileSync("nft", ["delete", "table", "ip", node.config.bridge]);
+    execFileSync("nft", ["delete", "table", "inet", node.config.bridge]);
     await node.restart();
     assert.is(await get("127.0.0.1", await hostPortOf(node)), "web-1");
     assert.is(await hostPortOf(node), hostPort);
