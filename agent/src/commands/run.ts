@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 
@@ -7,6 +8,8 @@ import { createControllerClient, createDispatcher } from "../controller-client.t
 import { readStateFile } from "../durable-file.ts";
 import { requireArchitecture } from "../host/machine.ts";
 import { type Identity, readIdentity } from "../identity.ts";
+import { openBlobCache } from "../image/blob-cache.ts";
+import { createCacheSource } from "../image/blob-source.ts";
 import { createImageStore } from "../image/image-store.ts";
 import { createRegistryClient } from "../image/registry-client.ts";
 import { readOrMakeMachineId } from "../machine-id.ts";
@@ -42,6 +45,12 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
   const address = { url: identity.controllerUrl, caPem: identity.caPem };
   const dispatcher = createDispatcher(address);
   const desired = readDesired(identity, context);
+  const blobs = openBlobCache({
+    directory: join(paths.images, "blobs"),
+    bytesMax: config.blobCacheBytesMax,
+    clock,
+    logger,
+  });
   const runtime = await Runtime.open({
     config,
     agentKey: await readOrMakeMachineId(paths.machineId, newId),
@@ -54,7 +63,8 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
       }),
       clock,
       logger,
-      blobCacheBytesMax: config.blobCacheBytesMax,
+      blobs,
+      sources: [createCacheSource(blobs)],
       runner: selfCommand(),
       architecture: requireArchitecture(),
     }),

@@ -46,20 +46,20 @@ export type BlobCache = {
 };
 
 export type BlobCacheOptions = {
+  /** Belongs to this cache alone. */
   readonly directory: string;
-  /** On the same file system; emptied when the agent starts. */
-  readonly incoming: string;
   /** Of all blobs together; 0 keeps nothing. */
   readonly bytesMax: number;
   readonly clock: Clock;
   readonly logger: { readonly warn: (text: string) => void };
-  /** A blob became whole, or went. */
+  /** A blob became whole, or went, or will not become whole. */
   readonly onChange?: (digest: Digest, change: "kept" | "gone") => void;
 };
 
 /** Images made of crumbs must not make this slow to open. */
 const BLOBS_MAX = 4096;
 
+/** Deletes what an earlier life left half done. */
 export function openBlobCache(options: BlobCacheOptions): BlobCache {
   const cache = new Cache(options);
   return {
@@ -75,12 +75,16 @@ type Entry = { readonly growth: Growth; holders: number };
 
 class Cache {
   readonly #options: BlobCacheOptions;
+  readonly #incoming: string;
   /** The one used longest ago first. */
   readonly #entries = new Map<Digest, Entry>();
   #writers = 0;
 
   constructor(options: BlobCacheOptions) {
     this.#options = options;
+    this.#incoming = join(options.directory, "incoming");
+    mkdirSync(this.#incoming, { recursive: true, mode: 0o700 });
+    for (const name of readdirSync(this.#incoming)) rmSync(join(this.#incoming, name));
     for (const { digest, size } of findBlobs(options.directory)) {
       this.#entries.set(digest, { growth: Growth.whole(this.#path(digest), size), holders: 0 });
     }
@@ -113,7 +117,7 @@ class Cache {
   writer(digest: Digest, size: number): BlobWriter | undefined {
     if (this.#entries.has(digest) || !this.#makeRoom(size)) return undefined;
     this.#writers += 1;
-    const growth = new Growth(join(this.#options.incoming, `blob-${this.#writers}.partial`), size);
+    const growth = new Growth(join(this.#incoming, `blob-${this.#writers}.partial`), size);
     const entry: Entry = { growth, holders: 0 };
     try {
       const file = new WriteBehind(growth, (error) => this.#warn(digest, error));
@@ -157,7 +161,10 @@ class Cache {
     const { growth } = entry;
     if (growth.state === "whole") return;
     growth.break();
-    if (this.#entries.get(digest) === entry) this.#entries.delete(digest);
+    if (this.#entries.get(digest) === entry) {
+      this.#entries.delete(digest);
+      this.#options.onChange?.(digest, "gone");
+    }
     await file.close();
     rmSync(growth.path, { force: true });
   }

@@ -11,7 +11,8 @@ import { defaultLayerLimits, type LayerLimits } from "../layer/limits.ts";
 import { describeReport } from "../layer/report-text.ts";
 import { removeTree } from "../rootfs/remove-tree.ts";
 import type { SelfCommand } from "../self-exec.ts";
-import { type BlobCache, openBlobCache } from "./blob-cache.ts";
+import type { BlobCache } from "./blob-cache.ts";
+import type { BlobSource } from "./blob-source.ts";
 import { type ContentFolder, digestPath, openContentFolder } from "./content.ts";
 import {
   getImageRecord,
@@ -58,8 +59,6 @@ export type EnsureOptions = {
 };
 
 export type ImageStore = {
-  /** Compressed layers, as they were pulled. */
-  readonly blobs: BlobCache;
   /** Makes an image ready; needs no registry when everything is here. Callers at the same time share one pull, and
    * images share layers.
    * @throws PullError */
@@ -92,8 +91,10 @@ export type ImageStoreOptions = {
   readonly directory: string;
   readonly client: RegistryClient;
   readonly clock: Clock;
-  /** Bytes of compressed layers that are kept [0]. */
-  readonly blobCacheBytesMax?: number;
+  /** Keeps the compressed layers [they are not kept]. */
+  readonly blobs?: BlobCache;
+  /** Where they may come from beside the store [nowhere]. */
+  readonly sources?: readonly BlobSource[];
   readonly limits?: ImageLimits;
   readonly logger: { readonly info: (text: string) => void; readonly warn: (text: string) => void };
   /** How to start `unpack-worker`: `selfCommand()`. */
@@ -107,7 +108,6 @@ export type ImageStoreOptions = {
 export function createImageStore(options: ImageStoreOptions): ImageStore {
   const store = new Store(options);
   return {
-    blobs: store.blobs,
     ensure: (image, ensureOptions) => store.ensure(image, ensureOptions),
     list: () => store.list(),
     remove: (digest) => store.remove(digest),
@@ -119,7 +119,6 @@ const LAST_USED_PRECISION_MS = 60 * 60_000;
 type Wanted = { readonly repository: string; readonly digest: Digest };
 
 class Store {
-  readonly blobs: BlobCache;
   readonly #options: ImageStoreOptions;
   readonly #limits: ImageLimits;
   readonly #contents: ContentFolder;
@@ -142,17 +141,13 @@ class Store {
     mkdirSync(incoming, { recursive: true, mode: 0o700 });
     this.#swept = this.#sweep(incoming);
     this.#contents = openContentFolder(join(directory, "contents"), incoming);
-    this.blobs = openBlobCache({
-      ...options,
-      directory: join(directory, "blobs"),
-      incoming,
-      bytesMax: options.blobCacheBytesMax ?? 0,
-    });
     this.#layerFolder = {
       directory: join(directory, "layers"),
       incoming,
       client,
-      blobs: this.blobs,
+      blobs: options.blobs,
+      sources: options.sources ?? [],
+      logger: options.logger,
       runner,
       limits: this.#limits.layer,
       sync: options.sync ?? createFileSystemSync(directory),

@@ -1,12 +1,11 @@
 /** Layers on disk, each unpacked once: `layers/<algorithm>/<hex>/fs` with what is worth knowing in `layer.json`
  * beside it. A layer is filled in `incoming/`, checked, synced, and only then gets its name; so whatever has a name
  * is whole, and whatever is in `incoming/` at start was given up. */
-import { createHash, type Hash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { getErrorCode } from "@strata/protocol/errors";
-import { type Digest, digestAlgorithm, parseDigest } from "@strata/protocol/oci/digest";
+import { type Digest, digestAlgorithm } from "@strata/protocol/oci/digest";
 import { ZodError } from "zod";
 
 import type { LayerLimits } from "../layer/limits.ts";
@@ -15,6 +14,7 @@ import { LayerRecord } from "../layer/worker-protocol.ts";
 import { removeTree } from "../rootfs/remove-tree.ts";
 import type { SelfCommand } from "../self-exec.ts";
 import type { BlobCache } from "./blob-cache.ts";
+import { BlobFetch, type BlobSource } from "./blob-source.ts";
 import { digestPath, moveDurably } from "./content.ts";
 import { PullError } from "./errors.ts";
 import type { ImageLayer } from "./manifest.ts";
@@ -27,7 +27,10 @@ export type LayerFolderOptions = {
   readonly incoming: string;
   readonly client: RegistryClient;
   /** Keeps the blobs that are pulled. */
-  readonly blobs: BlobCache;
+  readonly blobs: BlobCache | undefined;
+  /** Asked for blobs before the store. */
+  readonly sources: readonly BlobSource[];
+  readonly logger: { readonly info: (text: string) => void };
   readonly runner: SelfCommand;
   readonly limits: LayerLimits;
   readonly sync: () => Promise<void>;
@@ -82,16 +85,41 @@ function moveAside(from: string, to: string): void {
   }
 }
 
-/** Downloads, checks and unpacks a layer at the same time. When it fails, nothing is left.
+/** The last one asks the store alone. */
+const TRIES_MAX = 4;
+
+/** Downloads, checks and unpacks a layer at the same time; anew when a source beside the store gave wrong bytes. When it
+ * fails, nothing is left.
  * @throws PullError */
 export async function pullLayer(
   options: LayerFolderOptions,
   request: LayerRequest,
 ): Promise<StoredLayer> {
+  const { repository, layer, signal } = request;
+  for (let tries = 1; ; tries += 1) {
+    const sources = tries < TRIES_MAX ? options.sources : [];
+    const fetch = new BlobFetch(
+      { ...options, sources },
+      { repository, ...layer.descriptor, signal },
+    );
+    try {
+      return await pullOnce(options, request, fetch);
+    } catch (error) {
+      if (!fetch.isSpoiled || signal.aborted) throw error;
+      request.onBytes(-fetch.receivedBytes);
+    }
+  }
+}
+
+async function pullOnce(
+  options: LayerFolderOptions,
+  request: LayerRequest,
+  fetch: BlobFetch,
+): Promise<StoredLayer> {
   const { diffId } = request.layer;
   const staging = makePrivateDirectory(join(options.incoming, "layer-"));
   try {
-    const record = await fillLayer(options, request, staging);
+    const record = await fillLayer(options, request, { staging, fetch });
     await options.sync();
     const path = digestPath(options.directory, diffId);
     // A damaged one may be in the way; two processes never share a store.
@@ -107,7 +135,7 @@ export async function pullLayer(
 async function fillLayer(
   options: LayerFolderOptions,
   request: LayerRequest,
-  staging: string,
+  { staging, fetch }: { readonly staging: string; readonly fetch: BlobFetch },
 ): Promise<LayerRecord> {
   const { diffId } = request.layer;
   const tree = join(staging, "fs");
@@ -118,7 +146,7 @@ async function fillLayer(
     limits: options.limits,
   });
   try {
-    await transfer(options, request, unpacking);
+    await transfer(fetch, request, { unpacking, blobs: options.blobs });
     const record = await unpacking.layer;
     if (record.diffId !== diffId) {
       throw new PullError(
@@ -136,30 +164,29 @@ async function fillLayer(
   }
 }
 
-/** Gives the blob to the process as it arrives, checks it against its descriptor, and keeps it. */
+/** Gives the blob to the process as it arrives, and keeps it. */
 async function transfer(
-  { client, blobs }: Pick<LayerFolderOptions, "client" | "blobs">,
-  request: LayerRequest,
-  unpacking: UnpackProcess,
+  fetch: BlobFetch,
+  { layer, onBytes }: LayerRequest,
+  {
+    unpacking,
+    blobs,
+  }: { readonly unpacking: UnpackProcess; readonly blobs: BlobCache | undefined },
 ): Promise<void> {
-  const { repository, layer, signal, onBytes } = request;
   const { digest, size } = layer.descriptor;
-  const hash = createHash(digestAlgorithm(digest));
   let refusal: Error | undefined;
   unpacking.layer.catch((error: unknown) => {
     refusal = error instanceof Error ? error : new Error(String(error));
   });
-  const keeper = blobs.writer(digest, size);
+  const keeper = blobs?.writer(digest, size);
   try {
-    for await (const chunk of client.streamBlob({ repository, digest, size, signal })) {
-      hash.update(chunk);
+    for await (const chunk of fetch.stream()) {
       onBytes(chunk.length);
       // Damaged bytes may look like a bad archive: only the whole blob's digest tells which it is.
-      if (refusal !== undefined && !mayBeDamage(refusal)) throw refusal;
+      if (refusal !== undefined && !fetch.isForeign && !mayBeDamage(refusal)) throw refusal;
       await keeper?.write(chunk);
       await unpacking.write(chunk);
     }
-    requireLayerDigest(hash, digest);
     unpacking.end();
     await keeper?.commit();
   } finally {
@@ -170,17 +197,4 @@ async function transfer(
 function mayBeDamage(error: unknown): boolean {
   const code = getErrorCode(error);
   return code === "LAYER_MALFORMED" || code === "LAYER_REFUSED";
-}
-
-function requireLayerDigest(hash: Hash, digest: Digest): void {
-  const actual = parseDigest(`${digestAlgorithm(digest)}:${hash.digest("hex")}`);
-  if (actual === digest) return;
-  throw new PullError(
-    "LAYER_DIGEST_MISMATCH",
-    `asked for the layer ${digest}, the registry sends ${actual}`,
-    {
-      retryable: true,
-      hint: "let the store check its blobs, or push the image again",
-    },
-  );
 }

@@ -26,6 +26,8 @@ export type BlobRequest = {
   readonly repository: string;
   readonly digest: Digest;
   readonly size: number;
+  /** Bytes that are here already [0]. */
+  readonly offset?: number;
   readonly signal: AbortSignal;
 };
 
@@ -43,7 +45,7 @@ export type RegistryClient = {
     readonly reference: string;
     readonly signal: AbortSignal;
   }) => Promise<Manifest>;
-  /** The blob's bytes as they come, `size` of them exactly; goes on by Range where a connection broke. The caller
+  /** The blob's bytes as they come, up to `size` exactly; goes on by Range where a connection broke. The caller
    * hashes them: bytes are handed out before the last one is known.
    * @throws PullError */
   readonly streamBlob: (request: BlobRequest) => AsyncIterable<Buffer>;
@@ -101,9 +103,9 @@ class Client {
   }
 
   async *streamBlob(request: BlobRequest): AsyncGenerator<Buffer, void> {
-    const { repository, digest, size, signal } = request;
+    const { repository, digest, size, offset = 0, signal } = request;
     const path = `/v2/${repository}/blobs/${digest}`;
-    let received = 0;
+    let received = offset;
     let failures = 0;
     for (;;) {
       const before = received;

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 
 import { type BlobCache, openBlobCache } from "@strata/agent/image/blob-cache";
@@ -22,7 +22,7 @@ suite("blob cache", (test) => {
       assert.ok(readFileSync(held?.path ?? "").equals(blob.bytes));
       assert.equal(life.list(), [{ digest: blob.digest, size: blob.bytes.length }]);
     }
-    assert.equal(readdirSync(join(folder.path, "incoming")), []);
+    assert.equal(readdirSync(join(folder.path, "blobs", "incoming")), []);
   });
 
   test("lets a blob be read while it grows, from any offset", async () => {
@@ -56,7 +56,7 @@ suite("blob cache", (test) => {
     await writer?.abandon();
     assert.is(await reading, "broken");
     assert.is(cache.follow(blob.digest), undefined);
-    assert.equal(readdirSync(join(folder.path, "incoming")), []);
+    assert.equal(readdirSync(join(folder.path, "blobs", "incoming")), []);
     assert.is(await keep(cache, blob), true);
   });
 
@@ -141,10 +141,8 @@ suite("blob cache", (test) => {
   test("fails no pull when the disk takes nothing", async () => {
     await using folder = aTemporaryDirectory();
     const warnings: string[] = [];
-    const cache = aCache(folder.path, {
-      incoming: "/dev/null",
-      logger: { warn: (text) => warnings.push(text) },
-    });
+    const cache = aCache(folder.path, { logger: { warn: (text) => warnings.push(text) } });
+    rmdirSync(join(folder.path, "blobs", "incoming"));
     assert.is(cache.writer(aBlob(1).digest, 1), undefined);
     assert.is(warnings.length, 1);
   });
@@ -175,11 +173,8 @@ function aCache(
   path: string,
   options: Partial<Parameters<typeof openBlobCache>[0]> = {},
 ): BlobCache {
-  const incoming = join(path, "incoming");
-  mkdirSync(incoming, { recursive: true });
   return openBlobCache({
     directory: join(path, "blobs"),
-    incoming,
     bytesMax: 1024 ** 3,
     clock: Date.now,
     logger: { warn: (text) => assert.unreachable(text) },
