@@ -37,7 +37,13 @@ export type TestController = AsyncDisposable & {
 
 const credential = "node-credential-of-the-test";
 
-export async function aController(certificates?: TestCertificates): Promise<TestController> {
+/** Answers what is no route of the agent's, such as those of a registry; false for what it does not know. */
+export type OtherRoutes = (request: IncomingMessage, response: ServerResponse) => boolean;
+
+export async function aController(
+  certificates?: TestCertificates,
+  otherRoutes: OtherRoutes = () => false,
+): Promise<TestController> {
   const joinSecret = randomBytes(24).toString("base64url");
   const joins: JoinRequest[] = [];
   const reports: Report[] = [];
@@ -94,6 +100,7 @@ export async function aController(certificates?: TestCertificates): Promise<Test
     const path = new URL(request.url ?? "", "http://test.invalid").pathname;
     const route = routes[`${request.method} ${path}`];
     if (isSilent) return void request.socket.destroy();
+    if (route === undefined && otherRoutes(request, response)) return;
     if (route === undefined) return answer(response, 404, problem(404, "NOT_FOUND"));
     route(request, response).catch((error: unknown) =>
       answer(response, 400, problem(400, String(error))),

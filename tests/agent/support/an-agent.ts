@@ -14,7 +14,10 @@ export type TestAgent = AsyncDisposable & {
   /** Runs one subcommand to its end. */
   readonly run: (...argv: readonly string[]) => Promise<{ code: number; output: string }>;
   /** Starts the daemon; `kill` ends it and waits until it is gone. */
-  readonly start: () => { readonly kill: (signal: NodeJS.Signals) => Promise<void> };
+  readonly start: () => {
+    readonly pid: number | undefined;
+    readonly kill: (signal: NodeJS.Signals) => Promise<void>;
+  };
   readonly writeToken: (token: string) => string;
 };
 
@@ -25,9 +28,19 @@ const programs: Readonly<Record<AgentRuntime, readonly string[]>> = {
   deno: [deno, "run", "-A", main],
 };
 
+export type TestAgentOptions = {
+  readonly runtime?: AgentRuntime;
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Where the daemon's own log goes [this program's standard error]. */
+  readonly logFd?: number;
+};
+
 let agents = 0;
 
-export function anAgent(folder: string, runtime: AgentRuntime = "node"): TestAgent {
+export function anAgent(
+  folder: string,
+  { runtime = "node", environment: wishes = {}, logFd }: TestAgentOptions = {},
+): TestAgent {
   agents += 1;
   const environment = {
     PATH: process.env.PATH ?? "",
@@ -37,13 +50,14 @@ export function anAgent(folder: string, runtime: AgentRuntime = "node"): TestAge
     STRATA_SUBNET: `10.${100 + (process.pid % 100)}.${200 + agents}.0/24`,
     STRATA_HOST_PORTS: "24000-24999",
     STRATA_LOG_LEVEL: "warn",
+    ...wishes,
   };
   const daemons = new Set<ChildProcess>();
-  const launch = (argv: readonly string[]): ChildProcess => {
+  const launch = (argv: readonly string[], output: "pipe" | number = "pipe"): ChildProcess => {
     const [program = "", ...args] = programs[runtime];
     return spawn(program, [...args, ...argv], {
       env: environment,
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ["ignore", output, output],
     });
   };
   const run: TestAgent["run"] = async (...argv) => {
@@ -58,11 +72,10 @@ export function anAgent(folder: string, runtime: AgentRuntime = "node"): TestAge
     environment,
     run,
     start: () => {
-      const child = launch(["run"]);
-      child.stdout?.pipe(process.stderr);
-      child.stderr?.pipe(process.stderr);
+      const child = launch(["run"], logFd ?? process.stderr.fd);
       daemons.add(child);
       return {
+        pid: child.pid,
         kill: async (signal) => {
           if (child.exitCode === null && child.signalCode === null) {
             child.kill(signal);
