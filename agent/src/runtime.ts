@@ -16,8 +16,12 @@ import { describeProcess } from "./container/process-report.ts";
 import type { ProcessServices } from "./container/process-services.ts";
 import { listRecords, newRecord, type ProcessRecord } from "./container/record.ts";
 import { createResources, type Holding } from "./container/resources.ts";
+import { createSecretKeeper, type SecretSource } from "./container/secret-keeper.ts";
+import { createSlowCounters, type SlowCounters } from "./container/slow-counters.ts";
 import { sweepRun } from "./container/stop.ts";
 import { createWaker } from "./container/waker.ts";
+import { AgentError } from "./errors.ts";
+import { raiseKernelLimits } from "./host/kernel-limits.ts";
 import { readKernelBootId } from "./host/process-table.ts";
 import { createSemaphore } from "./image/semaphore.ts";
 import { createNetwork } from "./network/network.ts";
@@ -50,6 +54,7 @@ export class Runtime {
   readonly #loops = new Map<string, Promise<void>>();
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #changes = createWaker();
+  readonly #counters: SlowCounters;
   #assigned: readonly Assignment[] = [];
 
   private constructor(options: RuntimeOptions, records: readonly ProcessRecord[]) {
@@ -61,6 +66,7 @@ export class Runtime {
         options.onChange(urgency);
       },
     });
+    this.#counters = createSlowCounters(this.#services.start.cgroups);
   }
 
   /** Prepares the host and takes over what an earlier life of the agent left running. Nothing else happens until
@@ -101,11 +107,13 @@ export class Runtime {
     return [...this.#processes.values()].map(({ processId, snapshot }) => {
       const { record, isRunning, application } = snapshot;
       const { slot, assignment } = record;
+      if (!isRunning) this.#counters.forget(processId);
       return describeProcess(snapshot, {
         place: slot === undefined ? undefined : network.place(slot),
         metrics: isRunning
           ? readMetrics(processId, {
               cgroups: start.cgroups,
+              counters: this.#counters,
               traffic: slot === undefined ? undefined : traffic.get(slot),
               uptimeMs,
               pid: application?.pid,
@@ -177,6 +185,7 @@ export class Runtime {
   /** A process that was assigned again while it was being forgotten begins anew. */
   #forget(processId: string): void {
     this.#processes.delete(processId);
+    this.#counters.forget(processId);
     this.#services.onChange("now");
     const again = this.#assigned.find((assignment) => assignment.processId === processId);
     if (again === undefined) return;

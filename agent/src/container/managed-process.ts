@@ -31,6 +31,8 @@ export type ProcessSnapshot = {
 const adopt = { kind: "adopt" } as const;
 /** After a step that failed for no reason of the process: a tool, a disk. */
 const STEP_RETRY_MS = 10_000;
+/** After limits that are below what the process uses. */
+const RESIZE_RETRY_MS = 10_000;
 
 /** One process of this node: its record, its container, and a loop that takes one step at a time towards what is
  * assigned. All steps of one process are in order; different processes do not wait for each other. */
@@ -79,7 +81,8 @@ export class ManagedProcess {
     this.#isAssigned = assignment !== undefined;
     if (assignment !== undefined && !isDeepStrictEqual(assignment, before)) {
       const isNew = assignment.id !== before.id;
-      if (isNew) this.#retryPause = undefined;
+      // What runs waits for nothing but limits that were refused; these may be others.
+      if (isNew || this.#run.isRunning) this.#retryPause = undefined;
       this.#keeper.save({
         assignment,
         ...(isNew && {
@@ -123,13 +126,17 @@ export class ManagedProcess {
   }
 
   #view(): Parameters<typeof planStep>[0] {
-    const { assignment, run, ended, begun } = this.#keeper.record;
+    const { assignment, run, ended, begun, problem } = this.#keeper.record;
+    const { limits, ...rest } = assignment.spec;
+    const { limits: limitsNow, ...restNow } = run?.spec ?? assignment.spec;
     const nowMs = this.#services.start.clock();
     return {
       wanted: this.#isAssigned ? assignment.desired : "gone",
       isRunning: this.#run.isRunning,
       isOver: this.#run.isOver,
-      isOutdated: run !== undefined && !isDeepStrictEqual(run.spec, assignment.spec),
+      isOutdated: !isDeepStrictEqual(restNow, rest),
+      // Limits that were refused and are no longer wanted are put right as well.
+      isResized: problem?.code === "RESIZE_REFUSED" || !isDeepStrictEqual(limitsNow, limits),
       ended,
       hasBegun: begun,
       startDeadlineMs: Date.parse(assignment.startDeadline),
@@ -146,6 +153,8 @@ export class ManagedProcess {
         return await this.#start();
       case "stop":
         return await this.#stop();
+      case "resize":
+        return await this.#resize();
       case "settle":
         return await this.#settle();
       case "finish":
@@ -212,7 +221,15 @@ export class ManagedProcess {
     return this.#services.onChange("now");
   }
 
+  async #resize(): Promise<void> {
+    const isDone = await this.#run.resize();
+    const fromMs = this.#services.start.clock();
+    this.#retryPause = isDone ? undefined : { fromMs, ms: RESIZE_RETRY_MS };
+    this.#services.onChange("now");
+  }
+
   async #stop(): Promise<void> {
+    this.#retryPause = undefined;
     this.#setActivity("draining", "soon");
     const lastExit = await this.#run.stop();
     if (lastExit === undefined) return;

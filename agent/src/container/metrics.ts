@@ -5,9 +5,11 @@ import type { ProcessMetrics } from "@strata/protocol/agent/messages";
 import type { Cgroups } from "../cgroup/cgroups.ts";
 import { readProcFile } from "../host/process-table.ts";
 import type { TrafficCounters } from "../network/network.ts";
+import type { SlowCounters } from "./slow-counters.ts";
 
 export type MetricSources = {
   readonly cgroups: Cgroups;
+  readonly counters: SlowCounters;
   readonly traffic: TrafficCounters | undefined;
   /** As `readUptimeMs` says. */
   readonly uptimeMs: number;
@@ -20,15 +22,18 @@ export type MetricSources = {
 /** What a running process uses now, from the kernel's own files. Undefined when it is gone. */
 export function readMetrics(
   processId: string,
-  { cgroups, traffic, uptimeMs, pid, ports }: MetricSources,
+  { cgroups, counters, traffic, uptimeMs, pid, ports }: MetricSources,
 ): ProcessMetrics | undefined {
   const usage = cgroups.readUsage(processId);
   const connections = pid === undefined ? undefined : countConnections(pid, ports);
   return (
     usage && {
       ...usage,
+      ...counters.read(processId, uptimeMs),
       networkRxBytes: traffic?.rxBytes ?? 0,
       networkTxBytes: traffic?.txBytes ?? 0,
+      networkRxDropped: traffic?.rxDropped ?? 0,
+      networkTxDropped: traffic?.txDropped ?? 0,
       sampledAtMs: uptimeMs,
       ...(connections === undefined ? {} : { connections }),
     }

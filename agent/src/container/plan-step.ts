@@ -7,17 +7,29 @@ export type StepView = {
   readonly isOver: boolean;
   /** What runs is not what is wanted. */
   readonly isOutdated: boolean;
+  /** It has other limits than are wanted, and need not be restarted for them. */
+  readonly isResized: boolean;
   readonly ended: "stopped" | "failed" | undefined;
   /** A container was started for this assignment before. */
   readonly hasBegun: boolean;
   readonly startDeadlineMs: number;
-  /** Not before this time, after a crash or a failed pull. */
+  /** Not before this time, after a crash, a failed pull or limits that were refused. */
   readonly retryAtMs: number;
   readonly nowMs: number;
 };
 
 export type Step =
-  | { readonly kind: "start" | "stop" | "settle" | "finish" | "forget" | "expire" | "rest" }
+  | {
+      readonly kind:
+        | "start"
+        | "stop"
+        | "resize"
+        | "settle"
+        | "finish"
+        | "forget"
+        | "expire"
+        | "rest";
+    }
   | { readonly kind: "wait"; readonly ms: number };
 
 /** The one next step of a process towards what is wanted: level-triggered, so it may be asked again at any time.
@@ -25,7 +37,7 @@ export type Step =
  * start   pull, make and run a container          finish  it is stopped: give back what it held
  * stop    end the container that runs             forget  finish, and drop all that is known of it
  * settle  learn how it ended and plan a restart   wait, rest  nothing until then, or until something changes
- * expire  too late to start: it has failed */
+ * expire  too late to start: it has failed          resize  give the container that runs its new limits */
 export function planStep(view: StepView): Step {
   if (view.isOver) return { kind: "settle" };
   if (view.isRunning && (view.wanted !== "running" || view.isOutdated)) return { kind: "stop" };
@@ -43,12 +55,16 @@ export function planStep(view: StepView): Step {
 
 function planStart({
   isRunning,
+  isResized,
   ended,
   hasBegun,
   startDeadlineMs,
   retryAtMs,
   nowMs,
 }: StepView): Step {
+  if (isRunning && isResized) {
+    return retryAtMs > nowMs ? { kind: "wait", ms: retryAtMs - nowMs } : { kind: "resize" };
+  }
   if (isRunning || ended === "failed") return { kind: "rest" };
   if (!hasBegun && nowMs > startDeadlineMs) return { kind: "expire" };
   return retryAtMs > nowMs ? { kind: "wait", ms: retryAtMs - nowMs } : { kind: "start" };

@@ -12,7 +12,14 @@ import {
 import { containerAddress, gatewayAddress } from "./subnet.ts";
 import { containerAddress6, gatewayAddress6 } from "./subnet6.ts";
 
-export type TrafficCounters = { readonly rxBytes: number; readonly txBytes: number };
+/** As the container sees them. */
+export type TrafficCounters = {
+  readonly rxBytes: number;
+  readonly txBytes: number;
+  /** Packets. */
+  readonly rxDropped: number;
+  readonly txDropped: number;
+};
 
 /** The node's side of the containers' network: one bridge and one nft table of the same name. */
 export type Network = {
@@ -89,8 +96,8 @@ export function createNetwork(wished: ContainerNetwork): Network {
   };
 }
 
-/** The host's end of a wire receives what the container sends. Columns of /proc/net/dev: received bytes first, sent
- * bytes ninth. */
+/** The host's end of a wire receives what the container sends. Columns of /proc/net/dev: bytes, packets, errors and drops
+ * first of what it received, from the ninth on of what it sent. */
 export function parseTraffic(text: string, bridge: string): ReadonlyMap<number, TrafficCounters> {
   const traffic = new Map<number, TrafficCounters>();
   for (const line of text.split("\n")) {
@@ -98,7 +105,9 @@ export function parseTraffic(text: string, bridge: string): ReadonlyMap<number, 
     const slot = name.startsWith(`${bridge}v`) ? Number(name.slice(bridge.length + 1)) : Number.NaN;
     const columns = counters.split(/\s+/).map(Number);
     if (Number.isSafeInteger(slot)) {
-      traffic.set(slot, { rxBytes: columns[8] ?? 0, txBytes: columns[0] ?? 0 });
+      const [txBytes = 0, , , txDropped = 0] = columns;
+      const [rxBytes = 0, , , rxDropped = 0] = columns.slice(8);
+      traffic.set(slot, { rxBytes, txBytes, rxDropped, txDropped });
     }
   }
   return traffic;

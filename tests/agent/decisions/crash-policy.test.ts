@@ -37,6 +37,7 @@ const view = (part: Partial<StepView>): StepView => ({
   isRunning: false,
   isOver: false,
   isOutdated: false,
+  isResized: false,
   ended: undefined,
   hasBegun: false,
   startDeadlineMs: 1000,
@@ -78,6 +79,14 @@ suite("planStep", (test) => {
     assert.is(planStep(view({ wanted: "gone", isRunning: true, isOver: true })).kind, "settle");
   });
 
+  test("changes limits while it runs, and waits where they were refused", () => {
+    const resized = { isRunning: true, isResized: true };
+    assert.is(planStep(view(resized)).kind, "resize");
+    assert.equal(planStep(view({ ...resized, retryAtMs: 700 })), { kind: "wait", ms: 200 });
+    assert.is(planStep(view({ ...resized, isOutdated: true })).kind, "stop");
+    assert.is(planStep(view({ ...resized, isRunning: false })).kind, "start");
+  });
+
   test("comes to rest, and never starts what has failed for good", () => {
     assert.is(planStep(view({ isRunning: true })).kind, "rest");
     assert.is(planStep(view({ ended: "failed", hasBegun: true })).kind, "rest");
@@ -90,6 +99,7 @@ suite("planStep", (test) => {
       isRunning: fc.boolean(),
       isOver: fc.boolean(),
       isOutdated: fc.boolean(),
+      isResized: fc.boolean(),
       ended: fc.constantFrom(undefined, "stopped" as const, "failed" as const),
       hasBegun: fc.boolean(),
       startDeadlineMs: fc.nat(),

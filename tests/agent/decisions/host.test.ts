@@ -82,10 +82,13 @@ suite("addresses and ports", (test) => {
     const text = [
       "Inter-|   Receive  |  Transmit",
       "   br0: 1 0 0 0 0 0 0 0 2 0 0 0 0 0 0 0",
-      " br0v12: 100 0 0 0 0 0 0 0 200 0 0 0 0 0 0 0",
+      " br0v12: 100 0 0 3 0 0 0 0 200 0 0 4 0 0 0 0",
       "br01v12: 9 0 0 0 0 0 0 0 9 0 0 0 0 0 0 0",
     ].join("\n");
-    assert.equal([...parseTraffic(text, "br0")], [[12, { rxBytes: 200, txBytes: 100 }]]);
+    assert.equal(
+      [...parseTraffic(text, "br0")],
+      [[12, { rxBytes: 200, txBytes: 100, rxDropped: 4, txDropped: 3 }]],
+    );
   });
 
   test("name servers on the host's loopback are left out", () => {
