@@ -14,7 +14,7 @@ import type { ProcessServices } from "./process-services.ts";
 import type { RecordKeeper } from "./record-keeper.ts";
 import type { ProcessRecord } from "./record.ts";
 import { planRun } from "./run-plan.ts";
-import { launch, waitUntilRunning } from "./start.ts";
+import { endStart, launch, waitUntilRunning } from "./start.ts";
 import { endOrphans, stopContainer, sweepRun } from "./stop.ts";
 import { adoptSupervisor, readExitCode, type Supervisor } from "./supervisor.ts";
 
@@ -116,7 +116,7 @@ export class ProcessRun {
       waitUntilRunning(start, { processId, supervisor }, paths),
       network.publish(this.publishedPorts),
     ]);
-    this.#begin(supervisor, application);
+    await this.#begin(supervisor, application);
   }
 
   /** Takes over a run of another life of the agent that was just starting. False when it is gone.
@@ -128,7 +128,7 @@ export class ProcessRun {
     const run = { processId: this.#processId, supervisor };
     const application = await waitUntilRunning(services.start, run, paths);
     await services.network.publish(this.publishedPorts);
-    this.#begin(supervisor, application);
+    await this.#begin(supervisor, application);
     return true;
   }
 
@@ -227,10 +227,13 @@ export class ProcessRun {
   }
 
   /** From here on the process runs. */
-  #begin(supervisor: Supervisor, application: ProcessIdentity | "ended"): void {
+  async #begin(supervisor: Supervisor, application: ProcessIdentity | "ended"): Promise<void> {
     const { services, keeper, onBegun } = this.#options;
     const { run, lastExit, restarts } = keeper.record;
     if (run === undefined) throw new Error("a run without a record");
+    const { limits } = run.spec;
+    // Before the record says that it runs: another life of the agent would not do it then.
+    await endStart(services.start, { processId: this.#processId, limits });
     const known = application === "ended" ? undefined : application;
     keeper.save({
       run: {

@@ -30,6 +30,10 @@ import {
 const LOOK_MS = 2;
 const LOOK_MS_MAX = 50;
 
+/** What a container has of the processors at least until its application runs: LXC sets it up inside its limits, which
+ * takes seconds where they are a hundredth of a processor. */
+const START_CPU_MILLIS = 1000;
+
 export type StartRequest = {
   readonly processId: string;
   readonly plan: RunPlan;
@@ -61,7 +65,10 @@ export function launch(
   const { processId, limits, plan } = request;
   makeRunFolder(paths);
   makeScratch(paths.scratch, request.idBase);
-  cgroups.prepare(processId, limits);
+  cgroups.prepare(processId, {
+    ...limits,
+    cpuMaxMillis: Math.max(limits.cpuMaxMillis, START_CPU_MILLIS),
+  });
   writePrivate(join(paths.run, "config"), renderConfig(context, request));
   writePrivate(join(paths.run, "argv"), plan.argv.map((word) => `${word}\0`).join(""));
   writePrivate(join(paths.run, "hostname"), `${processId}\n`);
@@ -72,6 +79,14 @@ export function launch(
   if (supervisor === undefined)
     throw new AgentError("START_FAILED", "the supervisor did not start");
   return supervisor;
+}
+
+/** Takes back what `launch` gave on top of the limits. Safe to repeat. */
+export async function endStart(
+  { cgroups }: StartContext,
+  { processId, limits }: Pick<StartRequest, "processId" | "limits">,
+): Promise<void> {
+  if (limits.cpuMaxMillis < START_CPU_MILLIS) await cgroups.resize(processId, limits);
 }
 
 /** Resolves when the application executes its own program.
