@@ -67,6 +67,12 @@ export function goalBound(result: Result, bound: number): Goal {
   return { what: result.what, goal, value: result.ours, met: result.ours <= bound };
 }
 
+/** As goalBound, the other way round. */
+export function goalFloor(result: Result, bound: number): Goal {
+  const goal = `at least ${bound} ${result.unit}`;
+  return { what: result.what, goal, value: result.ours, met: result.ours >= bound };
+}
+
 /** A goal that every single figure of ours meets. */
 export function goalOfWorst(result: Result, bound: number): Goal {
   const value = result.max["ours"] ?? Number.NaN;

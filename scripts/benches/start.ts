@@ -29,14 +29,22 @@ export const bench: Bench = {
     await using podman = await aPodman(layout, folder);
     await using lxc = await aBareLxc(layout, {
       folder,
-      bridge: instance.settings["STRATA_BRIDGE"],
+      instance,
+      like: "hello-",
+      command: ["/bin/hello"],
     });
     const samples = await interleave(
       [aSubscriber(createApi(instance), events), podman.contestant, lxc.contestant],
       { rounds, say },
     );
     const result = summarize("start", "ms", samples);
-    return { results: [result], goals: [goalAtMost(result, podman.contestant.name, 0.25)] };
+    return {
+      results: [result],
+      goals: [
+        goalAtMost(result, podman.contestant.name, 0.25),
+        goalAtMost(result, lxc.contestant.name, 1.3),
+      ],
+    };
   },
 };
 

@@ -1,0 +1,89 @@
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+
+import { openCgroups } from "@strata/agent/cgroup/open-cgroups";
+import { ProcessRecord } from "@strata/agent/container/record";
+
+import type { Instance } from "../instance/instance.ts";
+
+export type Start = {
+  /** When its turn had come and the agent made the run's folder. Milliseconds since 1970. */
+  readonly beganMs: number;
+  readonly runningMs: number;
+};
+
+/** What an installation's agent has on this machine, by its own files and the kernel's. */
+export type NodeProcesses = {
+  /** Of every process that runs. */
+  readonly starts: () => readonly Start[];
+  /** Processes with a container or what is left of one. */
+  readonly count: () => number;
+  /** What one process takes beyond its application: mean over all of them, proportional share. */
+  readonly overheadKib: () => number;
+  readonly agentRssMib: () => number;
+  /** Processor time of the agent and of the programs that it ran to their end. */
+  readonly agentCpuMs: () => number;
+};
+
+/** USER_HZ of every Linux that we know: what /proc counts in. */
+const MS_PER_TICK = 10;
+
+export function nodeProcesses({ data, run }: Instance): NodeProcesses {
+  const records = join(data, "agent/processes");
+  const runs = join(run, "agent/runs");
+  const agentPid = readFileSync(join(run, "agent.pid"), "utf8").trim();
+  const cgroups = openCgroups(readFileSync(join(data, "agent/machine-id"), "utf8").trim());
+  const running = (): readonly ProcessRecord[] =>
+    readdirSync(records)
+      .map((id) => join(records, id, "record.json"))
+      .filter((path) => existsSync(path))
+      .map((path) => ProcessRecord.parse(JSON.parse(readFileSync(path, "utf8"))))
+      .filter((record) => record.run?.application !== undefined);
+  return {
+    starts: () =>
+      running().map(({ assignment, run: life }) => ({
+        beganMs: statSync(join(runs, assignment.processId)).birthtimeMs,
+        runningMs: life?.startedAtMs ?? Number.NaN,
+      })),
+    count: () => readdirSync(runs).length,
+    overheadKib: () =>
+      meanOf(
+        running().map(({ assignment, run: life }) =>
+          sumOf(
+            cgroups
+              .listAllPids(assignment.processId)
+              .filter((pid) => pid !== life?.application?.pid)
+              .map(readPssKib),
+          ),
+        ),
+      ),
+    agentRssMib: () =>
+      Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${agentPid}/status`, "utf8"))?.[1]) /
+      1024,
+    agentCpuMs: () => {
+      const stat = readFileSync(`/proc/${agentPid}/stat`, "utf8");
+      const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+      // utime, stime, cutime and cstime of proc_pid_stat(5), which counts its fields from 1.
+      return MS_PER_TICK * sumOf(fields.slice(11, 15).map(Number));
+    },
+  };
+}
+
+/** Of one process; its share of what it has in common with others. 0 when it is gone. */
+export function readPssKib(pid: number): number {
+  try {
+    return Number(
+      /^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"))?.[1],
+    );
+  } catch {
+    return 0;
+  }
+}
+
+export function meanOf(figures: readonly number[]): number {
+  return sumOf(figures) / figures.length;
+}
+
+export function sumOf(figures: readonly number[]): number {
+  return figures.reduce((sum, figure) => sum + figure, 0);
+}
