@@ -8,11 +8,13 @@ import {
   JoinResponse,
   type Report,
   ReportResponse,
+  SecretValue,
 } from "@strata/protocol/agent/messages";
 import { getErrorCode, Problem } from "@strata/protocol/errors";
 import { Agent, type Dispatcher, request, upgrade } from "undici";
 import type { z } from "zod";
 
+import type { SecretSource } from "./container/secret-keeper.ts";
 import { AgentError } from "./errors.ts";
 
 /** How to reach a controller and whom to trust. */
@@ -121,6 +123,13 @@ export type ControllerClient = {
   readonly openStream: (streamId: string) => Promise<Duplex>;
 };
 
+/** And one that the conversation with the controller does without. */
+export type NodeClient = ControllerClient & {
+  /** The value of a secret that one of this node's assignments names.
+   * @throws AgentError CONTROLLER_UNREACHABLE, CONTROLLER_REFUSED */
+  readonly fetchSecret: SecretSource;
+};
+
 export function createControllerClient(
   {
     url,
@@ -128,7 +137,7 @@ export function createControllerClient(
     credential,
   }: { readonly url: string; readonly nodeId: string; readonly credential: string },
   dispatcher: Dispatcher,
-): ControllerClient {
+): NodeClient {
   const node = new URL(`/v1/nodes/${encodeURIComponent(nodeId)}/`, url);
   return {
     poll: async (revision, { waitMs, signal }) => {
@@ -156,6 +165,17 @@ export function createControllerClient(
         signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS_MAX)]),
       });
       return parseAnswer(answer, ReportResponse);
+    },
+    fetchSecret: async ({ tenant, name, version }, signal) => {
+      const path = `secrets/${encodeURIComponent(name)}/${version}`;
+      const answer = await exchange({
+        method: "GET",
+        url: new URL(`${path}?tenant=${encodeURIComponent(tenant)}`, node),
+        dispatcher,
+        credential,
+        signal,
+      });
+      return Buffer.from(parseAnswer(answer, SecretValue).base64, "base64");
     },
     openStream: async (streamId) => {
       try {

@@ -9,7 +9,7 @@ import { AgentError } from "./errors.ts";
 
 /** Replaces a file as a whole, readable by its owner alone. A kill of the agent leaves the old or the new one; a loss
  * of power may leave neither. The folder must be there. */
-export function replaceFile(path: string, content: string): void {
+export function replaceFile(path: string, content: string | Uint8Array): void {
   const fresh = `${path}.new`;
   writeFileSync(fresh, content, { mode: 0o600 });
   renameSync(fresh, path);

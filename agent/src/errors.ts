@@ -1,4 +1,4 @@
-import { CodedError } from "@strata/protocol/errors";
+import { CodedError } from "@strata/protocol/coded-error";
 
 /** Why the agent cannot do its work; the controller stores the code with the process that it concerns. */
 export type AgentErrorCode =
@@ -16,6 +16,9 @@ export type AgentErrorCode =
   | "CONTAINER_CONFIG_INVALID" // A value of the image or the assignment cannot be put into a container's configuration.
   | "COMMAND_MISSING" // Neither image nor assignment says what to run.
   | "USER_UNKNOWN" // The image has no such user or group.
+  | "SECRET_UNAVAILABLE" // The controller, which alone has the value of a secret, could not be asked for it.
+  | "SECRET_UNFIT" // The value of a secret cannot be used as the assignment wants it used.
+  | "VOLUME_FAILED" // A volume or a file could not be mounted.
   | "ROOTFS_FAILED" // The root file system could not be mounted or prepared.
   | "START_FAILED" // The container did not come up.
   | "START_DEADLINE_PASSED" // The assignment was to start earlier; too late now.
@@ -23,6 +26,9 @@ export type AgentErrorCode =
   | "LIMIT_UNSUPPORTED" // This host cannot hold a limit that was asked for.
   | "RESIZE_REFUSED" // New limits are below what the process uses; the old ones hold on.
   | "NOT_RUNNING" // There is no running process of this id.
-  | "STREAM_FAILED"; // A stream of logs or exec broke off.
+  | "PATH_NOT_FOUND" // The container has no such file or folder.
+  | "PATH_UNUSABLE" // It has one that cannot be read or written so; the message has the system's own reason.
+  | "ARCHIVE_INVALID" // What was to be unpacked is no tar archive, is damaged, or holds what is never unpacked.
+  | "STREAM_FAILED"; // A stream of logs, exec or files broke off.
 
 export class AgentError extends CodedError<AgentErrorCode> {}

@@ -12,8 +12,12 @@ export type AgentPaths = {
   readonly desired: string;
   readonly images: string;
   readonly processes: string;
+  /** Named volumes: a folder for each tenant, in it one for each volume. */
+  readonly volumes: string;
   readonly seccompProfile: string;
   readonly runs: string;
+  /** Values of secrets, where run-time files are in memory. */
+  readonly secrets: string;
 };
 
 export function agentPaths({ dataDirectory, runDirectory }: AgentConfig): AgentPaths {
@@ -25,8 +29,10 @@ export function agentPaths({ dataDirectory, runDirectory }: AgentConfig): AgentP
     desired: join(dataDirectory, "desired.json"),
     images: join(dataDirectory, "images"),
     processes: join(dataDirectory, "processes"),
+    volumes: join(dataDirectory, "volumes"),
     seccompProfile: join(runDirectory, "seccomp"),
     runs: join(runDirectory, "runs"),
+    secrets: join(runDirectory, "secrets"),
   };
 }
 

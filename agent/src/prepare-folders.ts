@@ -5,7 +5,7 @@ import type { AgentPaths } from "./paths.ts";
 
 /** Makes the agent's folders, for root alone, and the files that every container's configuration names. */
 export function prepareFolders(paths: AgentPaths): void {
-  for (const path of [paths.data, paths.processes, paths.run, paths.runs]) {
+  for (const path of [paths.data, paths.processes, paths.volumes, paths.run, paths.runs]) {
     mkdirSync(path, { recursive: true, mode: 0o700 });
   }
   writeFileSync(paths.seccompProfile, seccompProfile, { mode: 0o600 });

@@ -38,6 +38,8 @@ export type RuntimeOptions = {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly probe?: Probe;
+  /** Left out, no process that needs a secret can start. */
+  readonly secrets?: SecretSource;
   /** The reports changed: `now` when somebody waits for it, `soon` when it may be gathered with others. */
   readonly onChange: (urgency: "now" | "soon") => void;
 };
@@ -75,6 +77,8 @@ export class Runtime {
   static async open(options: RuntimeOptions): Promise<Runtime> {
     const paths = agentPaths(options.config);
     prepareFolders(paths);
+    const tooLow = raiseKernelLimits();
+    if (tooLow.length > 0) options.logger.warn({ tooLow }, "limits of the kernel cannot be raised");
     const records = listRecords(paths, options.logger);
     const runtime = new Runtime(options, records);
     for (const record of records) runtime.#add(record);
@@ -88,6 +92,7 @@ export class Runtime {
   /** The complete list of what this node shall run. Safe to repeat. */
   assign(assignments: readonly Assignment[]): void {
     this.#assigned = assignments;
+    this.#services.secrets.retain(assignments.map(({ spec }) => spec));
     const ids = new Set(assignments.map(({ processId }) => processId));
     for (const assignment of assignments) {
       const known = this.#processes.get(assignment.processId) ?? this.#add(newRecord(assignment));
@@ -242,12 +247,16 @@ export class Runtime {
   }
 }
 
+const refuseSecrets: SecretSource = () =>
+  Promise.reject(new AgentError("NOT_JOINED", "this agent has no controller"));
+
 function createServices(
   options: RuntimeOptions,
   records: readonly ProcessRecord[],
   events: Pick<ProcessServices, "onChange" | "onForgotten">,
 ): ProcessServices {
   const { config, agentKey, images, clock, logger, probe = askApplication } = options;
+  const { secrets = refuseSecrets } = options;
   const paths = agentPaths(config);
   const mountFolder = chooseMountFolder([config.dataDirectory, config.runDirectory]);
   const held = new Map(
@@ -270,6 +279,7 @@ function createServices(
     resources: createResources(config, held),
     starts: createSemaphore(config.startsMax),
     probe,
+    secrets: createSecretKeeper({ source: secrets, folder: paths.secrets }),
     logger,
     bootId: readKernelBootId(),
     ...events,

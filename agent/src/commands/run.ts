@@ -51,6 +51,10 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
     clock,
     logger,
   });
+  const client = createControllerClient(
+    { url: identity.controllerUrl, nodeId: identity.nodeId, credential: identity.credential },
+    dispatcher,
+  );
   const runtime = await Runtime.open({
     config,
     agentKey: await readOrMakeMachineId(paths.machineId, newId),
@@ -68,14 +72,11 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
       runner: selfCommand(),
       architecture: requireArchitecture(),
     }),
+    secrets: client.fetchSecret,
     clock,
     logger,
     onChange: (urgency) => session.changed(urgency),
   });
-  const client = createControllerClient(
-    { url: identity.controllerUrl, nodeId: identity.nodeId, credential: identity.credential },
-    dispatcher,
-  );
   const session = new Session({
     client,
     logger,

@@ -189,11 +189,13 @@ export class ManagedProcess {
   async #start(): Promise<void> {
     try {
       const image = await this.#pullImage();
+      const { spec } = this.#keeper.record.assignment;
+      const secrets = await this.#services.secrets.fetch(spec, this.#pull.signal);
       this.#setActivity("starting", "soon");
       await this.#services.starts(async () => {
         // While it waited for the image or its turn, it may have become unwanted.
         const isWanted = planStep(this.#view()).kind === "start" && !this.#isDetached;
-        if (isWanted) await this.#run.launch(image);
+        if (isWanted) await this.#run.launch(image, secrets);
       });
     } catch (error) {
       if (!this.#pull.signal.aborted) await this.#startFailed(error);

@@ -7,6 +7,7 @@ import { portKey } from "../network/host-ports.ts";
 import type { PublishedPort } from "../network/ruleset.ts";
 import type { ProcessPaths } from "../paths.ts";
 import { removeTree } from "../rootfs/remove-tree.ts";
+import { prepareContents } from "./contents.ts";
 import { describeExit } from "./exit.ts";
 import { type HealthWatch, watchHealth } from "./health.ts";
 import type { RunnableImage } from "./image-source.ts";
@@ -14,6 +15,7 @@ import type { ProcessServices } from "./process-services.ts";
 import type { RecordKeeper } from "./record-keeper.ts";
 import type { ProcessRecord } from "./record.ts";
 import { planRun } from "./run-plan.ts";
+import type { SecretValues } from "./secret-keeper.ts";
 import { endStart, launch, waitUntilRunning } from "./start.ts";
 import { endOrphans, stopContainer, sweepRun } from "./stop.ts";
 import { adoptSupervisor, readExitCode, type Supervisor } from "./supervisor.ts";
@@ -89,12 +91,14 @@ export class ProcessRun {
 
   /** Resolves when the application runs, or has ended already.
    * @throws AgentError of the start; what there is of the run is left to `cleanUp`. */
-  async launch(image: RunnableImage): Promise<void> {
+  async launch(image: RunnableImage, secrets: SecretValues): Promise<void> {
     const { services, keeper, paths } = this.#options;
     const { start, resources, network, config, bootId } = services;
     const processId = this.#processId;
     const { spec } = keeper.record.assignment;
     const plan = planRun(spec, image.config, { hostname: processId });
+    const { volumes } = start.paths;
+    const contents = prepareContents({ spec, mounts: plan.mounts, secrets, volumes });
     const holding = await resources.claim(processId, plan.ports, keeper.record);
     const place = network.place(holding.slot);
     const before = this.publishedPorts;
@@ -110,7 +114,7 @@ export class ProcessRun {
     const kept = new Set(holding.ports.map(portKey));
     await network.withdraw(before.filter((port) => !kept.has(portKey(port))));
     const idBase = config.idBase + holding.slot * ID_RANGE_SIZE;
-    const request = { processId, plan, image, limits: spec.limits, idBase, place };
+    const request = { processId, plan, image, limits: spec.limits, idBase, place, contents };
     const supervisor = launch(start, request, paths);
     const [application] = await Promise.all([
       waitUntilRunning(start, { processId, supervisor }, paths),

@@ -5,6 +5,7 @@ import type { Network } from "../network/network.ts";
 import type { Probe } from "./health.ts";
 import type { ImageSource } from "./image-source.ts";
 import type { Resources } from "./resources.ts";
+import type { SecretKeeper } from "./secret-keeper.ts";
 import type { StartContext } from "./start.ts";
 
 /** What all processes of a node share. */
@@ -17,6 +18,7 @@ export type ProcessServices = {
   /** Rule 11: starts under way at once. */
   readonly starts: (work: () => Promise<void>) => Promise<void>;
   readonly probe: Probe;
+  readonly secrets: SecretKeeper;
   readonly logger: Logger;
   /** Of the kernel. */
   readonly bootId: string;

@@ -5,6 +5,7 @@ import type { ImageConfig } from "@strata/protocol/oci/image";
 
 import { AgentError } from "../errors.ts";
 import { getSignalNumber } from "../host/signals.ts";
+import { type ContentMount, planContents, type TmpfsVolume } from "./contents-plan.ts";
 
 /** What to run inside the container: the image's config with the assignment's wishes on top. */
 export type RunPlan = {
@@ -15,6 +16,9 @@ export type RunPlan = {
   readonly workingDir: string;
   readonly stopSignal: number;
   readonly ports: readonly Port[];
+  readonly mounts: readonly ContentMount[];
+  /** The image's files cannot be changed. */
+  readonly readOnly: boolean;
 };
 
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -45,7 +49,19 @@ export function planRun(
     workingDir: planWorkingDir(spec.workingDir ?? config.WorkingDir ?? "/"),
     stopSignal: parseStopSignal(spec.stopSignal ?? config.StopSignal ?? "SIGTERM"),
     ports: spec.ports.length > 0 ? spec.ports : parseExposedPorts(config.ExposedPorts ?? {}),
+    mounts: planContents(spec, spec.readOnly === true ? memoryFolders(spec) : []),
+    readOnly: spec.readOnly === true,
   };
+}
+
+/** Where programs write whose image is read-only, as with `podman run --read-only`; LXC makes /dev/shm. As large as the
+ * memory that they are counted as. */
+function memoryFolders({ limits }: ProcessSpec): readonly TmpfsVolume[] {
+  return ["/tmp", "/run", "/var/tmp"].map((path) => ({
+    kind: "tmpfs",
+    path,
+    sizeBytes: limits.memoryMaxBytes,
+  }));
 }
 
 type Config = NonNullable<ImageConfig["config"]>;

@@ -14,6 +14,7 @@ const permanentCodes: readonly string[] = [
   "CONTAINER_CONFIG_INVALID",
   "COMMAND_MISSING",
   "USER_UNKNOWN",
+  "SECRET_UNFIT",
   "LIMIT_UNSUPPORTED",
 ];
 /** After a pull or a claim that may succeed later. */

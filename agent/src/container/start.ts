@@ -15,6 +15,7 @@ import { containerEntries } from "../lxc/container-config.ts";
 import type { ContainerPlace } from "../network/network.ts";
 import type { AgentPaths, ProcessPaths } from "../paths.ts";
 import { supervisorShell } from "../rootfs/supervisor-script.ts";
+import type { Contents } from "./contents.ts";
 import { findApplication } from "./find-application.ts";
 import type { RunnableImage } from "./image-source.ts";
 import { resolvConf } from "./resolv-conf.ts";
@@ -41,6 +42,7 @@ export type StartRequest = {
   readonly limits: Limits;
   readonly idBase: number;
   readonly place: ContainerPlace;
+  readonly contents: Contents;
 };
 
 export type StartContext = {
@@ -75,7 +77,7 @@ export function launch(
   writePrivate(join(paths.run, "hosts"), renderHosts(processId, request.place));
   writePrivate(join(paths.run, "resolv.conf"), resolvConf());
   writePrivate(join(paths.run, "launch"), renderLaunch(context, request, paths));
-  const supervisor = startSupervisor(paths);
+  const supervisor = startSupervisor(paths, request.contents.input);
   if (supervisor === undefined)
     throw new AgentError("START_FAILED", "the supervisor did not start");
   return supervisor;
@@ -121,6 +123,7 @@ function parseErrorCode(code: string): AgentErrorCode {
     "USER_UNKNOWN",
     "COMMAND_MISSING",
     "ROOTFS_FAILED",
+    "VOLUME_FAILED",
   ];
   return known.find((name) => name === code) ?? "START_FAILED";
 }
@@ -170,9 +173,11 @@ function renderLaunch(context: StartContext, request: StartRequest, paths: Proce
     ...["hostname", "hosts", "resolv.conf"].map(
       (name) => ["file", `/etc/${name} ${join(paths.run, name)}`] as const,
     ),
+    ...request.contents.lines,
     ["user", plan.user],
     ["path", plan.env.PATH ?? ""],
     ["working-dir", plan.workingDir],
+    ["read-only", plan.readOnly ? 1 : 0],
     ["set-home", Object.hasOwn(plan.env, "HOME") ? 0 : 1],
     ["lxc-path", context.lxcPath],
     ["log", paths.log],

@@ -21,7 +21,10 @@ export type Supervisor = {
 const ADOPTED_POLL_MS = 500;
 
 /** Starts the supervisor of a run whose folder is complete. Undefined when it died before it could be named. */
-export function startSupervisor(paths: ProcessPaths): Supervisor | undefined {
+export function startSupervisor(
+  paths: ProcessPaths,
+  input: Buffer | undefined,
+): Supervisor | undefined {
   const logFd = openSync(`${paths.run}/supervisor.log`, "a", 0o600);
   try {
     const child = startDetached(
@@ -29,6 +32,7 @@ export function startSupervisor(paths: ProcessPaths): Supervisor | undefined {
       ["-e", supervisorScript, "--", arch(), paths.run],
       {
         logFd,
+        input,
       },
     );
     const identity = child.pid === undefined ? undefined : identifyProcess(child.pid);

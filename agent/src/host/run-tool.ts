@@ -53,17 +53,21 @@ export async function runTool(
   );
 }
 
-/** Starts a program in a session of its own that outlives the agent. Standard output and error go to `logFd`. */
+/** Starts a program in a session of its own that outlives the agent. Standard output and error go to `logFd`; `input`
+ * goes to its standard input, as far as it comes before the agent ends. */
 export function startDetached(
   command: string,
   args: readonly string[],
-  { logFd }: { readonly logFd: number },
+  { logFd, input }: { readonly logFd: number; readonly input?: Buffer | undefined },
 ): ChildProcess {
   const child = spawn(command, [...args], {
     detached: true,
-    stdio: ["ignore", logFd, logFd],
+    stdio: [input === undefined ? "ignore" : "pipe", logFd, logFd],
     env: environment,
   });
+  // A program that ends without reading its input is judged by its exit code.
+  child.stdin?.on("error", () => undefined);
+  child.stdin?.end(input);
   child.unref();
   return child;
 }

@@ -1,8 +1,11 @@
+import { contentsScript } from "./contents-script.ts";
+
 /** The program that makes a container's root file system and starts the container. It is perl, because perl-base is on
  * every Debian and Ubuntu and can make the system calls that no runtime of ours has; it is no longer there when the
  * container runs: it turns into the shell script below, which costs a tenth of the memory.
  *
  * Arguments: the processor as Node names it, and the run's folder. In it: `launch` (lines "KEY VALUE"), `argv` (the command, each word ended by NUL).
+ * Standard input: what `launch` says is there, see contents-script.ts.
  * It writes there: `pid` (itself), `user` (uid, gid, home), `error` (CODE, then why) and `lxc.log`. */
 export const supervisorScript = String.raw`
 use strict;
@@ -64,7 +67,9 @@ sub read_file {
   return scalar <$file>;
 }
 
-my (%one, %many);
+my (%one, %many, @mounts);
+my $config = "$folder/config";
+${contentsScript}
 for (split /\n/, read_file("$folder/launch")) {
   my ($key, $value) = split / /, $_, 2;
   $one{$key} = $value;
@@ -85,6 +90,8 @@ if ($mover == 0) {
 }
 my $arguments = read_file("$folder/argv");
 my %contents = map { my ($target, $source) = split / /; ($target => read_file($source)) } @{ $many{file} };
+@mounts = parse_mounts(@{ $many{mount} || [] });
+$code = "ROOTFS_FAILED";
 
 call("unshare", $number->{unshare}, $CLONE_NEWNS);
 mount_at("none", "/", "none", $MS_REC | $MS_SLAVE, 0);
@@ -104,13 +111,22 @@ sysread($ready_out, my $ready, 1) or die "no user namespace; is user.max_user_na
 write_file("/proc/$tenant/$_", "0 $one{'id-base'} $one{'id-size'}\n") for qw(uid_map gid_map);
 open(my $namespace, "<", "/proc/$tenant/ns/user") or die "user namespace: $!\n";
 mount_layers(fileno $namespace);
-close $namespace;
+take_input() if $one{input};
 syswrite($go_in, "x");
+for my $index (0 .. $#mounts) {
+  # A tenant side that is gone has said why.
+  sysread($ready_out, my $made, 1) or last;
+  attach_mount($mounts[$index], $index, fileno $namespace);
+  syswrite($go_in, "x");
+}
+close $namespace;
+$code = "ROOTFS_FAILED";
 my $answer = do { local $/; <$user_out> } // "";
 waitpid($tenant, 0);
 if ($answer =~ m{^! (\w+) (.*)}s) { $code = $1; die "$2\n"; }
 my ($uid, $gid, $home) = $answer =~ /^(\d+) (\d+) (\S+)$/ or die "the image's files could not be read\n";
 write_file("$folder/user", "$uid $gid $home\n");
+protect_root() if $one{'read-only'};
 become_shell();
 
 # Layers are owned by real ids and shared by all containers; a clone of each mount shows them with this container's
@@ -139,6 +155,12 @@ sub mount_layers {
   mount_at("overlay", "rootfs", "overlay", $MS_NODEV, $options);
 }
 
+# LXC's own option for it would take the volumes along.
+sub protect_root {
+  my $attributes = pack "Q4", 1, 0, 0, 0;
+  call("protect the image's files", $MOUNT_SETATTR, $AT_FDCWD, "rootfs", 0, $attributes, length $attributes);
+}
+
 # From here to the end of the user lookup we are root of the container's own ids and see its files alone: whatever the
 # image made of /etc or of the working directory, nothing leads out of it.
 sub prepare_as_tenant {
@@ -153,6 +175,11 @@ sub prepare_as_tenant {
   mkdir $_ for qw(/dev /etc /proc /sys);
   replace_file($_, $contents{$_}) for sort keys %contents;
   my ($uid, $gid, $home) = find_user($one{user} // "");
+  for my $mount (@mounts) {
+    make_mount_point($mount, $uid, $gid);
+    syswrite($ready_in, "x");
+    sysread($go_out, my $mounted, 1) or exit(1);
+  }
   make_path($one{'working-dir'});
   find_program((split /\0/, $arguments, 2)[0]);
   syswrite($user_in, "$uid $gid $home");
@@ -227,11 +254,12 @@ sub become_shell {
   my ($host_uid, $host_gid) = ($one{'id-base'} + $uid, $one{'id-base'} + $gid);
   pipe(my $log_out, my $log_in) or die "pipe: $!\n";
   chown $host_uid, $host_gid, $log_out, $log_in;
+  give_files(\@mounts, $host_uid, $host_gid);
   my @command = split /\0/, $arguments, -1;
   pop @command;
   my @home = $one{'set-home'} ? ("-s", "lxc.environment=HOME=$home") : ();
   my @lxc = (
-    "/usr/bin/lxc-execute", "-n", $one{name}, "-P", $one{'lxc-path'}, "-f", "$folder/config",
+    "/usr/bin/lxc-execute", "-n", $one{name}, "-P", $one{'lxc-path'}, "-f", $config,
     "-o", "$folder/lxc.log", "-l", "ERROR", "-s", "lxc.init.uid=$uid", "-s", "lxc.init.gid=$gid", @home, "--", @command,
   );
   # The shell knows handles of one digit only; these two may be in use until all others are closed.

@@ -4,6 +4,7 @@ import { join } from "node:path";
 
 import { type AgentConfig, parseConfig } from "@strata/agent/config";
 import type { ImageSource } from "@strata/agent/container/image-source";
+import type { SecretSource } from "@strata/agent/container/secret-keeper";
 import { createLogger } from "@strata/agent/logger";
 import { agentPaths, processPaths } from "@strata/agent/paths";
 import { Runtime } from "@strata/agent/runtime";
@@ -34,6 +35,7 @@ export type TestNode = AsyncDisposable & {
 
 export type NodeOptions = ImageOptions & {
   readonly images?: ImageSource;
+  readonly secrets?: SecretSource;
   readonly environment?: Readonly<Record<string, string>>;
 };
 
@@ -57,6 +59,7 @@ export async function aNode(options: NodeOptions = {}): Promise<TestNode> {
       config,
       agentKey: `test-${key}`,
       images,
+      ...(options.secrets && { secrets: options.secrets }),
       clock: Date.now,
       logger: createLogger(process.env.STRATA_LOG_LEVEL ?? "silent"),
       onChange: (urgency) => listeners.forEach((listener) => listener(urgency)),
