@@ -5,6 +5,7 @@ import { encodeFrame } from "@strata/protocol/agent/stream";
 import { getErrorCode } from "@strata/protocol/errors";
 import type { Logger } from "pino";
 
+import { copyIn, copyOut } from "./container/copy.ts";
 import { exec } from "./container/exec.ts";
 import { readLog } from "./container/logs.ts";
 import type { ControllerClient } from "./controller-client.ts";
@@ -14,7 +15,7 @@ import type { Runtime } from "./runtime.ts";
 
 export type StreamContext = {
   readonly runtime: Runtime;
-  readonly client: ControllerClient;
+  readonly client: Pick<ControllerClient, "openStream">;
   readonly logger: Logger;
 };
 
@@ -50,14 +51,18 @@ async function serve(
     throw new AgentError("NOT_RUNNING", `this node has no process ${processId}`);
   }
   const { start } = runtime.services;
+  if (request.kind !== "logs" && !known.snapshot.isRunning) {
+    throw new AgentError("NOT_RUNNING", `process ${processId} does not run now`);
+  }
   switch (request.kind) {
     case "logs":
       return await sendLog(socket, processPaths(start.paths, processId).log, request);
     case "exec":
-      if (!known.snapshot.isRunning) {
-        throw new AgentError("NOT_RUNNING", `process ${processId} does not run now`);
-      }
       return await exec(start, request, socket);
+    case "copyOut":
+      return await copyOut(start, request, socket);
+    case "copyIn":
+      return await copyIn(start, request, socket);
     default:
       return request satisfies never;
   }

@@ -20,6 +20,7 @@ export type CgroupCounters = Pick<
  *   box         limits, set by us, so that they and the counters outlive the container
  *   box/c       the container itself; LXC makes and removes it
  *   monitor     LXC's monitor
+ *   box/tool    helpers of ours that work inside the container's limits
  *   supervisor  the shell that waits for the container, out of whatever group the agent is in
  * Shares are the process's own, beside those of other processes; limits are the box's.
  * One implementation for v1 and one for v2. All calls but `resize` are synchronous: these files never wait for a disk. */
@@ -34,6 +35,8 @@ export type Cgroups = {
   readonly describeShortfall: (limits: Limits) => string | undefined;
   /** Files into which a supervisor writes its pid to move itself. */
   readonly supervisorFiles: (processId: string) => readonly string[];
+  /** Files into which a helper writes its pid to work inside the container's limits; makes their groups. */
+  readonly toolFiles: (processId: string) => readonly string[];
   readonly lxcEntries: (processId: string, limits: Limits) => readonly LxcEntry[];
   /** Undefined when the process has no groups. */
   readonly readUsage: (processId: string) => CgroupUsage | undefined;

@@ -69,6 +69,11 @@ export function createLegacyCgroups({ mounts, parent, disk }: LegacyOptions): Cg
     describeShortfall: (limits) => describeLegacyShortfall(limits, disk),
     supervisorFiles: (processId) =>
       supervisors.map((root) => join(root, processId, "supervisor", "cgroup.procs")),
+    toolFiles: (processId) =>
+      needed.map((controller) => {
+        makeGroup(group(controller, processId, "box", "tool"));
+        return group(controller, processId, "box", "tool", "cgroup.procs");
+      }),
     lxcEntries: (processId, limits) => [
       ["lxc.cgroup.dir.container", join(parent, processId, "box", "c")],
       ["lxc.cgroup.dir.monitor", join(parent, processId, "monitor")],

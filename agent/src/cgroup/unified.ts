@@ -55,6 +55,10 @@ export function createUnifiedCgroups({ mount, parent, disk }: UnifiedOptions): C
     resize: (processId, limits) => resizeUnified(groupsOf(processId), limits, disk),
     describeShortfall: (limits) => describeUnifiedShortfall(mount, limits, disk),
     supervisorFiles: (processId) => [group(processId, "supervisor", "cgroup.procs")],
+    toolFiles: (processId) => {
+      makeGroup(group(processId, "box", "tool"));
+      return [group(processId, "box", "tool", "cgroup.procs")];
+    },
     lxcEntries: (processId, { memoryMaxBytes }) => [
       ["lxc.cgroup.dir.container", join(parent, processId, "box", "c")],
       ["lxc.cgroup.dir.monitor", join(parent, processId, "monitor")],

@@ -5,12 +5,7 @@ import type { Duplex } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
 import type { StreamRequest } from "@strata/protocol/agent/messages";
-import {
-  createFrameDecoder,
-  encodeFrame,
-  type Frame,
-  FRAME_PAYLOAD_BYTES_MAX,
-} from "@strata/protocol/agent/stream";
+import { encodeFrame, type Frame } from "@strata/protocol/agent/stream";
 import { z } from "zod";
 
 import type { Cgroups } from "../cgroup/cgroups.ts";
@@ -22,6 +17,7 @@ import { startPiped, waitForEnd } from "../host/run-tool.ts";
 import { getSignalNumber } from "../host/signals.ts";
 import { type LxcEntry, renderLxcConfig } from "../lxc/config-writer.ts";
 import { processPaths } from "../paths.ts";
+import { takeFrames, toFrames, writeHeld } from "./frames.ts";
 import type { StartContext } from "./start.ts";
 
 export type ExecRequest = Extract<StreamRequest, { kind: "exec" }>;
@@ -115,14 +111,7 @@ async function converse(
     if (!tty) signal(SIGKILL);
   };
   child.stdin.on("error", () => undefined);
-  const decode = createFrameDecoder();
-  connection.on("data", (chunk: Buffer) => {
-    try {
-      for (const frame of decode(chunk)) takeFrame(frame, { child, tty, signal, connection });
-    } catch {
-      connection.destroy();
-    }
-  });
+  takeFrames(connection, (frame) => takeFrame(frame, { child, tty, signal, connection }));
   connection.once("close", hangUp);
   // After the client's last word the output still goes out; an end without a word is a client that is gone.
   connection.once("end", hangUp);
@@ -139,10 +128,10 @@ type FrameTarget = Ends & { readonly tty: boolean; readonly signal: (number: num
 /** With a terminal the frames go on as they are: the terminal's keeper reads them. */
 function takeFrame(frame: Frame, { child, tty, signal, connection }: FrameTarget): void {
   if (tty) {
-    holdWhileFull(child.stdin.write(encodeFrame(frame.type, frame.payload)), child, connection);
+    writeHeld(child.stdin, encodeFrame(frame.type, frame.payload), connection);
     return;
   }
-  if (frame.type === "stdin") holdWhileFull(child.stdin.write(frame.payload), child, connection);
+  if (frame.type === "stdin") writeHeld(child.stdin, frame.payload, connection);
   if (frame.type === "stdinEnd") child.stdin.end();
   if (frame.type === "signal") {
     const number = getSignalNumber(parseSignal(frame.payload));
@@ -150,29 +139,9 @@ function takeFrame(frame: Frame, { child, tty, signal, connection }: FrameTarget
   }
 }
 
-function holdWhileFull(
-  hasRoom: boolean,
-  child: ChildProcessWithoutNullStreams,
-  connection: Duplex,
-): void {
-  if (hasRoom) return;
-  connection.pause();
-  child.stdin.once("drain", () => connection.resume());
-}
-
 function parseSignal(payload: Buffer): string {
   const parsed = z.object({ signal: z.string() }).safeParse(JSON.parse(payload.toString("utf8")));
   return parsed.data?.signal ?? "";
-}
-
-function toFrames(type: "stdout" | "stderr") {
-  return async function* frames(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-    for await (const chunk of chunks) {
-      for (let offset = 0; offset < chunk.length; offset += FRAME_PAYLOAD_BYTES_MAX) {
-        yield encodeFrame(type, chunk.subarray(offset, offset + FRAME_PAYLOAD_BYTES_MAX));
-      }
-    }
-  };
 }
 
 /** What lxc-attach started in the container: its children there. */

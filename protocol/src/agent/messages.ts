@@ -5,7 +5,8 @@
  *   GET  /v1/nodes/{id}/assignments?revision=N&wait=30s 200 Assignments when newer than N, 204 when the wait is over
  *   POST /v1/nodes/{id}/reports                         Report → ReportResponse; every report is also a beat
  *   POST /v1/nodes/{id}/deltas                          DeltaRequest → 200 octets, 204 when none would help
- *   GET  /v1/nodes/{id}/streams/{streamId}              101, `Upgrade: strata-stream`: frames of one logs or exec
+ *   POST /v1/nodes/{id}/peers/…                         `peers.ts`: images from other nodes
+ *   GET  /v1/nodes/{id}/streams/{streamId}              101, `Upgrade: strata-stream`: frames of one StreamRequest
  *   GET  /v1/nodes/{id}/secrets/{name}/{version}?tenant=T  SecretValue, of a secret that one of its assignments names
  *
  * Everything after the join carries the node's credential as a Bearer token. The same credential pulls from /v2/. */
@@ -118,6 +119,12 @@ export const Argv = z.array(Line).max(1024);
 /** A path inside the container. */
 export const ContainerPath = Line.max(4096).startsWith("/");
 
+/** What is copied, or where to; the last part names it, so it may not be `..`. */
+export const CopyPath = ContainerPath.refine(
+  (path) => !path.split("/").includes(".."),
+  "write it without ..",
+);
+
 /** What a container sees at `path` instead of what its image has there. */
 export const Volume = z.discriminatedUnion("kind", [
   /** Kept on the node under the tenant's name for it; goes on when the process ends. */
@@ -208,7 +215,7 @@ export const Assignment = z.object({
 });
 export type Assignment = z.infer<typeof Assignment>;
 
-/** Somebody wants to see logs or run a command: the agent opens a connection for it. Delivered until opened. */
+/** Somebody wants to see logs, run a command or copy files: the agent opens a connection for it. Delivered until opened. */
 export const StreamRequest = z.discriminatedUnion("kind", [
   z.object({
     kind: z.literal("logs"),
@@ -227,6 +234,22 @@ export const StreamRequest = z.discriminatedUnion("kind", [
     tty: z.boolean(),
     env: Env,
   }),
+  /** A file or folder comes as a tar archive in `stdout` frames, then `exit`. */
+  z.object({
+    kind: z.literal("copyOut"),
+    id: z.string(),
+    processId: z.string(),
+    path: CopyPath,
+  }),
+  /** A tar archive goes in `stdin` frames; "ENTRIES BYTES SKIPPED" comes in `stdout`, then `exit`. */
+  z.object({
+    kind: z.literal("copyIn"),
+    id: z.string(),
+    processId: z.string(),
+    path: CopyPath,
+    /** What all names of the archive begin with; `path` may then be its new name. */
+    top: z.string().max(255).optional(),
+  }),
 ]);
 export type StreamRequest = z.infer<typeof StreamRequest>;
 
@@ -238,6 +261,11 @@ export const Assignments = z.object({
   revision: z.int().nonnegative(),
   /** All of this node's assignments, not a difference: what is missing here must not run. */
   assignments: z.array(Assignment),
+  /** Images that the node will probably run soon, the likeliest first. */
+  prefetch: z
+    .array(z.object({ repository: z.string(), digest: DigestText }))
+    .max(32)
+    .optional(),
   streams: z.array(StreamRequest),
 });
 export type Assignments = z.infer<typeof Assignments>;
@@ -331,5 +359,10 @@ export type DeltaRequest = z.infer<typeof DeltaRequest>;
 /** Header of the answer: the digests of the bases used, in order, with spaces between. */
 export const DELTA_BASES_HEADER = "strata-delta-bases";
 
-export const ReportResponse = z.object({ epoch: z.string(), beatIntervalMs: z.int().positive() });
+export const ReportResponse = z.object({
+  epoch: z.string(),
+  beatIntervalMs: z.int().positive(),
+  /** One life of the controller: what it kept in memory alone has to be told to another one again. */
+  controllerBootId: z.string().optional(),
+});
 export type ReportResponse = z.infer<typeof ReportResponse>;
