@@ -23,6 +23,7 @@ import { type Loop, startLoop } from "./loops/loop.ts";
 import { paced } from "./loops/paced.ts";
 import type { Provision } from "./loops/provision.ts";
 import { type Authority, ensureAuthority } from "./pki/authority.ts";
+import { issueNodeCertificate } from "./pki/node-certificate.ts";
 import { ensureServerCertificate, type ServerCertificate } from "./pki/server-certificate.ts";
 import { openDatabase } from "./store/database.ts";
 
@@ -63,6 +64,7 @@ export async function startController(world: World): Promise<Controller> {
       caFingerprint: authority.fingerprint,
       publicKeyPin: certificate?.publicKeyPin,
       joinSecret: authority.joinSecret,
+      issueNodeCertificate: (request) => issueNodeCertificate(authority, request),
     },
     publicPort: () => port,
     isStopping: () => stopping,

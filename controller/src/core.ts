@@ -9,6 +9,7 @@ import { type Config, limits } from "./config.ts";
 import { createUsageBook } from "./domain/autoscale/usage-book.ts";
 import type { Clock, Randomness } from "./domain/clock.ts";
 import { beatIntervalMs, isMassLoss } from "./domain/node.ts";
+import { createPeerBook } from "./domain/peer-book.ts";
 import { createPresenceBook, type PresenceBook, START_GRACE_MS } from "./domain/presence.ts";
 import { createReportOrder } from "./domain/report.ts";
 import { advertisedUrl } from "./http/own-address.ts";
@@ -130,6 +131,8 @@ export function createServices(world: World, state: State, options: CoreOptions)
       blobBytesMax: world.config.deltaBlobBytesMax,
       nowMs: clock.nowMs,
     }),
+    bootId: random.newId(),
+    peers: createPeerBook(),
     reportOrder: createReportOrder(),
     samples: new Map(),
     usage: createUsageBook(),

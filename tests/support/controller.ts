@@ -90,6 +90,7 @@ export async function aController(options: ControllerOptions = {}): Promise<Test
       caPem: "PEM",
       caFingerprint: "f".repeat(64),
       publicKeyPin: "pin",
+      issueNodeCertificate: () => Promise.resolve(undefined),
       joinSecret: (id) => `joins-with-${id}-0000000000`,
     },
     publicPort: () => 7070,

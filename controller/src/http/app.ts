@@ -18,6 +18,7 @@ import { addMetricRoutes } from "./routes/metrics.ts";
 import { addNodeRoutes } from "./routes/nodes.ts";
 import { addPartitionDecisionRoute } from "./routes/partition-decisions.ts";
 import { addPartitionRoutes } from "./routes/partitions.ts";
+import { addPeerRoutes } from "./routes/peers.ts";
 import { addProcessRoutes } from "./routes/processes.ts";
 import { addProviderRoutes } from "./routes/providers.ts";
 import { addSimulateRoute } from "./routes/simulate.ts";
@@ -58,6 +59,7 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
   // Before the routes with {id}, where "join" would be one.
   addAgentRoutes(router, services);
   addDeltaRoute(router, services);
+  addPeerRoutes(router, services);
   addNodeRoutes(router, services);
   addTokenRoutes(router, services);
   addApplyRoute(router, services);

@@ -5,6 +5,7 @@ import type { Authenticate } from "../access/authenticate.ts";
 import type { Config } from "../config.ts";
 import type { UsageBook } from "../domain/autoscale/usage-book.ts";
 import type { Clock, Randomness } from "../domain/clock.ts";
+import type { PeerBook } from "../domain/peer-book.ts";
 import type { PresenceBook } from "../domain/presence.ts";
 import type { ReportOrder } from "../domain/report.ts";
 import type { DeltaBook } from "../images/deltas.ts";
@@ -14,6 +15,7 @@ import type { StoreKeeper } from "../loops/keep-store.ts";
 import type { OpenProvider } from "../loops/provision-providers.ts";
 import type { SampleBeats } from "../loops/sample-beats.ts";
 import type { Wakeups } from "../loops/wakeups.ts";
+import type { NodeCertificate, NodeCertificateRequest } from "../pki/node-certificate.ts";
 import type { Store } from "../store/unit.ts";
 import type { Rendezvous } from "../streams/rendezvous.ts";
 import type { Telemetry } from "./telemetry.ts";
@@ -31,7 +33,11 @@ export type Services = {
   readonly deltas: DeltaBook;
   /** Changed by a restore; agents take destructive wishes only from the one that they know. */
   readonly epoch: string;
+  /** One life of this program: what agents told another one has to be told again. */
+  readonly bootId: string;
   readonly presence: PresenceBook;
+  /** Who has which blob. */
+  readonly peers: PeerBook;
   readonly reportOrder: ReportOrder;
   /** By node, the newest sample of each of its processes; lost with the controller. */
   readonly samples: Map<string, ReadonlyMap<string, ProcessMetrics>>;
@@ -66,6 +72,10 @@ export type Services = {
     readonly caFingerprint: string;
     /** For curl's --pinnedpubkey; undefined where TLS is off. */
     readonly publicKeyPin: string | undefined;
+    /** Undefined when the key is none that we sign. */
+    readonly issueNodeCertificate: (
+      request: NodeCertificateRequest,
+    ) => Promise<NodeCertificate | undefined>;
     /** The secret of a join token, from its id. */
     readonly joinSecret: (tokenId: string) => string;
   };
@@ -78,11 +88,13 @@ export function forgetNodeInMemory(
     samples,
     usage,
     reportOrder,
-  }: Pick<Services, "presence" | "samples" | "usage" | "reportOrder">,
+    peers,
+  }: Pick<Services, "presence" | "samples" | "usage" | "reportOrder" | "peers">,
   nodeId: string,
 ): void {
   presence.forget(nodeId);
   samples.delete(nodeId);
   usage.forget(nodeId);
   reportOrder.forget(nodeId);
+  peers.forget(nodeId);
 }

@@ -1,30 +1,13 @@
 /** The certificate of the controller's TLS listener, signed by its own CA. */
-import { createHash, createPublicKey, webcrypto, X509Certificate } from "node:crypto";
+import { createHash, createPublicKey, X509Certificate } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { join } from "node:path";
 
 import type { Authority } from "./authority.ts";
 import { writeFileDurably } from "./durable-file.ts";
-import {
-  exportPrivateKey,
-  generateKey,
-  importPublicKey,
-  KEY_ALGORITHM,
-  privateKeyPem,
-  SIGNATURE,
-} from "./key.ts";
-import {
-  AuthorityKeyIdentifierExtension,
-  BasicConstraintsExtension,
-  ExtendedKeyUsage,
-  ExtendedKeyUsageExtension,
-  KeyUsageFlags,
-  KeyUsagesExtension,
-  SubjectAlternativeNameExtension,
-  SubjectKeyIdentifierExtension,
-  X509CertificateGenerator,
-} from "./x509.ts";
+import { exportPrivateKey, generateKey, importPublicKey, privateKeyPem } from "./key.ts";
+import { signCertificate } from "./sign-certificate.ts";
 
 export type ServerCertificate = {
   /** Certificate and CA, in this order. */
@@ -96,32 +79,14 @@ async function newKeyPem(): Promise<string> {
 
 async function issue(request: CertificateRequest, keyPem: string): Promise<string> {
   const { authority, names, nowMs } = request;
-  const publicKey = await importPublicKey(keyPem);
-  const authorityKey = await importPublicKey(authority.certificatePem);
-  const certificate = await X509CertificateGenerator.create(
-    {
-      subject: "CN=Strata controller",
-      issuer: authority.subject,
-      notBefore: new Date(nowMs - 3_600_000),
-      notAfter: new Date(nowMs + LIFETIME_MS),
-      publicKey,
-      signingKey: authority.signingKey,
-      signingAlgorithm: { ...KEY_ALGORITHM, ...SIGNATURE },
-      extensions: [
-        new BasicConstraintsExtension(false, undefined, true),
-        new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
-        new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth]),
-        // Strict verifiers (Python since 3.13) ask for both.
-        await SubjectKeyIdentifierExtension.create(publicKey, false, webcrypto),
-        await AuthorityKeyIdentifierExtension.create(authorityKey, false, webcrypto),
-        new SubjectAlternativeNameExtension(
-          names.map((value) => ({ type: isIP(value) === 0 ? "dns" : "ip", value })),
-        ),
-      ],
-    },
-    webcrypto,
-  );
-  return `${certificate.toString("pem")}\n${keyPem}`;
+  const certificate = await signCertificate(authority, {
+    subject: "CN=Strata controller",
+    names,
+    publicKey: await importPublicKey(keyPem),
+    notBeforeMs: nowMs - 3_600_000,
+    notAfterMs: nowMs + LIFETIME_MS,
+  });
+  return `${certificate}\n${keyPem}`;
 }
 
 function describe(pem: string, authority: Authority): ServerCertificate {

@@ -77,7 +77,12 @@ export function addAgentRoutes(router: Router, services: Services): void {
         if (takeReport(store, { nodeId, report, nowMs, startDeadlineMs })) services.reconcileSoon();
       }
       const sampleBeat = services.beats.of(nodeId) ?? Infinity;
-      return answerJson(c, { epoch, beatIntervalMs: Math.min(sampleBeat, nextBeatMs(services)) });
+      const answer: ReportResponse = {
+        epoch,
+        beatIntervalMs: Math.min(sampleBeat, nextBeatMs(services)),
+        controllerBootId: services.bootId,
+      };
+      return answerJson(c, answer);
     },
   });
   addAssignmentRoute(router, services);
