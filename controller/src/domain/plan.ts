@@ -13,6 +13,8 @@ export type Action =
   | { readonly kind: "drain"; readonly processId: string }
   /** It is wanted again before its drain was over. */
   | { readonly kind: "keep"; readonly processId: string }
+  /** It takes over the limits of the newest generation, and runs on. */
+  | { readonly kind: "resize"; readonly processId: string }
   /** It has ended, or never began: nothing of it is left on a node. */
   | { readonly kind: "forget"; readonly processId: string };
 
@@ -59,7 +61,7 @@ export function planSubscription(
     ...planVictims(wish, groups.lost, groups.lost.length - wish.count),
   ];
 
-  return [
+  const actions = [
     ...groups.gone.map(forget),
     ...[...retried, ...surplusFailed, ...outdatedFailed].map((one) => stop(one, "failed")),
     ...kept.map(({ id: processId }): Action => ({ kind: "keep", processId })),
@@ -75,6 +77,21 @@ export function planSubscription(
       return { kind: "create", attempt: attempt === undefined ? 0 : attempt + 1 };
     }),
   ];
+  return [...actions, ...planResizes(wish, current, actions)];
+}
+
+/** Those that stay as they are but for their limits. */
+function planResizes(
+  wish: Wish,
+  current: readonly PlannedProcess[],
+  actions: readonly Action[],
+): readonly Action[] {
+  const resized = current.filter(({ generation }) => generation !== wish.generation);
+  if (resized.length === 0) return [];
+  const busy = new Set(actions.flatMap((one) => ("processId" in one ? [one.processId] : [])));
+  return resized
+    .filter(({ id }) => !busy.has(id))
+    .map(({ id: processId }): Action => ({ kind: "resize", processId }));
 }
 
 type Groups = {

@@ -44,10 +44,12 @@ export type Wish = {
   readonly drainMs: number;
   /** All processes of each node, of whichever subscription. */
   readonly processesOnNode: Readonly<Record<string, number>>;
+  /** Of an older generation, and can go on with the limits of this one where they are. */
+  readonly resizable: ReadonlySet<string>;
 };
 
-export function isOutdated(wish: Wish, { generation }: PlannedProcess): boolean {
-  return generation !== wish.generation;
+export function isOutdated(wish: Wish, { id, generation }: PlannedProcess): boolean {
+  return generation !== wish.generation && !wish.resizable.has(id);
 }
 
 /** It can do work now. */

@@ -10,6 +10,7 @@ import {
 import { deleteSubscription, type SubscriptionRow } from "../store/subscriptions.ts";
 import type { Store, Unit } from "../store/unit.ts";
 import { applyPlacement, planPlacements } from "./place.ts";
+import { readResizable } from "./resizable.ts";
 import { readSnapshot, type Snapshot, type SnapshotOptions, toPlanned } from "./snapshot.ts";
 
 export type ReconcileOptions = {
@@ -30,7 +31,10 @@ export function reconcile(options: ReconcileOptions): boolean {
   const { store, actionsMax } = options;
   // Reads, plan and write happen without an await between them, so nothing can change under the plan.
   const snapshot = readSnapshot(store.sql, options.now());
-  const steps = snapshot.subscriptions.flatMap((subscription) => planSteps(snapshot, subscription));
+  const resizable = readResizable(store.sql, snapshot, options.scheduling.cpuOvercommit);
+  const steps = snapshot.subscriptions.flatMap((subscription) =>
+    planSteps(snapshot, subscription, resizable),
+  );
   const finished = snapshot.subscriptions.filter(
     ({ id, deletedAt }) => deletedAt !== null && !snapshot.processes.has(id),
   );
@@ -52,7 +56,11 @@ export function reconcile(options: ReconcileOptions): boolean {
   return true;
 }
 
-function planSteps(snapshot: Snapshot, subscription: SubscriptionRow): readonly Step[] {
+function planSteps(
+  snapshot: Snapshot,
+  subscription: SubscriptionRow,
+  resizable: ReadonlySet<string>,
+): readonly Step[] {
   const rows = snapshot.processes.get(subscription.id) ?? [];
   const wish = {
     count: snapshot.count(subscription),
@@ -60,6 +68,7 @@ function planSteps(snapshot: Snapshot, subscription: SubscriptionRow): readonly 
     held: snapshot.held,
     drainMs: snapshot.drainMs(subscription),
     processesOnNode: snapshot.processesOnNode,
+    resizable,
   };
   return planSubscription(
     wish,
@@ -81,6 +90,11 @@ function applyStep(unit: Unit, snapshot: Snapshot, { subscription, action }: Ste
       const row = rowOf(snapshot, subscription, action.processId);
       const drainMs = action.kind === "drain" ? snapshot.drainMs(subscription) : null;
       if (row !== undefined) setDrain(unit, { row, subscription, drainMs });
+      return;
+    }
+    case "resize": {
+      const row = rowOf(snapshot, subscription, action.processId);
+      if (row !== undefined) resizeProcess(unit, row, subscription);
       return;
     }
     case "forget": {
@@ -186,6 +200,24 @@ function setDrain(
         ? `process ${row.id} is wanted again and stays`
         : `process ${row.id} is no longer wanted: it finishes what it has by ${drainDeadline}`,
     data: { nodeId: row.nodeId },
+  });
+}
+
+/** Its node hears of the new limits under the assignment that it has. */
+function resizeProcess(unit: Unit, row: ProcessRow, subscription: SubscriptionRow): void {
+  if (row.nodeId === null) return;
+  const { generation, tenant } = subscription;
+  updateProcess(unit.sql, row.id, {
+    generation,
+    fence: row.fence + 1,
+    decidedRevision: unit.touchNode(row.nodeId),
+  });
+  unit.emit({
+    type: "process.resized",
+    tenant,
+    subject: row.id,
+    message: `process ${row.id} goes on with the limits of generation ${generation}`,
+    data: { nodeId: row.nodeId, generation },
   });
 }
 

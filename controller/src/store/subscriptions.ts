@@ -1,4 +1,4 @@
-import { and, asc, eq, gt, inArray, lt, notExists, sql as raw } from "drizzle-orm";
+import { and, asc, eq, gt, gte, inArray, lt, notExists, sql as raw } from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
 import type { Page } from "./page.ts";
@@ -108,6 +108,20 @@ export function getGeneration(
       ),
     )
     .get();
+}
+
+/** In order, from `oldest` on. */
+export function listGenerationsFrom(
+  sql: Sql,
+  subscriptionId: string,
+  oldest: number,
+): readonly GenerationRow[] {
+  return sql
+    .select()
+    .from(generations)
+    .where(and(eq(generations.subscriptionId, subscriptionId), gte(generations.generation, oldest)))
+    .orderBy(asc(generations.generation))
+    .all();
 }
 
 /** What every subscription wishes for now. */

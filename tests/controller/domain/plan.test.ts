@@ -35,6 +35,7 @@ const aWish = (changes: Partial<Wish> = {}): Wish => ({
   held: false,
   drainMs: 30_000,
   processesOnNode: {},
+  resizable: new Set(),
   ...changes,
 });
 
@@ -78,7 +79,8 @@ const serves = (one: PlannedProcess): boolean =>
 suite("planSubscription", (test) => {
   test("plans at most one action for each process, and only for those that are there", () => {
     fc.assert(
-      fc.property(anyWish, anyProcesses, (wish, processes) => {
+      fc.property(anyWish, anyProcesses, (any, processes) => {
+        const wish = resizing(any, processes);
         const ids = planSubscription(wish, processes).flatMap((action) =>
           action.kind === "create" ? [] : [action.processId],
         );
@@ -90,7 +92,8 @@ suite("planSubscription", (test) => {
 
   test("never creates more than is missing, nor more than the surge allows", () => {
     fc.assert(
-      fc.property(anyWish, anyProcesses, (wish, processes) => {
+      fc.property(anyWish, anyProcesses, (any, processes) => {
+        const wish = resizing(any, processes);
         const creates = planSubscription(wish, processes).filter(({ kind }) => kind === "create");
         const current = processes.filter(
           (one) =>
@@ -108,7 +111,8 @@ suite("planSubscription", (test) => {
 
   test("never stops a serving process below the wish, but for one that makes room for a blocked replacement", () => {
     fc.assert(
-      fc.property(anyWish, anyProcesses, (wish, processes) => {
+      fc.property(anyWish, anyProcesses, (any, processes) => {
+        const wish = resizing(any, processes);
         const stopped = stoppedBy(planSubscription(wish, processes));
         const before = processes.filter(serves).length;
         const after = processes.filter((one) => serves(one) && !stopped.has(one.id)).length;
@@ -121,7 +125,8 @@ suite("planSubscription", (test) => {
 
   test("plans the same for the same input in any order", () => {
     fc.assert(
-      fc.property(anyWish, anyProcesses, (wish, processes) => {
+      fc.property(anyWish, anyProcesses, (any, processes) => {
+        const wish = resizing(any, processes);
         const sorted = (actions: readonly Action[]): string[] =>
           actions.map((action) => JSON.stringify(action)).toSorted();
         const forth = planSubscription(wish, processes);
@@ -133,18 +138,19 @@ suite("planSubscription", (test) => {
 
   test("reaches any wish from any state when nodes do as they are told, and then plans nothing", () => {
     fc.assert(
-      fc.property(anyWish, anyProcesses, (wish, start) => {
+      fc.property(anyWish, anyProcesses, (any, start) => {
+        const wish = { ...any, held: false };
         let processes: readonly PlannedProcess[] = start.map(settled);
         let created = 0;
         for (let round = 0; round < 60; round += 1) {
-          const actions = planSubscription({ ...wish, held: false }, processes);
+          const actions = planSubscription(resizing(wish, processes), processes);
           if (actions.length === 0) break;
-          processes = obey(processes, actions, () => {
+          processes = obey({ wish, processes, actions }, () => {
             created += 1;
             return aProcess({ id: `new-${created}`, generation: wish.generation });
           });
         }
-        assert.equal(planSubscription({ ...wish, held: false }, processes), []);
+        assert.equal(planSubscription(resizing(wish, processes), processes), []);
         const kept = processes.filter((one) => one.whereabouts !== "lost");
         assert.is(kept.length, wish.count);
         assert.ok(kept.every((one) => one.generation === wish.generation && serves(one)));
@@ -188,6 +194,28 @@ suite("planSubscription", (test) => {
     assert.equal(planSubscription(aWish({ generation: 2 }), [failed]), [
       { kind: "stop", processId: "p-1", reason: "failed" },
       { kind: "create", attempt: 0 },
+    ]);
+  });
+});
+
+suite("new limits", (test) => {
+  const one = aProcess();
+  const wish = aWish({ count: 2, generation: 2, resizable: new Set(["p-1"]) });
+  const resize = { kind: "resize", processId: "p-1" };
+
+  test("are taken over by a process that can, and it is not replaced", () => {
+    const other = aProcess({ id: "p-2", generation: 2 });
+    assert.equal(planSubscription(wish, [one, other]), [resize]);
+  });
+
+  test("are taken over beside one that has no room for them and is replaced", () => {
+    const other = aProcess({ id: "p-2" });
+    assert.equal(planSubscription(wish, [one, other]), [{ kind: "create", attempt: 0 }, resize]);
+  });
+
+  test("are nothing for one that is to go", () => {
+    assert.equal(planSubscription({ ...wish, count: 0 }, [one]), [
+      { kind: "stop", processId: "p-1", reason: "surplus" },
     ]);
   });
 });
@@ -277,6 +305,22 @@ suite("drains", (test) => {
   });
 });
 
+/** With some of those that could take over the wish's limits. */
+function resizing<Some extends Omit<Wish, "resizable">>(
+  wish: Some,
+  processes: readonly PlannedProcess[],
+): Some & Wish {
+  const able = processes.filter(
+    ({ desired, drain, state, whereabouts, attempt }) =>
+      desired === "running" &&
+      drain === null &&
+      !["failed", "stopped"].includes(state) &&
+      ["here", "away"].includes(whereabouts) &&
+      attempt % 2 === 0,
+  );
+  return { ...wish, resizable: new Set(able.map(({ id }) => id)) };
+}
+
 function stoppedBy(actions: readonly Action[]): ReadonlySet<string> {
   return new Set(actions.flatMap((action) => (action.kind === "stop" ? [action.processId] : [])));
 }
@@ -304,9 +348,14 @@ function settled(one: PlannedProcess): PlannedProcess {
   };
 }
 
+type Turn = {
+  readonly wish: Pick<Wish, "generation">;
+  readonly processes: readonly PlannedProcess[];
+  readonly actions: readonly Action[];
+};
+
 function obey(
-  processes: readonly PlannedProcess[],
-  actions: readonly Action[],
+  { wish, processes, actions }: Turn,
   create: () => PlannedProcess,
 ): readonly PlannedProcess[] {
   const stopped = stoppedBy(actions);
@@ -321,6 +370,7 @@ function obey(
           (candidate) => candidate.kind !== "create" && candidate.processId === one.id,
         );
         if (action?.kind === "drain") return { ...one, drain: { deadline: 1, isOver: true } };
+        if (action?.kind === "resize") return { ...one, generation: wish.generation };
         return action?.kind === "keep" ? { ...one, drain: null } : one;
       })
       .map((one) =>
