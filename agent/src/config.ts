@@ -19,10 +19,16 @@ export type AgentConfig = {
   readonly startsMax: number;
   readonly startTimeoutMs: number;
   readonly logBytesMax: number;
+  readonly logAgeMsMax: number;
+  readonly deltas: DeltaMode;
   readonly logLevel: string;
   /** Bytes of compressed layers kept for other nodes and for deltas; 0 keeps nothing. */
   readonly blobCacheBytesMax: number;
 };
+
+const deltaModes = ["auto", "always", "off"] as const;
+/** Whether layers come as their difference from older ones; `auto`: where the line to the store has proved slow. */
+export type DeltaMode = (typeof deltaModes)[number];
 
 export type PortRange = { readonly first: number; readonly last: number };
 
@@ -44,6 +50,8 @@ type Environment = Readonly<Record<string, string | undefined>>;
  * STRATA_START_TIMEOUT_S  a container must run by then, 1 to 600 seconds [30]
  * STRATA_LOG_MAX_MIB  output kept of each process, 1 to 10240 MiB [16]
  * STRATA_BLOB_CACHE_MIB  compressed layers kept for other nodes and for deltas, 0 (nothing) to 1048576 MiB [4096]
+ * STRATA_LOG_MAX_DAYS output older than this goes, 1 to 3650 days [14]
+ * STRATA_DELTAS       layers by their difference: auto where the store is slow, always or off [auto]
  * STRATA_LOG_LEVEL    of the agent's own log: debug, info, warn, error or silent [info]
  * @throws AgentError CONFIG_INVALID */
 export function parseConfig(environment: Environment): AgentConfig {
@@ -70,6 +78,11 @@ export function parseConfig(environment: Environment): AgentConfig {
     logBytesMax:
       1024 ** 2 *
       parseCount(environment, "STRATA_LOG_MAX_MIB", { fallback: 16, min: 1, max: 10_240 }),
+    logAgeMsMax:
+      24 *
+      3_600_000 *
+      parseCount(environment, "STRATA_LOG_MAX_DAYS", { fallback: 14, min: 1, max: 3650 }),
+    deltas: parseDeltaMode(environment),
     logLevel: parseText(environment, "STRATA_LOG_LEVEL", {
       fallback: "info",
       grammar: /^(debug|info|warn|error|silent)$/,
@@ -95,6 +108,12 @@ function parseText(
   const text = environment[name] ?? fallback;
   if (grammar.test(text)) return text;
   throw invalid(name, text, `it must match ${grammar.source}`);
+}
+
+function parseDeltaMode({ STRATA_DELTAS: text = "auto" }: Environment): DeltaMode {
+  const mode = deltaModes.find((name) => name === text);
+  if (mode !== undefined) return mode;
+  throw invalid("STRATA_DELTAS", text, `use ${deltaModes.join(", ")}`);
 }
 
 type CountRule = { readonly fallback: number; readonly min: number; readonly max: number };

@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 
@@ -6,22 +5,17 @@ import { DesiredState } from "../accept-assignments.ts";
 import { listRecords } from "../container/record.ts";
 import { createControllerClient, createDispatcher } from "../controller-client.ts";
 import { readStateFile } from "../durable-file.ts";
-import { requireArchitecture } from "../host/machine.ts";
 import { type Identity, readIdentity } from "../identity.ts";
-import { openBlobCache } from "../image/blob-cache.ts";
-import { createCacheSource } from "../image/blob-source.ts";
-import { createImageStore } from "../image/image-store.ts";
-import { createRegistryClient } from "../image/registry-client.ts";
 import { readOrMakeMachineId } from "../machine-id.ts";
 import { agentPaths } from "../paths.ts";
 import { Runtime } from "../runtime.ts";
-import { selfCommand } from "../self-exec.ts";
 import { Session } from "../session.ts";
 import { serveStream } from "../streams.ts";
 import { AGENT_VERSION } from "../version.ts";
 import type { Command, CommandContext } from "./context.ts";
 import { joinNow, joinOptions, readWish } from "./join.ts";
 import { lockAgent } from "./lock.ts";
+import { openImages } from "./open-images.ts";
 
 /** The daemon. SIGTERM ends it and leaves its containers running. */
 export const runCommand: Command = {
@@ -45,12 +39,6 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
   const address = { url: identity.controllerUrl, caPem: identity.caPem };
   const dispatcher = createDispatcher(address);
   const desired = readDesired(identity, context);
-  const blobs = openBlobCache({
-    directory: join(paths.images, "blobs"),
-    bytesMax: config.blobCacheBytesMax,
-    clock,
-    logger,
-  });
   const client = createControllerClient(
     { url: identity.controllerUrl, nodeId: identity.nodeId, credential: identity.credential },
     dispatcher,
@@ -58,20 +46,7 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
   const runtime = await Runtime.open({
     config,
     agentKey: await readOrMakeMachineId(paths.machineId, newId),
-    images: createImageStore({
-      directory: paths.images,
-      client: createRegistryClient({
-        dispatcher,
-        baseUrl: new URL(identity.controllerUrl),
-        credential: () => identity.credential,
-      }),
-      clock,
-      logger,
-      blobs,
-      sources: [createCacheSource(blobs)],
-      runner: selfCommand(),
-      architecture: requireArchitecture(),
-    }),
+    images: openImages(identity, context, dispatcher),
     secrets: client.fetchSecret,
     clock,
     logger,

@@ -4,17 +4,15 @@ import { readFileSync } from "node:fs";
 
 import type { Digest } from "@strata/protocol/oci/digest";
 
+import type { DeltaMode } from "../config.ts";
 import { startPiped, waitForEnd } from "../host/run-tool.ts";
 import type { SelfCommand } from "../self-exec.ts";
 import type { BlobCache, HeldBlob } from "./blob-cache.ts";
+import type { BlobSource } from "./blob-source.ts";
 import { chooseBases, type LayerBlob } from "./choose-bases.ts";
 import type { AskDelta } from "./delta-client.ts";
 import type { DeltaJob } from "./delta-job.ts";
 import type { StoreSpeed } from "./store-speed.ts";
-
-export const deltaModes = ["auto", "always", "off"] as const;
-/** `auto`: where the line to the store has proved slow. */
-export type DeltaMode = (typeof deltaModes)[number];
 
 export type DeltaSourceOptions = {
   readonly mode: DeltaMode;
@@ -28,15 +26,7 @@ export type DeltaSourceOptions = {
   readonly logger: { readonly info: (text: string) => void };
 };
 
-export type DeltaWant = {
-  readonly repository: string;
-  readonly blob: LayerBlob;
-  readonly signal: AbortSignal;
-};
-
-/** Gives the blob's bytes, whose digest it has checked; undefined when it is better pulled whole. Throws only when the
- * signal aborts. */
-export type DeltaSource = (want: DeltaWant) => Promise<AsyncIterable<Buffer> | undefined>;
+type Want = Parameters<BlobSource["open"]>[0];
 
 /** Smaller ones are as quickly pulled. */
 const BLOB_BYTES_MIN = 16 * 1024;
@@ -48,31 +38,35 @@ const WAIT_MS_MAX = 180_000;
 /** Of a blob's size, while it is put together. */
 const MEMORY_FACTOR = 12;
 
-export function createDeltaSource(options: DeltaSourceOptions): DeltaSource {
-  return async (want) => {
-    const { repository, blob, signal } = want;
-    const waitMs = patience(options, blob.size);
-    if (waitMs === undefined) return undefined;
-    const bases = chooseBases(blob, options.olderLayers(repository)).filter((digest) =>
-      isHeld(options.cache, digest),
-    );
-    if (bases.length === 0 || !hasMemoryFor(blob.size)) return undefined;
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(waitMs)]);
-    try {
-      const request = { repository, digest: blob.digest, bases: [...bases] };
-      const delta = await options.ask(request, { bytesMax: blob.size, signal: limit });
-      if (delta === undefined) return undefined;
-      const made = await putTogether(options, { ...want, signal: limit }, delta);
-      options.logger.info(`${repository}: ${blob.digest} by ${delta.bytes.length} bytes of change`);
-      return made;
-    } catch (error) {
-      signal.throwIfAborted();
-      options.logger.info(`${repository}: ${blob.digest} is pulled whole: ${String(error)}`);
-      return undefined;
-    }
+/** Gives blobs whose digest it has checked. */
+export function createDeltaSource(options: DeltaSourceOptions): BlobSource {
+  return {
+    name: "delta",
+    open: (want) => openDelta(options, want),
+    distrust: () => undefined,
   };
 }
 
+async function openDelta(
+  options: DeltaSourceOptions,
+  want: Want,
+): Promise<AsyncIterable<Buffer> | undefined> {
+  const { repository, digest, size, offset, signal } = want;
+  // Another source has begun: the rest is less than the whole.
+  const waitMs = offset > 0 ? undefined : patience(options, size);
+  if (waitMs === undefined) return undefined;
+  const bases = chooseBases(want, options.olderLayers(repository)).filter((base) =>
+    isHeld(options.cache, base),
+  );
+  if (bases.length === 0 || !hasMemoryFor(size)) return undefined;
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(waitMs)]);
+  const request = { repository, digest, bases: [...bases] };
+  const delta = await options.ask(request, { bytesMax: size, signal: limit });
+  if (delta === undefined) return undefined;
+  const made = await putTogether(options, { ...want, signal: limit }, delta);
+  options.logger.info(`${repository}: ${digest} by ${delta.bytes.length} bytes of change`);
+  return made;
+}
 /** How long a delta may take: no longer than the blob itself. Undefined: it is not asked for. */
 function patience({ mode, speed }: DeltaSourceOptions, size: number): number | undefined {
   if (mode === "off" || size < BLOB_BYTES_MIN) return undefined;
@@ -100,12 +94,12 @@ type Delta = { readonly bases: readonly Digest[]; readonly bytes: Buffer };
 /** Resolves with the first byte: the worker gives none before all of them are right. */
 async function putTogether(
   { cache, runner }: DeltaSourceOptions,
-  { blob, signal }: DeltaWant,
+  { digest, size, signal }: Want,
   delta: Delta,
 ): Promise<AsyncIterable<Buffer>> {
   using bases = new DisposableStack();
   const paths = delta.bases.map((base) => requireHeld(bases.use(cache.open(base)), base).path);
-  const job: DeltaJob = { bases: paths, digest: blob.digest, size: blob.size };
+  const job: DeltaJob = { bases: paths, digest, size };
   const child = startPiped(runner.file, [...runner.args, "delta-worker", JSON.stringify(job)]);
   const ended = waitForEnd(child, "delta-worker");
   ended.catch(() => undefined);

@@ -1,3 +1,5 @@
+import type { RegistryClient } from "./registry-client.ts";
+
 /** How fast the store has been, to know whether something else is worth its trouble. */
 export type StoreSpeed = {
   /** So many bytes of one blob came from the store in this time. */
@@ -20,5 +22,26 @@ export function createStoreSpeed(): StoreSpeed {
       speed = speed === undefined ? seen : NEWEST * seen + (1 - NEWEST) * speed;
     },
     bytesPerSecond: () => speed,
+  };
+}
+
+/** Blobs come as before, and what they say of the line is noted. Time in which their reader is slower than the line
+ * counts as well: a line that is no obstacle is fast enough. */
+export function withSpeed(
+  client: RegistryClient,
+  speed: StoreSpeed,
+  monotonicMs: () => number,
+): RegistryClient {
+  return {
+    ...client,
+    streamBlob: async function* streamBlob(request) {
+      const startedMs = monotonicMs();
+      let bytes = 0;
+      for await (const chunk of client.streamBlob(request)) {
+        bytes += chunk.length;
+        yield chunk;
+      }
+      speed.note(bytes, monotonicMs() - startedMs);
+    },
   };
 }
