@@ -1,14 +1,13 @@
 import process from "node:process";
 
+import { CodedError } from "@strata/protocol/coded-error";
+
+import { boundGrowth, decompress } from "../layer/decompress.ts";
+import { readInflated } from "../layer/end-mark.ts";
 import { finishTree } from "../layer/finish-tree.ts";
 import { newRoot } from "../layer/tree.ts";
-import { unpackLayer } from "../layer/unpack-layer.ts";
-import {
-  failedOutcome,
-  type LayerRecord,
-  UnpackJob,
-  type UnpackOutcome,
-} from "../layer/worker-protocol.ts";
+import { unpackArchive } from "../layer/unpack-layer.ts";
+import type { LayerRecord, UnpackJob, UnpackOutcome } from "../layer/worker-protocol.ts";
 
 /** Unpacks one layer for the agent, in a process of its own: unpacking blocks for as long as it takes, and may run
  * out of memory. Internal: the agent starts it. */
@@ -27,7 +26,7 @@ export async function runUnpackWorker(argv: readonly string[]): Promise<number> 
 
 async function unpackJob(text: string): Promise<UnpackOutcome> {
   try {
-    const job = UnpackJob.parse(JSON.parse(text));
+    const job = parseJob(text);
     process.chdir(job.directory);
     process.umask(0);
     return { ok: true, layer: await unpackHere(job) };
@@ -36,10 +35,35 @@ async function unpackJob(text: string): Promise<UnpackOutcome> {
   }
 }
 
-async function unpackHere({ limits, algorithm }: UnpackJob): Promise<LayerRecord> {
+/** The agent wrote it, and is this very program. */
+function parseJob(text: string): UnpackJob {
+  return JSON.parse(text) as UnpackJob;
+}
+
+async function unpackHere(job: UnpackJob): Promise<LayerRecord> {
+  const { limits, algorithm } = job;
   const root = newRoot();
-  const blob: AsyncIterable<Buffer> = process.stdin;
-  const layer = await unpackLayer(blob, { root, policy: "overlay", layer: 1, limits, algorithm });
+  const layer = await unpackArchive(openArchive(job), {
+    root,
+    policy: "overlay",
+    layer: 1,
+    limits,
+    algorithm,
+  });
   await finishTree(root);
   return { ...layer, rootOpaque: root.opaque };
+}
+
+function openArchive({ blob, limits, inflated }: UnpackJob): AsyncIterable<Buffer> {
+  if (!inflated) return decompress(process.stdin, limits);
+  // The whole blob is known to be of this size before its last bytes come.
+  return boundGrowth(readInflated(0, blob.digest), limits, () => blob.size);
+}
+
+function failedOutcome(error: unknown): UnpackOutcome {
+  if (error instanceof CodedError) {
+    const { code, message, hint, retryable } = error;
+    return { ok: false, code, message, retryable, ...(hint === undefined ? {} : { hint }) };
+  }
+  return { ok: false, code: "UNPACK_FAILED", message: String(error), retryable: true };
 }

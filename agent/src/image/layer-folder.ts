@@ -17,6 +17,7 @@ import type { BlobCache } from "./blob-cache.ts";
 import { BlobFetch, type BlobSource } from "./blob-source.ts";
 import { digestPath, moveDurably } from "./content.ts";
 import { PullError } from "./errors.ts";
+import { canInflateApart } from "./inflate-apart.ts";
 import type { ImageLayer } from "./manifest.ts";
 import type { RegistryClient } from "./registry-client.ts";
 import { startUnpackProcess, type UnpackProcess } from "./unpack-process.ts";
@@ -96,6 +97,7 @@ export async function pullLayer(
   request: LayerRequest,
 ): Promise<StoredLayer> {
   const { repository, layer, signal } = request;
+  let apart = canInflateApart();
   for (let tries = 1; ; tries += 1) {
     const sources = tries < TRIES_MAX ? options.sources : [];
     const fetch = new BlobFetch(
@@ -103,23 +105,32 @@ export async function pullLayer(
       { repository, ...layer.descriptor, signal },
     );
     try {
-      return await pullOnce(options, request, fetch);
+      return await pullOnce(options, request, { fetch, apart });
     } catch (error) {
-      if (!fetch.isSpoiled || signal.aborted) throw error;
+      // A process that was killed leaves half an archive: only the one that unpacks can say that the blob is damaged.
+      const doubtful: boolean = apart && getErrorCode(error) === "LAYER_MALFORMED";
+      if ((!fetch.isSpoiled && !doubtful) || signal.aborted) throw error;
+      apart &&= !doubtful;
       request.onBytes(-fetch.receivedBytes);
     }
   }
 }
 
+type Try = {
+  readonly fetch: BlobFetch;
+  /** Leave gzip to a process apart. */
+  readonly apart: boolean;
+};
+
 async function pullOnce(
   options: LayerFolderOptions,
   request: LayerRequest,
-  fetch: BlobFetch,
+  attempt: Try,
 ): Promise<StoredLayer> {
   const { diffId } = request.layer;
   const staging = makePrivateDirectory(join(options.incoming, "layer-"));
   try {
-    const record = await fillLayer(options, request, { staging, fetch });
+    const record = await fillLayer(options, request, { ...attempt, staging });
     await options.sync();
     const path = digestPath(options.directory, diffId);
     // A damaged one may be in the way; two processes never share a store.
@@ -135,15 +146,20 @@ async function pullOnce(
 async function fillLayer(
   options: LayerFolderOptions,
   request: LayerRequest,
-  { staging, fetch }: { readonly staging: string; readonly fetch: BlobFetch },
+  { staging, fetch, apart }: Try & { readonly staging: string },
 ): Promise<LayerRecord> {
-  const { diffId } = request.layer;
+  const { diffId, descriptor } = request.layer;
   const tree = join(staging, "fs");
   mkdirSync(tree, 0o700);
-  const unpacking = startUnpackProcess(options.runner, {
-    directory: tree,
-    algorithm: digestAlgorithm(diffId),
-    limits: options.limits,
+  const unpacking = startUnpackProcess({
+    self: options.runner,
+    job: {
+      directory: tree,
+      algorithm: digestAlgorithm(diffId),
+      limits: options.limits,
+      blob: descriptor,
+    },
+    apart,
   });
   try {
     await transfer(fetch, request, { unpacking, blobs: options.blobs });

@@ -1,16 +1,19 @@
 import type { Writable } from "node:stream";
 
 import { startPiped, waitForEnd } from "../host/run-tool.ts";
+import { isGzip } from "../layer/decompress.ts";
+import { packEndMark } from "../layer/end-mark.ts";
 import { isLayerErrorCode } from "../layer/errors.ts";
 import { type LayerRecord, type UnpackJob, UnpackOutcome } from "../layer/worker-protocol.ts";
 import type { SelfCommand } from "../self-exec.ts";
 import { PullError } from "./errors.ts";
+import { inflateApart } from "./inflate-apart.ts";
 
 /** A running `strata-agent unpack-worker`. */
 export type UnpackProcess = {
   /** Resolves when there is room for more. Bytes that come after the process ended are thrown away. */
   readonly write: (chunk: Buffer) => Promise<void>;
-  /** Closes its input. */
+  /** Closes its input. To be called when the blob is known to have its digest. */
   readonly end: () => void;
   /** What came of it. Rejects with a PullError, perhaps before `end`. */
   readonly layer: Promise<LayerRecord>;
@@ -22,23 +25,63 @@ const QUEUED_BYTES_MAX = 4 * 1024 * 1024;
 const OUTCOME_BYTES_MAX = 1024 * 1024;
 const ERRORS_BYTES_MAX = 4096;
 
-/** The caller must call `stop` in the end, also after a success. */
-export function startUnpackProcess(self: SelfCommand, job: UnpackJob): UnpackProcess {
-  const child = startPiped(self.file, [...self.args, "unpack-worker", JSON.stringify(job)]);
-  const closed = waitForEnd(child, self.file).catch((error: unknown) => String(error));
-  // It closes its input when it refuses the layer: the outcome says why.
-  child.stdin.on("error", () => undefined);
-  const queue = new Queue(child.stdin);
-  const layer = readOutcome({ stdout: child.stdout, stderr: child.stderr, closed });
+export type UnpackProcessOptions = {
+  readonly self: SelfCommand;
+  readonly job: Omit<UnpackJob, "inflated">;
+  /** Leave gzip to `inflateApart`. What is malformed then may be sound to `decompress`. */
+  readonly apart: boolean;
+};
+
+/** The process starts with the first byte. The caller must call `stop` in the end, also after a success. */
+export function startUnpackProcess(options: UnpackProcessOptions): UnpackProcess {
+  const { promise: layer, resolve, reject } = Promise.withResolvers<LayerRecord>();
   layer.catch(() => undefined);
+  let started: Started | undefined;
+  const start = (first: Buffer): Started => {
+    started = startChild(options, first);
+    started.layer.then(resolve, reject);
+    return started;
+  };
   return {
     layer,
-    write: (chunk) => queue.write(chunk),
-    end: () => child.stdin.end(),
-    stop: async () => {
-      child.kill("SIGKILL");
-      await closed;
+    write: (chunk) => (started ?? start(chunk)).queue.write(chunk),
+    end: () => {
+      const { child, endMark } = started ?? start(Buffer.alloc(0));
+      child.stdin.end(endMark);
     },
+    stop: async () => {
+      started?.child.kill("SIGKILL");
+      await started?.closed;
+    },
+  };
+}
+
+type Started = {
+  readonly child: ReturnType<typeof startPiped>;
+  readonly queue: Queue;
+  readonly layer: Promise<LayerRecord>;
+  readonly closed: Promise<number | string>;
+  /** To be written behind the blob. */
+  readonly endMark: Buffer;
+};
+
+function startChild({ self, job, apart }: UnpackProcessOptions, first: Buffer): Started {
+  const worker = (inflated: boolean): SelfCommand => ({
+    file: self.file,
+    args: [...self.args, "unpack-worker", JSON.stringify({ ...job, inflated })],
+  });
+  const inflated = apart && isGzip(first);
+  const { file, args } = inflated ? inflateApart(worker(true)) : worker(false);
+  const child = startPiped(file, args);
+  const closed = waitForEnd(child, file).catch((error: unknown) => String(error));
+  // It closes its input when it refuses the layer: the outcome says why.
+  child.stdin.on("error", () => undefined);
+  return {
+    child,
+    closed,
+    queue: new Queue(child.stdin),
+    layer: readOutcome({ stdout: child.stdout, stderr: child.stderr, closed }),
+    endMark: inflated ? packEndMark(job.blob.digest) : Buffer.alloc(0),
   };
 }
 

@@ -5,7 +5,7 @@ import { LayerError, malformed, overLimit } from "./errors.ts";
 import type { LayerLimits } from "./limits.ts";
 import { ZstdFrames } from "./zstd-frames.ts";
 
-type Limits = Pick<LayerLimits, "ratioMax" | "ratioGraceBytes" | "unpackedBytesMax">;
+export type GrowthLimits = Pick<LayerLimits, "ratioMax" | "ratioGraceBytes" | "unpackedBytesMax">;
 
 /** Inflating runs on the thread pool, one chunk ahead of the reader. Large chunks keep the hand-overs few. */
 const CHUNK_BYTES = 256 * 1024;
@@ -19,17 +19,26 @@ const oneFrameOnly = "Deno" in globalThis;
  * @throws LayerError LAYER_MALFORMED, LAYER_LIMIT; and what `input` throws */
 export async function* decompress(
   input: AsyncIterable<Buffer>,
-  limits: Limits,
+  limits: GrowthLimits,
 ): AsyncGenerator<Buffer, void> {
   const source = new CountedInput(input);
   const start = await source.peek();
-  const archive = decode(source, start);
+  yield* boundGrowth(decode(source, start), limits, () => source.bytes);
+}
+
+/** Passes an archive on, and stops a bomb while it grows. `packedBytes` is what it was made of so far, at most.
+ * @throws LayerError LAYER_LIMIT */
+export async function* boundGrowth(
+  archive: AsyncIterable<Buffer> | Iterable<Buffer>,
+  limits: GrowthLimits,
+  packedBytes: () => number,
+): AsyncGenerator<Buffer, void> {
   let unpacked = 0;
   for await (const chunk of archive) {
     unpacked += chunk.length;
     if (unpacked > limits.unpackedBytesMax)
       throw overLimit(`the archive is longer than ${limits.unpackedBytesMax} bytes`);
-    if (unpacked > limits.ratioGraceBytes && unpacked > limits.ratioMax * source.bytes) {
+    if (unpacked > limits.ratioGraceBytes && unpacked > limits.ratioMax * packedBytes()) {
       throw overLimit(`the layer grows to more than ${limits.ratioMax} times its compressed size`);
     }
     yield chunk;
@@ -37,9 +46,13 @@ export async function* decompress(
 }
 
 function decode(source: CountedInput, start: Buffer): AsyncIterable<Buffer> {
-  if (start.length >= 2 && start[0] === 0x1f && start[1] === 0x8b) return gunzip(source);
+  if (isGzip(start)) return gunzip(source);
   if (start.length >= 4 && isZstdMagic(start.readUInt32LE(0))) return unzstd(source);
   return source.chunks();
+}
+
+export function isGzip(start: Buffer): boolean {
+  return start.length >= 2 && start[0] === 0x1f && start[1] === 0x8b;
 }
 
 function isZstdMagic(magic: number): boolean {

@@ -1,4 +1,4 @@
-import { CodedError } from "@strata/protocol/errors";
+import { CodedError } from "@strata/protocol/coded-error";
 
 /** Why a layer was not unpacked. Nothing of it is left on disk. */
 export type LayerErrorCode =

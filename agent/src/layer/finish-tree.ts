@@ -1,7 +1,7 @@
 /** The last step of unpacking: what can only be set once nothing is written any more. */
 import * as fs from "node:fs";
 
-import { getErrorCode } from "@strata/protocol/errors";
+import { getErrorCode } from "@strata/protocol/coded-error";
 
 import { hostFailure, hostPath, LateCalls } from "./host-calls.ts";
 import type { Attributes, DirectoryNode, LateAttributes } from "./tree.ts";

@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import process from "node:process";
 
-import { getErrorCode } from "@strata/protocol/errors";
+import { getErrorCode } from "@strata/protocol/coded-error";
 
 import { runTool } from "../host/run-tool.ts";
 import { LayerError } from "./errors.ts";

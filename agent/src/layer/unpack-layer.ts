@@ -27,8 +27,17 @@ export type UnpackedLayer = LayerReport & {
 /** Unpacks `blob` into the working directory while it arrives. The caller compares the digests before it uses
  * anything, and deletes the folder after an error.
  * @throws LayerError */
-export async function unpackLayer(
+export function unpackLayer(
   blob: AsyncIterable<Buffer>,
+  options: UnpackOptions,
+): Promise<UnpackedLayer> {
+  return unpackArchive(decompress(blob, options.limits), options);
+}
+
+/** The same for an archive that is decompressed already.
+ * @throws LayerError */
+export async function unpackArchive(
+  archive: AsyncIterable<Buffer>,
   options: UnpackOptions,
 ): Promise<UnpackedLayer> {
   const { limits, algorithm } = options;
@@ -37,7 +46,7 @@ export async function unpackLayer(
   const hash = createHash(algorithm);
   let archiveBytes = 0;
   try {
-    for await (const chunk of decompress(blob, limits)) {
+    for await (const chunk of archive) {
       hash.update(chunk);
       archiveBytes += chunk.length;
       reader.write(chunk);

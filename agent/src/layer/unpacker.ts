@@ -2,7 +2,7 @@
  * several times faster than a promise for each, and the whole runs in a process of its own. */
 import * as fs from "node:fs";
 
-import { getErrorCode } from "@strata/protocol/errors";
+import { getErrorCode } from "@strata/protocol/coded-error";
 
 import { splitName, whiteoutMeaning } from "./entry-name.ts";
 import { LayerError, overLimit, refused } from "./errors.ts";

@@ -1,28 +1,22 @@
 /** What the agent and the process that unpacks a layer for it say to each other. The job is the only argument, the
- * blob comes on standard input, one line of JSON on standard output is the outcome. */
-import { CodedError } from "@strata/protocol/errors";
+ * blob comes on standard input, one line of JSON on standard output is the outcome. The process takes types from here
+ * alone: to load zod takes longer than to unpack a small layer. */
+import type { Digest, DigestAlgorithm } from "@strata/protocol/oci/digest";
 import { DigestText } from "@strata/protocol/oci/image";
 import { z } from "zod";
 
-const count = z.number().positive();
+import type { LayerLimits } from "./limits.ts";
 
-export const UnpackJob = z.object({
+export type UnpackJob = {
   /** Empty, and nobody else's. */
-  directory: z.string(),
-  algorithm: z.enum(["sha256", "sha512"]),
-  limits: z.object({
-    unpackedBytesMax: count,
-    ratioMax: count,
-    ratioGraceBytes: count,
-    entriesMax: count,
-    pathBytesMax: count,
-    depthMax: count,
-    linkFollowsMax: count,
-    extendedHeaderBytesMax: count,
-    xattrBytesMax: count,
-  }),
-});
-export type UnpackJob = z.infer<typeof UnpackJob>;
+  readonly directory: string;
+  /** Of the diffId. */
+  readonly algorithm: DigestAlgorithm;
+  readonly limits: LayerLimits;
+  readonly blob: { readonly digest: Digest; readonly size: number };
+  /** Standard input is the archive of a gzip blob, with the blob's end mark behind it: `readInflated`. */
+  readonly inflated: boolean;
+};
 
 const Tally = z.object({ count: z.int(), names: z.array(z.string()).readonly() });
 
@@ -50,11 +44,3 @@ export const UnpackOutcome = z.discriminatedUnion("ok", [
   }),
 ]);
 export type UnpackOutcome = z.infer<typeof UnpackOutcome>;
-
-export function failedOutcome(error: unknown): UnpackOutcome {
-  if (error instanceof CodedError) {
-    const { code, message, hint, retryable } = error;
-    return { ok: false, code, message, retryable, ...(hint === undefined ? {} : { hint }) };
-  }
-  return { ok: false, code: "UNPACK_FAILED", message: String(error), retryable: true };
-}
