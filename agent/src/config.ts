@@ -24,6 +24,9 @@ export type AgentConfig = {
   readonly logLevel: string;
   /** Bytes of compressed layers kept for other nodes and for deltas; 0 keeps nothing. */
   readonly blobCacheBytesMax: number;
+  /** Where other nodes fetch images; 0 serves none. */
+  readonly peerPort: number;
+  readonly peerBytesPerSecond: number;
 };
 
 const deltaModes = ["auto", "always", "off"] as const;
@@ -52,6 +55,8 @@ type Environment = Readonly<Record<string, string | undefined>>;
  * STRATA_BLOB_CACHE_MIB  compressed layers kept for other nodes and for deltas, 0 (nothing) to 1048576 MiB [4096]
  * STRATA_LOG_MAX_DAYS output older than this goes, 1 to 3650 days [14]
  * STRATA_DELTAS       layers by their difference: auto where the store is slow, always or off [auto]
+ * STRATA_PEER_PORT    where other nodes of the partition fetch images, 0 (serves none) to 65535 [7075]
+ * STRATA_PEER_RATE_MIB  what they get together, 1 to 100000 MiB a second [512]
  * STRATA_LOG_LEVEL    of the agent's own log: debug, info, warn, error or silent [info]
  * @throws AgentError CONFIG_INVALID */
 export function parseConfig(environment: Environment): AgentConfig {
@@ -87,6 +92,10 @@ export function parseConfig(environment: Environment): AgentConfig {
       fallback: "info",
       grammar: /^(debug|info|warn|error|silent)$/,
     }),
+    peerPort: parseCount(environment, "STRATA_PEER_PORT", { fallback: 7075, min: 0, max: 65_535 }),
+    peerBytesPerSecond:
+      1024 ** 2 *
+      parseCount(environment, "STRATA_PEER_RATE_MIB", { fallback: 512, min: 1, max: 100_000 }),
     blobCacheBytesMax:
       1024 ** 2 *
       parseCount(environment, "STRATA_BLOB_CACHE_MIB", { fallback: 4096, min: 0, max: 1_048_576 }),

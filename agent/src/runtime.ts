@@ -9,7 +9,7 @@ import type { Clock } from "./clock.ts";
 import type { AgentConfig } from "./config.ts";
 import { askApplication, type Probe } from "./container/health.ts";
 import type { ImageSource } from "./container/image-source.ts";
-import { trimLog } from "./container/logs.ts";
+import { createLogKeeper } from "./container/log-keeper.ts";
 import { ManagedProcess } from "./container/managed-process.ts";
 import { readMetrics, readUptimeMs } from "./container/metrics.ts";
 import { describeProcess } from "./container/process-report.ts";
@@ -25,7 +25,7 @@ import { raiseKernelLimits } from "./host/kernel-limits.ts";
 import { readKernelBootId } from "./host/process-table.ts";
 import { createSemaphore } from "./image/semaphore.ts";
 import { createNetwork } from "./network/network.ts";
-import { agentPaths, processPaths } from "./paths.ts";
+import { agentPaths } from "./paths.ts";
 import { prepareFolders } from "./prepare-folders.ts";
 import { chooseMountFolder } from "./rootfs/mount-folder.ts";
 import { removeTree } from "./rootfs/remove-tree.ts";
@@ -44,8 +44,9 @@ export type RuntimeOptions = {
   readonly onChange: (urgency: "now" | "soon") => void;
 };
 
-/** How often logs are trimmed and the network is looked after. */
+/** How often logs are trimmed by size and by age, and the network is looked after. */
 const TRIM_MS = 500;
+const AGE_MS = 60_000;
 const NETWORK_CHECK_MS = 30_000;
 
 /** All processes of this node. */
@@ -84,7 +85,9 @@ export class Runtime {
     for (const record of records) runtime.#add(record);
     await runtime.#setUpNetwork();
     await runtime.#sweep();
-    runtime.#every(TRIM_MS, () => runtime.#trimLogs());
+    const logs = createLogKeeper(options.config);
+    runtime.#every(TRIM_MS, () => logs.trim(runtime.#processes.keys()));
+    runtime.#every(AGE_MS, () => logs.age(runtime.#processes.keys()));
     runtime.#every(NETWORK_CHECK_MS, () => runtime.#healNetwork());
     return runtime;
   }
@@ -207,14 +210,6 @@ export class Runtime {
     if (await this.#services.network.isUp()) return;
     this.#options.logger.warn("bridge or nft table is gone: making them again");
     await this.#setUpNetwork();
-  }
-
-  async #trimLogs(): Promise<void> {
-    const { config } = this.#options;
-    const paths = agentPaths(config);
-    for (const processId of this.#processes.keys()) {
-      await trimLog(processPaths(paths, processId).log, config.logBytesMax);
-    }
   }
 
   /** Removes cgroups, and with them processes, and folders that no record speaks of: only ever this agent's own. */

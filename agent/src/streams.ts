@@ -1,13 +1,17 @@
 import type { Duplex } from "node:stream";
 
 import type { StreamRequest } from "@strata/protocol/agent/messages";
-import { encodeFrame } from "@strata/protocol/agent/stream";
+import { encodeFrame, FRAME_PAYLOAD_BYTES_MAX } from "@strata/protocol/agent/stream";
 import { getErrorCode } from "@strata/protocol/errors";
 import type { Logger } from "pino";
 
+import { ID_RANGE_SIZE } from "./config.ts";
 import { copyIn, copyOut } from "./container/copy.ts";
 import { exec } from "./container/exec.ts";
 import { readLog } from "./container/logs.ts";
+import type { ManagedProcess } from "./container/managed-process.ts";
+import type { ProcessServices } from "./container/process-services.ts";
+import { readTop } from "./container/top.ts";
 import type { ControllerClient } from "./controller-client.ts";
 import { AgentError } from "./errors.ts";
 import { processPaths } from "./paths.ts";
@@ -63,9 +67,24 @@ async function serve(
       return await copyOut(start, request, socket);
     case "copyIn":
       return await copyIn(start, request, socket);
+    case "top":
+      return await sendTop(socket, known, runtime.services);
     default:
       return request satisfies never;
   }
+}
+
+async function sendTop(
+  socket: Duplex,
+  { processId, snapshot }: ManagedProcess,
+  { start, config }: ProcessServices,
+): Promise<void> {
+  socket.resume();
+  const idBase = config.idBase + (snapshot.record.slot ?? 0) * ID_RANGE_SIZE;
+  const top = Buffer.from(JSON.stringify(await readTop(processId, { ...start, idBase })));
+  for (let at = 0; at < top.length; at += FRAME_PAYLOAD_BYTES_MAX)
+    socket.write(encodeFrame("stdout", top.subarray(at, at + FRAME_PAYLOAD_BYTES_MAX)));
+  socket.write(encodeFrame("exit", { code: 0 }));
 }
 
 type LogsRequest = Extract<StreamRequest, { kind: "logs" }>;
@@ -73,16 +92,25 @@ type LogsRequest = Extract<StreamRequest, { kind: "logs" }>;
 async function sendLog(
   socket: Duplex,
   path: string,
-  { follow, tail }: Pick<LogsRequest, "follow" | "tail">,
+  { follow, tail, from, positions = false }: Omit<LogsRequest, "kind" | "id" | "processId">,
 ): Promise<void> {
   const closed = new AbortController();
   socket.once("close", () => closed.abort());
   // Nothing is expected from the other side, but its end is only noticed while somebody reads.
   socket.resume();
-  for await (const chunk of readLog(path, { follow, tail, signal: closed.signal })) {
-    if (!socket.write(encodeFrame("stdout", chunk))) await drained(socket);
+  let next: number | undefined;
+  for await (const { offset, bytes } of readLog(path, {
+    follow,
+    tail,
+    from,
+    signal: closed.signal,
+  })) {
+    if (positions && offset !== next) socket.write(encodeFrame("position", { offset }));
+    next = offset + bytes.length;
+    if (bytes.length > 0 && !socket.write(encodeFrame("stdout", bytes))) await drained(socket);
     if (socket.destroyed) return;
   }
+  if (positions) socket.write(encodeFrame("exit", { code: 0 }));
 }
 
 function drained(socket: Duplex): Promise<void> {

@@ -1,30 +1,36 @@
-import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, openSync, readSync, statSync } from "node:fs";
+import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
 import { readOptionalFile, replaceFile } from "../durable-file.ts";
 import { runTool } from "../host/run-tool.ts";
 
-/** The log of a process is one file that its supervisor appends to. Old blocks are given back to the disk by punching a
+/** The log of a process is one file that its supervisor appends to. Old output is given back to the disk by punching a
  * hole at the front: nothing is copied, byte offsets never change, and whoever follows never meets a gap. The first
  * byte that is kept is written down beside the log before its blocks go. */
 
-/** The file system gives back whole blocks. */
-const BLOCK_BYTES = 4096;
 const CHUNK_BYTES = 64 * 1024;
 /** How soon a follower sees new output. */
 const LOOK_MS = 100;
 const NEWLINE = 0x0a;
 
-/** Gives back the oldest blocks of the log, so that about `bytesMax` stay. Quick when there is nothing to do. */
+/** Gives back the oldest output, so that about `bytesMax` stay. Quick when there is nothing to do. */
 export async function trimLog(path: string, bytesMax: number): Promise<void> {
   const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   if (size <= bytesMax) return;
-  const start = readStart(path);
   // A quarter of slack, or every look would punch a few blocks.
-  if (size - start <= bytesMax * 1.25) return;
-  const cut = Math.floor((size - bytesMax) / BLOCK_BYTES) * BLOCK_BYTES;
-  replaceFile(startPath(path), String(cut));
-  const range = ["--offset", String(start), "--length", String(cut - start)];
+  if (size - readStart(path) <= bytesMax * 1.25) return;
+  await giveBack(path, size - bytesMax);
+}
+
+/** Gives back what is before `offset`. The byte before it stays: whether a line begins at `offset` is seen by it. */
+export async function giveBack(path: string, offset: number): Promise<void> {
+  const start = readStart(path);
+  if (offset <= start) return;
+  replaceFile(startPath(path), String(offset));
+  const from = Math.max(0, start - 1);
+  if (offset - 1 <= from) return;
+  const range = ["--offset", String(from), "--length", String(offset - 1 - from)];
   await runTool("fallocate", ["--punch-hole", ...range, path]);
 }
 
@@ -32,7 +38,8 @@ function startPath(path: string): string {
   return `${path}.start`;
 }
 
-function readStart(path: string): number {
+/** The first byte that is kept. */
+export function readStart(path: string): number {
   return Number(readOptionalFile(startPath(path)) ?? 0);
 }
 
@@ -41,26 +48,39 @@ export type ReadLogOptions = {
   readonly follow: boolean;
   /** Begins with so many last lines; undefined begins with the oldest line that is kept. */
   readonly tail?: number | undefined;
+  /** Goes on from this byte, as far as it is kept; wins over `tail`. */
+  readonly from?: number | undefined;
   readonly signal: AbortSignal;
 };
 
-/** What a process wrote, as it wrote it, in chunks of at most 64 KiB. A log that is not there is empty. */
-export async function* readLog(path: string, options: ReadLogOptions): AsyncGenerator<Buffer> {
-  const { follow, tail, signal } = options;
-  if (statSync(path, { throwIfNoEntry: false }) === undefined) return;
+/** Some bytes of a log, and where in it they are. */
+export type LogPart = { readonly offset: number; readonly bytes: Buffer };
+
+/** What a process wrote, as it wrote it, in parts of at most 64 KiB. The first is empty and says where the log begins. A
+ * log that is not there is empty; who follows waits for it while there is its folder. */
+export async function* readLog(path: string, options: ReadLogOptions): AsyncGenerator<LogPart> {
+  const { follow, signal } = options;
+  while (!existsSync(path)) {
+    if (!follow || !existsSync(dirname(path)) || signal.aborted) return;
+    await delay(LOOK_MS, undefined, { signal }).catch(() => undefined);
+  }
   const fd = openSync(path, "r");
   try {
-    let offset = findStart(fd, { start: readStart(path), tail });
+    let offset = findStart(fd, { start: readStart(path), ...options });
+    yield { offset, bytes: Buffer.alloc(0) };
     while (!signal.aborted) {
-      const chunk = readAt(fd, offset, CHUNK_BYTES);
-      if (chunk.length > 0) {
-        offset += chunk.length;
-        yield chunk;
+      const isDeleted = fstatSync(fd).nlink === 0;
+      const bytes = readAt(fd, offset, CHUNK_BYTES);
+      const start = readStart(path);
+      if (start > offset) {
+        // Given back while or before it was read: a reader slower than the log loses what was not kept for it.
+        offset = start;
+      } else if (bytes.length > 0) {
+        yield { offset, bytes };
+        offset += bytes.length;
       } else {
-        if (!follow || fstatSync(fd).nlink === 0) return;
+        if (!follow || isDeleted) return;
         await delay(LOOK_MS, undefined, { signal }).catch(() => undefined);
-        // A reader slower than the log loses what was given back meanwhile, not its place in a line.
-        offset = Math.max(offset, readStart(path));
       }
     }
   } finally {
@@ -68,12 +88,14 @@ export async function* readLog(path: string, options: ReadLogOptions): AsyncGene
   }
 }
 
-type StartWish = { readonly start: number; readonly tail: number | undefined };
+type StartWish = Pick<ReadLogOptions, "tail" | "from"> & { readonly start: number };
 
 /** The offset of the first line to show. The first kept byte is rarely the first of a line. */
-function findStart(fd: number, { start, tail }: StartWish): number {
+function findStart(fd: number, { start, tail, from }: StartWish): number {
   const { size } = fstatSync(fd);
-  if (tail === undefined) return start === 0 ? 0 : afterNewline(fd, start);
+  if (from !== undefined) return Math.max(start, Math.min(from, size));
+  if (tail === undefined) return start === 0 ? 0 : Math.max(start, afterNewline(fd, start - 1));
+  if (tail === 0) return size;
   let lines = 0;
   for (let end = size; end > start;) {
     const begin = Math.max(start, end - CHUNK_BYTES);
@@ -86,7 +108,7 @@ function findStart(fd: number, { start, tail }: StartWish): number {
     }
     end = begin;
   }
-  return tail === 0 ? size : start;
+  return start;
 }
 
 function afterNewline(fd: number, start: number): number {

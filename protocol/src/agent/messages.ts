@@ -224,6 +224,10 @@ export const StreamRequest = z.discriminatedUnion("kind", [
     follow: z.boolean(),
     /** Last lines to begin with; left out, everything that is kept. */
     tail: z.int().nonnegative().optional(),
+    /** Goes on from this byte of the log. */
+    from: z.int().nonnegative().optional(),
+    /** Asks for `position` frames, and for `exit` at the end: so a log that breaks off is known and gone on with. */
+    positions: z.boolean().optional(),
   }),
   z.object({
     kind: z.literal("exec"),
@@ -250,6 +254,8 @@ export const StreamRequest = z.discriminatedUnion("kind", [
     /** What all names of the archive begin with; `path` may then be its new name. */
     top: z.string().max(255).optional(),
   }),
+  /** A `Top` as JSON comes in `stdout` frames, then `exit`. */
+  z.object({ kind: z.literal("top"), id: z.string(), processId: z.string() }),
 ]);
 export type StreamRequest = z.infer<typeof StreamRequest>;
 

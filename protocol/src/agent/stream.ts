@@ -10,12 +10,14 @@ export const frameTypes = {
   resize: 3,
   /** JSON `{ "signal": "SIGINT" }`, towards the process. */
   signal: 4,
-  /** JSON `{ "code": n }`: the last frame of an exec. */
+  /** JSON `{ "code": n }`: the last frame of what came to its end; 0 but for an exec. */
   exit: 5,
   /** JSON `{ "code": "…", "message": "…" }`: the last frame of a stream that failed. */
   error: 6,
   /** Empty: no more stdin. */
   stdinEnd: 7,
+  /** JSON `{ "offset": n }`: where in the log the next `stdout` begins. Only where it was asked for. */
+  position: 8,
 } as const;
 export type FrameType = keyof typeof frameTypes;
 
