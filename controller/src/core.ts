@@ -27,6 +27,7 @@ import { reconcile } from "./loops/reconcile.ts";
 import { createSampleBeats } from "./loops/sample-beats.ts";
 import type { SnapshotOptions } from "./loops/snapshot.ts";
 import { createWakeups, type Wakeups } from "./loops/wakeups.ts";
+import { createSecretBox } from "./pki/secret-box.ts";
 import { createProvider } from "./providers/create-provider.ts";
 import type { OpenDatabase } from "./store/database.ts";
 import { getOrSetMeta } from "./store/meta.ts";
@@ -133,6 +134,7 @@ export function createServices(world: World, state: State, options: CoreOptions)
     }),
     bootId: random.newId(),
     peers: createPeerBook(),
+    secretBox: createSecretBox(join(world.config.dataDirectory, "controller", "secrets.key")),
     reportOrder: createReportOrder(),
     samples: new Map(),
     usage: createUsageBook(),

@@ -30,6 +30,7 @@ export type ControllerErrorCode =
   | "TOO_MANY" // A bounded queue is full.
   | "AGENT_NOT_BUILT"
   | "PROTOCOL_UNSUPPORTED"
+  | "SECRET_KEY_LOST" // The value of a secret was sealed with a key that is not there.
   | "DATABASE_NEWER" // Written by a later version of this program.
   | "SETTING_INVALID"
   | "STOPPING";

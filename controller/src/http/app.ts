@@ -21,6 +21,7 @@ import { addPartitionRoutes } from "./routes/partitions.ts";
 import { addPeerRoutes } from "./routes/peers.ts";
 import { addProcessRoutes } from "./routes/processes.ts";
 import { addProviderRoutes } from "./routes/providers.ts";
+import { addNodeSecretRoute, addSecretRoutes } from "./routes/secrets.ts";
 import { addSimulateRoute } from "./routes/simulate.ts";
 import { addStoreRoutes } from "./routes/store.ts";
 import { addSubscriptionRoutes } from "./routes/subscriptions.ts";
@@ -52,6 +53,7 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
   addProviderRoutes(router, services);
   addCartridgeRoutes(router, services);
   addSubscriptionRoutes(router, services);
+  addSecretRoutes(router, services);
   addDecisionRoutes(router, services);
   addMetricRoutes(router, services);
   addSimulateRoute(router, services);
@@ -60,6 +62,7 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
   addAgentRoutes(router, services);
   addDeltaRoute(router, services);
   addPeerRoutes(router, services);
+  addNodeSecretRoute(router, services);
   addNodeRoutes(router, services);
   addTokenRoutes(router, services);
   addApplyRoute(router, services);

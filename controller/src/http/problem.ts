@@ -34,6 +34,7 @@ const statusOf: Readonly<Record<ControllerErrorCode, ContentfulStatusCode>> = {
   TOO_MANY: 429,
   AGENT_NOT_BUILT: 404,
   PROTOCOL_UNSUPPORTED: 400,
+  SECRET_KEY_LOST: 500,
   DATABASE_NEWER: 500,
   SETTING_INVALID: 500,
   STOPPING: 503,

@@ -16,6 +16,7 @@ import type { OpenProvider } from "../loops/provision-providers.ts";
 import type { SampleBeats } from "../loops/sample-beats.ts";
 import type { Wakeups } from "../loops/wakeups.ts";
 import type { NodeCertificate, NodeCertificateRequest } from "../pki/node-certificate.ts";
+import type { SecretBox } from "../pki/secret-box.ts";
 import type { Store } from "../store/unit.ts";
 import type { Rendezvous } from "../streams/rendezvous.ts";
 import type { Telemetry } from "./telemetry.ts";
@@ -30,6 +31,8 @@ export type Services = {
   readonly authenticate: Authenticate;
   readonly images: SignedImageSource;
   readonly storeKeeper: StoreKeeper;
+  /** Seals the values of secrets. */
+  readonly secretBox: SecretBox;
   readonly deltas: DeltaBook;
   /** Changed by a restore; agents take destructive wishes only from the one that they know. */
   readonly epoch: string;

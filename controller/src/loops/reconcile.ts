@@ -1,6 +1,7 @@
 /** Compares wishes and world and writes what has to happen: snapshot, plan, apply, in one turn and one transaction. */
 import { type Action, planSubscription, type StopReason } from "../domain/plan.ts";
 import type { SchedulingOptions } from "../domain/schedule.ts";
+import { dropUnusedSecretVersions } from "../operations/secret-versions.ts";
 import {
   deleteProcess,
   insertProcess,
@@ -228,6 +229,7 @@ function forgetProcess(unit: Unit, row: ProcessRow): void {
 
 function finishDeletion(unit: Unit, { id, tenant, alias }: SubscriptionRow): void {
   deleteSubscription(unit.sql, id);
+  dropUnusedSecretVersions(unit, tenant);
   unit.emit({
     type: "subscription.deleted",
     tenant,

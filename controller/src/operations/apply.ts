@@ -1,4 +1,5 @@
 /** Several resources in one transaction: all of them, or none. */
+import type { Scope } from "@strata/protocol/access";
 import { PartitionPolicyInput, ScalingPolicyInput } from "@strata/protocol/api/autoscale";
 import {
   type ApplyKind,
@@ -55,18 +56,21 @@ const order: readonly ApplyKind[] = [
 
 export function applyDocuments(
   unit: Unit,
-  { documents, tenant }: { readonly documents: readonly ApplyDocument[]; readonly tenant: string },
+  { documents, ...author }: { readonly documents: readonly ApplyDocument[] } & Author,
 ): ApplyResult {
   const sorted = documents.toSorted((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind));
   return {
     results: sorted.map((document) => {
-      const { action, changes } = applyOne(unit, document, tenant);
+      const { action, changes } = applyOne(unit, document, author);
       return { kind: document.kind, name: document.name, action, changes: [...changes] };
     }),
   };
 }
 
-function applyOne(unit: Unit, document: ApplyDocument, tenant: string): Outcome<unknown> {
+/** For whom the documents are applied, and with what right. */
+type Author = { readonly tenant: string; readonly scope: Scope };
+
+function applyOne(unit: Unit, document: ApplyDocument, author: Author): Outcome<unknown> {
   switch (document.kind) {
     case "Provider":
       return putProvider(unit, document);
@@ -77,9 +81,9 @@ function applyOne(unit: Unit, document: ApplyDocument, tenant: string): Outcome<
     case "Partition":
       return putPartition(unit, document);
     case "Cartridge":
-      return putCartridge(unit, document);
+      return putCartridge(unit, { ...document, ...author });
     case "Subscription":
-      return putSubscription(unit, { tenant, alias: document.name, input: document.input });
+      return putSubscription(unit, { ...author, alias: document.name, input: document.input });
     default:
       return document satisfies never;
   }

@@ -1,3 +1,4 @@
+import type { Scope } from "@strata/protocol/access";
 import type { CartridgeInput } from "@strata/protocol/api/resources";
 import type { z } from "zod";
 
@@ -12,6 +13,7 @@ import { getPartition } from "../store/partitions.ts";
 import { saveImageSignatures } from "../store/signatures.ts";
 import { listSubscriptionsWhere } from "../store/subscriptions.ts";
 import type { Unit } from "../store/unit.ts";
+import { requireHostPathsAllowed } from "./host-paths.ts";
 import type { Delete, Put } from "./partitions.ts";
 import { toRunning } from "./running-input.ts";
 import { emitUnsigned, requireSigned } from "./signature-policies.ts";
@@ -28,11 +30,15 @@ import {
 export type PutCartridge = Put<z.output<typeof CartridgeInput>> & {
   /** What the image reference names in the store now. */
   readonly image: SignedRunnableImage;
+  /** Of whoever asks. */
+  readonly scope: Scope;
 };
 
-/** @throws ControllerError REFERENCE_UNKNOWN for an unknown partition, IMAGE_UNSIGNED, LIMITS_UNSATISFIABLE. */
+/** @throws ControllerError REFERENCE_UNKNOWN for an unknown partition, IMAGE_UNSIGNED, LIMITS_UNSATISFIABLE, FORBIDDEN. */
 export function putCartridge(unit: Unit, put: PutCartridge): Outcome<CartridgeRow> {
   const { name, input, image } = put;
+  const running = toRunning(input);
+  requireHostPathsAllowed(put.scope, running);
   const partition = input.partition ?? null;
   if (partition !== null) {
     const exists = getPartition(unit.sql, partition) !== undefined;
@@ -50,7 +56,7 @@ export function putCartridge(unit: Unit, put: PutCartridge): Outcome<CartridgeRo
       digest: image.digest,
       imagePorts: image.ports,
       partition,
-      running: toRunning(input),
+      running,
     },
     precondition: put.precondition,
     toRow: (fields, stored): CartridgeRow => ({ name, ...fields, ...stored }),

@@ -19,6 +19,7 @@ import {
   trimGenerations,
 } from "../store/subscriptions.ts";
 import type { Unit } from "../store/unit.ts";
+import { dropUnusedSecretVersions } from "./secret-versions.ts";
 import { unknownReference } from "./upsert.ts";
 
 /** Old generations kept beside those that still run, to look at and to return to. */
@@ -51,6 +52,7 @@ export function recordGeneration(unit: Unit, row: SubscriptionRow, spec: Process
     createdAt: unit.now,
   });
   trimGenerations(unit.sql, row.id, row.generation - GENERATIONS_KEPT);
+  dropUnusedSecretVersions(unit, row.tenant);
 }
 
 export function specOf(unit: Unit, row: SubscriptionRow): ProcessSpec | undefined {
@@ -61,22 +63,36 @@ export function specOf(unit: Unit, row: SubscriptionRow): ProcessSpec | undefine
  * @throws ControllerError LIMITS_UNSATISFIABLE, naming the subscription that it would break. */
 export function rollOutCartridge(unit: Unit, cartridge: CartridgeRow): void {
   for (const row of listSubscriptionsWhere(unit.sql, { cartridge: cartridge.name })) {
-    if (row.deletedAt !== null) continue;
-    const partition = row.ownPartition ?? cartridge.partition ?? row.partition;
-    const moved = { ...row, partition };
-    const spec = computeSpec(unit, { subscription: moved, cartridge });
-    if (partition === row.partition && isSame(spec, specOf(unit, row))) continue;
-    const next = { ...moved, generation: row.generation + 1 };
-    saveSubscription(unit.sql, next);
-    recordGeneration(unit, next, spec);
-    unit.emit({
-      type: "subscription.generation",
-      tenant: row.tenant,
-      subject: row.alias,
-      message: `subscription ${row.alias} goes to generation ${next.generation} with cartridge ${cartridge.name}`,
-      data: { generation: next.generation, digest: cartridge.digest },
-    });
+    if (row.deletedAt === null) {
+      rollOut(unit, { subscription: row, cartridge, why: `cartridge ${cartridge.name}` });
+    }
   }
+}
+
+/** A new generation of the subscription, where something that it depends on has made what it runs another thing.
+ * @throws ControllerError LIMITS_UNSATISFIABLE, REFERENCE_UNKNOWN */
+export function rollOut(
+  unit: Unit,
+  {
+    subscription: row,
+    cartridge,
+    why,
+  }: { subscription: SubscriptionRow; cartridge: CartridgeRow; why: string },
+): void {
+  const partition = row.ownPartition ?? cartridge.partition ?? row.partition;
+  const moved = { ...row, partition };
+  const spec = computeSpec(unit, { subscription: moved, cartridge });
+  if (partition === row.partition && isSame(spec, specOf(unit, row))) return;
+  const next = { ...moved, generation: row.generation + 1 };
+  saveSubscription(unit.sql, next);
+  recordGeneration(unit, next, spec);
+  unit.emit({
+    type: "subscription.generation",
+    tenant: row.tenant,
+    subject: row.alias,
+    message: `subscription ${row.alias} goes to generation ${next.generation} with ${why}`,
+    data: { generation: next.generation, digest: cartridge.digest },
+  });
 }
 
 /** A limit that no node could ever hold is a mistake to be told at once, not a process that waits for ever. Where

@@ -1,3 +1,4 @@
+import type { Scope } from "@strata/protocol/access";
 import type { ScalingPolicy } from "@strata/protocol/api/autoscale";
 import type { SubscriptionInput } from "@strata/protocol/api/resources";
 import type { z } from "zod";
@@ -12,6 +13,7 @@ import { readScalingPolicy } from "../store/scaling-policies.ts";
 import { getSubscription, saveSubscription, type SubscriptionRow } from "../store/subscriptions.ts";
 import type { Unit } from "../store/unit.ts";
 import { pauseScaling } from "./autoscale.ts";
+import { requireHostPathsAllowed } from "./host-paths.ts";
 import { toRunning } from "./running-input.ts";
 import { computeSpec, recordGeneration, specOf } from "./subscription-spec.ts";
 import {
@@ -27,16 +29,20 @@ type Input = z.output<typeof SubscriptionInput>;
 export type SubscriptionKey = { readonly tenant: string; readonly alias: string };
 export type PutSubscription = SubscriptionKey & {
   readonly input: Input;
+  /** Of whoever asks. */
+  readonly scope: Scope;
   readonly precondition?: Precondition;
 };
 
-/** @throws ControllerError REFERENCE_UNKNOWN, PROCESSES_OUT_OF_BOUNDS, LIMITS_UNSATISFIABLE */
+/** @throws ControllerError REFERENCE_UNKNOWN, PROCESSES_OUT_OF_BOUNDS, LIMITS_UNSATISFIABLE, FORBIDDEN */
 export function putSubscription(unit: Unit, put: PutSubscription): Outcome<SubscriptionRow> {
   const { tenant, alias, input } = put;
   const stored = getSubscription(unit.sql, put);
   // One that is still being deleted comes back under its id: its last processes then stop as outdated ones.
   const current = stored?.deletedAt === null ? stored : undefined;
   const { cartridge, partition, policy } = requireReferences(unit, input);
+  const running = toRunning(input);
+  requireHostPathsAllowed(put.scope, { ...cartridge.running, ...running });
   const id = stored?.id ?? unit.newId();
   const outcome = upsert(unit, {
     kind: "subscription",
@@ -54,7 +60,7 @@ export function putSubscription(unit: Unit, put: PutSubscription): Outcome<Subsc
       }),
       scalingPolicy: input.scalingPolicy ?? null,
       lostAfterMs: input.lostAfter,
-      running: toRunning(input),
+      running,
     },
     precondition: put.precondition,
     toRow: (fields, times): SubscriptionRow => ({

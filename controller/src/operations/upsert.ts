@@ -157,9 +157,10 @@ const shownNames: ReadonlyMap<string, string> = new Map([
   ["stopGraceMs", "stopGrace"],
 ]);
 
-/** Settings of a provider may hold credentials that even their writer is not shown again. */
+/** Settings of a provider may hold credentials, and files passwords, that even their writer is not shown again. */
 function withoutSettings(change: string): string {
-  return change.startsWith("settings:") ? "settings changed" : change;
+  const [, name] = /^(settings|files):/.exec(change) ?? [];
+  return name === undefined ? change : `${name} changed`;
 }
 
 /** Environments hold passwords; events are read by viewers. */

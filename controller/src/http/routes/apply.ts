@@ -39,7 +39,9 @@ export function addApplyRoute(router: Router, services: Services): void {
       if (documents.some(({ kind }) => kind === "Provider"))
         authorizeCaller(caller, { access: "admin", nodeId: undefined });
       const run = query.dryRun === "true" ? store.rehearse : store.write;
-      const result = run((unit) => applyDocuments(unit, { documents, tenant }));
+      const result = run((unit) =>
+        applyDocuments(unit, { documents, tenant, scope: caller.scope }),
+      );
       services.reconcileSoon();
       return answerJson(c, result);
     },

@@ -26,10 +26,10 @@ export function addCartridgeRoutes(router: Router, services: Services): void {
       200: { description: "Changed, or as it was.", schema: Cartridge },
       201: { description: "Created.", schema: Cartridge },
     },
-    handle: async ({ params: { name }, body: input, precondition, c }) => {
+    handle: async ({ params: { name }, body: input, caller, precondition, c }) => {
       const image = await inspectSignedImage(services.images, input.image);
       const { row, action } = services.store.write((unit) =>
-        putCartridge(unit, { name, input, image, precondition }),
+        putCartridge(unit, { name, input, image, scope: caller.scope, precondition }),
       );
       services.reconcileSoon();
       return answerResource(c, showCartridge(row), action);

@@ -107,7 +107,7 @@ function addWriters(router: Router, services: Services): void {
     handle: ({ params: { alias }, query, body: input, caller, precondition, c }) => {
       const tenant = tenantOf(caller, query.tenant);
       const { row, action } = services.store.write((unit) =>
-        putSubscription(unit, { tenant, alias, input, precondition }),
+        putSubscription(unit, { tenant, alias, input, scope: caller.scope, precondition }),
       );
       services.reconcileSoon();
       return answerResource(c, readSubscription(services, row), action);
