@@ -56,8 +56,10 @@ async function unpackHere(job: UnpackJob): Promise<LayerRecord> {
 
 function openArchive({ blob, limits, inflated }: UnpackJob): AsyncIterable<Buffer> {
   if (!inflated) return decompress(process.stdin, limits);
+  // Opened again, because a runtime makes its own standard input one that does not block.
+  const archive = readInflated("/proc/self/fd/0", blob.digest);
   // The whole blob is known to be of this size before its last bytes come.
-  return boundGrowth(readInflated(0, blob.digest), limits, () => blob.size);
+  return boundGrowth(archive, limits, () => blob.size);
 }
 
 function failedOutcome(error: unknown): UnpackOutcome {

@@ -4,7 +4,7 @@
  * row of whole members with nothing in between or behind, each with the right checksum and size; a decompressor that takes
  * data behind a member for the end, or gives up, never prints the mark. A blob cannot hold its own digest, so it
  * cannot bring a mark of its own. */
-import { readSync } from "node:fs";
+import { closeSync, openSync, readSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 
 import type { Digest } from "@strata/protocol/oci/digest";
@@ -19,10 +19,18 @@ export function packEndMark(blob: Digest): Buffer {
 /** A pipe holds up to 1 MiB; more at once than a processor's cache would be slower. */
 const READ_BYTES = 256 * 1024;
 
-/** Reads a decompressor's output, and takes the mark off. Blocks. Chunks are only valid until the next one is asked for.
+/** Reads a decompressor's output from this pipe, and takes the mark off. Blocks. Chunks are only valid until the next one is asked for.
  * @throws LayerError LAYER_MALFORMED at the end, when the mark is not there */
-export function* readInflated(fd: number, blob: Digest): Generator<Buffer, void> {
-  const mark = Buffer.from(blob);
+export function* readInflated(pipe: string, blob: Digest): Generator<Buffer, void> {
+  const fd = openSync(pipe, "r");
+  try {
+    yield* withoutMark(fd, Buffer.from(blob));
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function* withoutMark(fd: number, mark: Buffer): Generator<Buffer, void> {
   const buffer = Buffer.allocUnsafe(mark.length + READ_BYTES);
   let held = 0;
   for (;;) {
