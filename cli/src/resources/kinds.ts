@@ -8,6 +8,7 @@ import type {
   PartitionPolicyResource,
   Process,
   ScalingPolicyResource,
+  Secret,
   Subscription,
   TokenResource,
 } from "@strata/protocol/api/resources";
@@ -251,6 +252,21 @@ const joinTokens = defineKind<z.infer<typeof JoinTokenResource>>({
   ],
 });
 
+const secrets = defineKind<Secret>({
+  kind: "Secret",
+  names: ["secrets", "secret"],
+  path: "/v1/secrets",
+  isTenanted: true,
+  nameOf: (item) => item.name,
+  columns: [
+    name,
+    { title: "VERSION", cell: (item) => String(item.version) },
+    { title: "CHANGED", cell: (item, now) => formatAge(item.updatedAt, now) },
+    { title: "TENANT", cell: (item) => item.tenant, isWide: true },
+    age,
+  ],
+});
+
 export const kinds: readonly Kind[] = [
   subscriptions,
   processes,
@@ -264,6 +280,7 @@ export const kinds: readonly Kind[] = [
   retentionPolicies,
   signaturePolicies,
   storeQuotas,
+  secrets,
   tokens,
   joinTokens,
 ];
