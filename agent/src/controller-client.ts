@@ -10,6 +10,13 @@ import {
   ReportResponse,
   SecretValue,
 } from "@strata/protocol/agent/messages";
+import {
+  type PeerAnnouncement,
+  PeerAnswer,
+  PeerCertificate,
+  type PeerCertificateRequest,
+  type PeerSearch,
+} from "@strata/protocol/agent/peers";
 import { getErrorCode, Problem } from "@strata/protocol/errors";
 import { Agent, type Dispatcher, request, upgrade } from "undici";
 import type { z } from "zod";
@@ -128,6 +135,15 @@ export type NodeClient = ControllerClient & {
   /** The value of a secret that one of this node's assignments names.
    * @throws AgentError CONTROLLER_UNREACHABLE, CONTROLLER_REFUSED */
   readonly fetchSecret: SecretSource;
+  /** What this node has of images. */
+  readonly announceBlobs: (news: PeerAnnouncement, signal: AbortSignal) => Promise<void>;
+  /** Where to take a blob from. */
+  readonly findPeer: (search: PeerSearch, signal: AbortSignal) => Promise<PeerAnswer>;
+  /** A certificate for this node's key. */
+  readonly certify: (
+    request: PeerCertificateRequest,
+    signal: AbortSignal,
+  ) => Promise<PeerCertificate>;
 };
 
 export function createControllerClient(
@@ -139,6 +155,15 @@ export function createControllerClient(
   dispatcher: Dispatcher,
 ): NodeClient {
   const node = new URL(`/v1/nodes/${encodeURIComponent(nodeId)}/`, url);
+  const post = (path: string, body: unknown, signal: AbortSignal): Promise<Buffer> =>
+    exchange({
+      method: "POST",
+      url: new URL(path, node),
+      dispatcher,
+      credential,
+      body,
+      signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS_MAX)]),
+    });
   return {
     poll: async (revision, { waitMs, signal }) => {
       const target = new URL(
@@ -155,17 +180,15 @@ export function createControllerClient(
       });
       return answer.length === 0 ? undefined : parseAnswer(answer, Assignments);
     },
-    report: async (report, signal) => {
-      const answer = await exchange({
-        method: "POST",
-        url: new URL("reports", node),
-        dispatcher,
-        credential,
-        body: report,
-        signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS_MAX)]),
-      });
-      return parseAnswer(answer, ReportResponse);
+    report: async (report, signal) =>
+      parseAnswer(await post("reports", report, signal), ReportResponse),
+    announceBlobs: async (news, signal) => {
+      await post("peers/announce", news, signal);
     },
+    findPeer: async (search, signal) =>
+      parseAnswer(await post("peers/find", search, signal), PeerAnswer),
+    certify: async (request, signal) =>
+      parseAnswer(await post("peers/certificate", request, signal), PeerCertificate),
     fetchSecret: async ({ tenant, name, version }, signal) => {
       const path = `secrets/${encodeURIComponent(name)}/${version}`;
       const answer = await exchange({

@@ -4,6 +4,7 @@ import type {
   Assignments,
   ProcessReport,
   Report,
+  ReportResponse,
   StreamRequest,
 } from "@strata/protocol/agent/messages";
 import type { Logger } from "pino";
@@ -27,6 +28,8 @@ export type SessionOptions = {
   readonly desired: DesiredState;
   readonly desiredPath: string;
   readonly onDesired: (desired: DesiredState) => void;
+  /** The controller took a report in. */
+  readonly onAnswer?: (answer: ReportResponse) => void;
   readonly onStream: (request: StreamRequest) => void;
   readonly describeProcesses: () => readonly ProcessReport[];
 };
@@ -140,6 +143,7 @@ export class Session {
         const answer = await this.#options.client.report(report, signal);
         failures = 0;
         this.#beatIntervalMs = answer.beatIntervalMs;
+        this.#options.onAnswer?.(answer);
         // A node with many processes gathers changes longer: a report is as long as its list.
         await this.#pause(report.processes.length);
         await this.#reportWaker.wait(this.#beatIntervalMs);

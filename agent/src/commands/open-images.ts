@@ -1,5 +1,6 @@
 import { join } from "node:path";
 
+import type { Digest } from "@strata/protocol/oci/digest";
 import type { Dispatcher } from "undici";
 
 import { requireArchitecture } from "../host/machine.ts";
@@ -8,20 +9,29 @@ import { openBlobCache } from "../image/blob-cache.ts";
 import { createCacheSource } from "../image/blob-source.ts";
 import { createDeltaClient } from "../image/delta-client.ts";
 import { createDeltaSource } from "../image/delta-source.ts";
-import { createImageStore, type ImageStore } from "../image/image-store.ts";
+import { createImageStore } from "../image/image-store.ts";
+import { createLayerGc, type LayerGc, readDiskShare } from "../image/layer-gc.ts";
 import { listOlderLayers } from "../image/older-layers.ts";
 import { createRegistryClient } from "../image/registry-client.ts";
 import { createStoreSpeed, withSpeed } from "../image/store-speed.ts";
 import { agentPaths } from "../paths.ts";
+import type { Peer } from "../peer/peer.ts";
 import { selfCommand } from "../self-exec.ts";
 import type { CommandContext } from "./context.ts";
 
-/** The images of this node, with all places where their layers may come from. */
+export type OpenImagesOptions = {
+  readonly dispatcher: Dispatcher;
+  readonly peer: Peer;
+  /** Images that may not be deleted now. */
+  readonly inUse: () => ReadonlySet<Digest>;
+};
+
+/** The images of this node, with all places where their layers may come from, and what deletes them again. */
 export function openImages(
   { controllerUrl, nodeId, credential }: Identity,
   { config, clock, logger }: CommandContext,
-  dispatcher: Dispatcher,
-): ImageStore {
+  { dispatcher, peer, inUse }: OpenImagesOptions,
+): LayerGc {
   const { images: directory } = agentPaths(config);
   const runner = selfCommand();
   const speed = createStoreSpeed();
@@ -30,6 +40,7 @@ export function openImages(
     bytesMax: config.blobCacheBytesMax,
     clock,
     logger,
+    onChange: peer.onBlobChange,
   });
   const registry = createRegistryClient({
     dispatcher,
@@ -45,14 +56,23 @@ export function openImages(
     runner,
     logger,
   });
-  return createImageStore({
+  const store = createImageStore({
     directory,
     client: withSpeed(registry, speed, clock),
     clock,
     logger,
     blobs,
-    sources: [createCacheSource(blobs), delta],
+    sources: [createCacheSource(blobs), delta, peer.join(blobs)],
     runner,
     architecture: requireArchitecture(),
+  });
+  return createLayerGc({
+    store,
+    blobs,
+    inUse,
+    limits: config.disk,
+    readDisk: () => readDiskShare(directory),
+    clock,
+    logger,
   });
 }

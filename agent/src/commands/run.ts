@@ -8,6 +8,7 @@ import { readStateFile } from "../durable-file.ts";
 import { type Identity, readIdentity } from "../identity.ts";
 import { readOrMakeMachineId } from "../machine-id.ts";
 import { agentPaths } from "../paths.ts";
+import { createPeer } from "../peer/peer.ts";
 import { Runtime } from "../runtime.ts";
 import { Session } from "../session.ts";
 import { serveStream } from "../streams.ts";
@@ -43,10 +44,25 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
     { url: identity.controllerUrl, nodeId: identity.nodeId, credential: identity.credential },
     dispatcher,
   );
+  const bootId = newId();
+  const peer = createPeer({
+    identity,
+    client,
+    bootId,
+    port: config.peerPort === 0 ? undefined : config.peerPort,
+    bytesPerSecond: config.peerBytesPerSecond,
+    clock,
+    logger,
+  });
+  const { images, keep } = openImages(identity, context, {
+    dispatcher,
+    peer,
+    inUse: () => runtime.imagesInUse(),
+  });
   const runtime = await Runtime.open({
     config,
     agentKey: await readOrMakeMachineId(paths.machineId, newId),
-    images: openImages(identity, context, dispatcher),
+    images,
     secrets: client.fetchSecret,
     clock,
     logger,
@@ -57,18 +73,21 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
     logger,
     random,
     agentVersion: AGENT_VERSION,
-    bootId: newId(),
+    bootId,
     beatIntervalMs: identity.beatIntervalMs,
     desired,
     desiredPath: paths.desired,
     onDesired: ({ assignments }) => runtime.assign(assignments),
+    onAnswer: peer.heard,
     onStream: (request) => void serveStream(request, { runtime, client, logger }),
     describeProcesses: () => runtime.report(),
   });
   runtime.assign(desired.assignments);
+  using _gc = keep();
   logger.info({ node: identity.name, controller: identity.controllerUrl }, "agent runs");
   stopOnSignal(() => session.close());
   await session.run();
+  await peer.close();
   logger.info("agent ends, containers go on");
   // Steps under way, such as a long grace period, are taken up again by the next life.
   process.exit(0);

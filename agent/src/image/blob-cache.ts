@@ -36,6 +36,8 @@ export type BlobCache = {
   readonly open: (digest: Digest) => HeldBlob | undefined;
   /** Undefined when it is neither here nor on its way. Counts as a use. */
   readonly follow: (digest: Digest) => FollowedBlob | undefined;
+  /** Undefined when it is neither here nor on its way. Counts as no use. */
+  readonly stateOf: (digest: Digest) => "whole" | "growing" | undefined;
   /** Whole blobs, the one used longest ago first. */
   readonly list: () => readonly { readonly digest: Digest; readonly size: number }[];
   /** Takes in a blob of exactly `size` bytes. Undefined when it is here, on its way, or there is no room for it. The
@@ -65,6 +67,7 @@ export function openBlobCache(options: BlobCacheOptions): BlobCache {
   return {
     open: (digest) => cache.open(digest),
     follow: (digest) => cache.follow(digest),
+    stateOf: (digest) => cache.stateOf(digest),
     list: () => cache.list(),
     writer: (digest, size) => cache.writer(digest, size),
     discard: (digest) => cache.discard(digest),
@@ -106,6 +109,11 @@ class Cache {
       stream: (offset, signal) => readGrowing(growth, offset, signal),
       ...hold(entry),
     };
+  }
+
+  stateOf(digest: Digest): "whole" | "growing" | undefined {
+    const state = this.#entries.get(digest)?.growth.state;
+    return state === "broken" ? undefined : state;
   }
 
   list(): readonly { readonly digest: Digest; readonly size: number }[] {
