@@ -13,7 +13,7 @@ suite("strata secret", (test) => {
   test("sets a value from standard input or a file, lists and deletes, and never shows it", async () => {
     await using server = await aControllerServer();
     await using folder = aTemporaryDirectory();
-    await writeFiles(folder.path, { value: "from a file" });
+    writeFiles(folder.path, { value: "from a file" });
     const strata = (args: readonly string[], stdin = ""): ReturnType<typeof runCli> =>
       runCli(args, { env: server.env, now, stdin: new PassThrough().end(stdin) });
     const runs = [
