@@ -20,7 +20,7 @@ export type Machine = AsyncDisposable & {
 };
 
 /** A /sys that shows this machine's network devices, as `ip netns exec` makes one, but with the control groups. */
-const seeOwnDevices = [
+export const seeOwnDevices: string = [
   "set -e",
   "mount --rbind /sys/fs/cgroup /mnt",
   "mount -t sysfs sysfs /sys",

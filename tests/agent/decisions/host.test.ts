@@ -14,6 +14,7 @@ import {
   gatewayAddress,
   parseSubnet,
 } from "@strata/agent/network/subnet";
+import { containerAddress6, formatSubnet6, gatewayAddress6 } from "@strata/agent/network/subnet6";
 
 import { assert, suite, throwsWithCode } from "../../support/suite.ts";
 import { aTemporaryDirectory } from "../../support/temporary.ts";
@@ -31,6 +32,9 @@ suite("settings", (test) => {
       { STRATA_BRIDGE: 'x"; }' },
       { STRATA_SUBNET: "10.0.0.1/16" },
       { STRATA_SUBNET: "10.0.0.0/30" },
+      { STRATA_SUBNET6: "fe80::/64" },
+      { STRATA_SUBNET6: "fd00:1:2:3:4::/64" },
+      { STRATA_SUBNET6: "fd00::/48" },
       { STRATA_HOST_PORTS: "30000-20000" },
       { STRATA_STARTS_MAX: "0" },
       { STRATA_DATA: "relative" },
@@ -42,6 +46,23 @@ suite("settings", (test) => {
 });
 
 suite("addresses and ports", (test) => {
+  test("of IPv6 follow from those of IPv4, unless they are said or switched off", () => {
+    const subnet6 = (environment: object) => parseConfig({ ...environment }).subnet6;
+    const shown = (environment: object) => {
+      const found = subnet6(environment);
+      assert.ok(found);
+      return [formatSubnet6(found), gatewayAddress6(found), containerAddress6(found, 254)];
+    };
+    assert.equal(shown({}), ["fd73:7472:a4d::/64", "fd73:7472:a4d::1", "fd73:7472:a4d::100"]);
+    assert.equal(shown({ STRATA_SUBNET: "10.0.2.0/24" }), [
+      "fd73:7472:a00:200::/64",
+      "fd73:7472:a00:200::1",
+      "fd73:7472:a00:200::100",
+    ]);
+    assert.is(shown({ STRATA_SUBNET6: "2001:0DB8::/64" })[0], "2001:db8::/64");
+    assert.is(subnet6({ STRATA_SUBNET6: "off" }), undefined);
+  });
+
   test("count up from the bridge's", () => {
     const subnet = parseSubnet("10.77.0.0/16");
     assert.is(gatewayAddress(subnet), "10.77.0.1");
