@@ -5,7 +5,7 @@ import type { Assignment } from "@strata/protocol/agent/messages";
 import type { ProcessIdentity } from "../host/process-table.ts";
 import type { PublishedPort } from "../network/ruleset.ts";
 import { type ProcessPaths, processPaths } from "../paths.ts";
-import { removeTree } from "../rootfs/remove-tree.ts";
+import { discardTrees } from "../rootfs/discard.ts";
 import { endOfPause, type Pause, planRestart } from "./crash-policy.ts";
 import type { RunnableImage } from "./image-source.ts";
 import { planStep, type Step } from "./plan-step.ts";
@@ -161,7 +161,7 @@ export class ManagedProcess {
         return await this.#finish("stopped");
       case "forget":
         await this.#run.release();
-        await removeTree(this.#paths.folder, this.#paths.run);
+        await this.#discardFolders();
         return this.#services.onForgotten(this.processId);
       case "expire":
         return await this.#fail({
@@ -177,13 +177,27 @@ export class ManagedProcess {
     }
   }
 
+  async #discardFolders(): Promise<void> {
+    const { folder, run } = this.#paths;
+    const { processes, runs } = this.#services.start.paths;
+    await discardTrees({ path: folder, bin: processes }, { path: run, bin: runs });
+  }
+
   /** Takes over a run that was just starting, or learns how one ended meanwhile. */
   async #adopt(): Promise<void> {
     try {
-      if (!(await this.#run.takeOver())) await this.#settle();
+      const found = await this.#run.takeOver();
+      if (found === "ended") await this.#settle();
+      if (found === "interrupted") await this.#giveUpRun();
     } catch (error) {
       await this.#startFailed(error);
     }
+  }
+
+  /** Nothing has crashed: its start is due again. */
+  async #giveUpRun(): Promise<void> {
+    await this.#run.cleanUp();
+    this.#keeper.save({ run: undefined });
   }
 
   async #start(): Promise<void> {
@@ -244,7 +258,7 @@ export class ManagedProcess {
   async #settle(): Promise<void> {
     const { clock } = this.#services.start;
     const { run, crashes } = this.#keeper.record;
-    const lastExit = this.#run.readExit({ wasKilled: false });
+    const lastExit = this.#run.noteExit();
     const ranMs = clock() - (run?.startedAtMs ?? clock());
     const { history, delayMs } = planRestart(crashes, ranMs);
     await this.#run.cleanUp();

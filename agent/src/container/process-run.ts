@@ -2,11 +2,12 @@ import type { Exit, Limits } from "@strata/protocol/agent/messages";
 import { CodedError, getErrorCode } from "@strata/protocol/errors";
 
 import { ID_RANGE_SIZE } from "../config.ts";
+import { wasKilledForMemory } from "../host/kernel-log.ts";
 import { isAlive, type ProcessIdentity } from "../host/process-table.ts";
 import { portKey } from "../network/host-ports.ts";
 import type { PublishedPort } from "../network/ruleset.ts";
 import type { ProcessPaths } from "../paths.ts";
-import { removeTree } from "../rootfs/remove-tree.ts";
+import { discardTrees } from "../rootfs/discard.ts";
 import { prepareContents } from "./contents.ts";
 import { describeExit } from "./exit.ts";
 import { type HealthWatch, watchHealth } from "./health.ts";
@@ -16,7 +17,7 @@ import type { RecordKeeper } from "./record-keeper.ts";
 import type { ProcessRecord } from "./record.ts";
 import { planRun } from "./run-plan.ts";
 import type { SecretValues } from "./secret-keeper.ts";
-import { endStart, launch, waitUntilRunning } from "./start.ts";
+import { endStart, launch, throwSupervisorError, waitUntilRunning } from "./start.ts";
 import { endOrphans, stopContainer, sweepRun } from "./stop.ts";
 import { adoptSupervisor, readExitCode, type Supervisor } from "./supervisor.ts";
 
@@ -123,17 +124,24 @@ export class ProcessRun {
     await this.#begin(supervisor, application);
   }
 
-  /** Takes over a run of another life of the agent that was just starting. False when it is gone.
+  /** Takes over a run of another life of the agent that was just starting. When it is gone, says whether there is an
+   * end to tell of, or its start went no further than the agent itself.
    * @throws AgentError of the start; what there is of the run is left to `cleanUp`. */
-  async takeOver(): Promise<boolean> {
-    const { services, paths } = this.#options;
+  async takeOver(): Promise<"running" | "ended" | "interrupted"> {
+    const { services, keeper, paths } = this.#options;
     const supervisor = this.#findSupervisor();
-    if (supervisor === undefined) return false;
+    if (supervisor === undefined) {
+      const { startedAtMs, exit } = keeper.record.run ?? {};
+      const hasEnded = exit !== undefined || readExitCode(paths) !== undefined;
+      if (startedAtMs !== undefined || hasEnded) return "ended";
+      throwSupervisorError(paths);
+      return "interrupted";
+    }
     const run = { processId: this.#processId, supervisor };
     const application = await waitUntilRunning(services.start, run, paths);
     await services.network.publish(this.publishedPorts);
     await this.#begin(supervisor, application);
-    return true;
+    return "running";
   }
 
   /** Gives the container the limits of its assignment. False when it keeps those that it has; the record says why. */
@@ -167,26 +175,55 @@ export class ProcessRun {
     const watched = this.#watched;
     if (watched === undefined) return undefined;
     watched.health[Symbol.dispose]();
-    const endedByItself = await stopContainer(services.start.cgroups, {
+    await stopContainer(services.start.cgroups, {
       processId: this.#processId,
       supervisor: watched.supervisor,
       application: watched.application,
       stopSignal: keeper.record.run?.stopSignal ?? 15,
-      graceMs: keeper.record.assignment.spec.stopGraceMs,
+      graceMs: () => this.#graceMs(),
+      // On disk before it is done: another life of the agent may have to tell the end.
+      onKill: () => this.#noteKill(),
     });
-    return this.readExit({ wasKilled: !endedByItself });
+    return this.noteExit();
   }
 
-  /** How the run ended. Known until `cleanUp`. */
-  readExit({ wasKilled }: { readonly wasKilled: boolean }): Exit {
-    const { services, paths } = this.#options;
-    const { cgroups, clock } = services.start;
-    return describeExit({
+  /** That with which the container was started, for what replaces it may need another; a wish to stop, as it is by now,
+   * may shorten it. */
+  #graceMs(): number {
+    const { run, assignment } = this.#options.keeper.record;
+    const { stopGraceMs } = run?.spec ?? assignment.spec;
+    const isStop = assignment.desired === "stopped";
+    return isStop ? Math.min(stopGraceMs, assignment.spec.stopGraceMs) : stopGraceMs;
+  }
+
+  #noteKill(): void {
+    const { keeper } = this.#options;
+    const { run } = keeper.record;
+    if (run !== undefined) keeper.save({ run: { ...run, isKilled: true } });
+  }
+
+  /** How the run ended. Noted before anything of it is removed: another life of the agent may have to tell. */
+  noteExit(): Exit {
+    const { services, keeper, paths } = this.#options;
+    const { run } = keeper.record;
+    if (run?.exit !== undefined) return run.exit;
+    const exit = describeExit({
       code: readExitCode(paths),
-      hitMemoryLimit: cgroups.wasOutOfMemory(this.#processId),
-      wasKilled,
-      atMs: clock(),
+      wasOutOfMemory: () => this.#wasOutOfMemory(),
+      wasKilled: run?.isKilled === true,
+      atMs: services.start.clock(),
     });
+    if (run !== undefined) keeper.save({ run: { ...run, exit } });
+    return exit;
+  }
+
+  /** A control group tells that its limit was reached, which files in memory do as well; the kernel's log tells whom it
+   * has killed for it. */
+  #wasOutOfMemory(): boolean {
+    const { services, keeper } = this.#options;
+    if (!services.start.cgroups.wasOutOfMemory(this.#processId)) return false;
+    const application = keeper.record.run?.application;
+    return application === undefined || wasKilledForMemory(application.pid) !== false;
   }
 
   /** Leaves nothing of a run but its record and its log. */
@@ -197,7 +234,8 @@ export class ProcessRun {
     this.#isOver = false;
     const isSwept = await sweepRun(services.start.cgroups, this.#processId);
     if (!isSwept) throw new Error("processes of the container cannot be killed");
-    await removeTree(paths.run, paths.scratch);
+    const { runs, processes } = services.start.paths;
+    await discardTrees({ path: paths.run, bin: runs }, { path: paths.scratch, bin: processes });
   }
 
   /** Gives back what the process held. Writes nothing, so that a full disk keeps nothing from being forgotten. */

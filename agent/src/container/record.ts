@@ -19,6 +19,10 @@ export const RunRecord = z.object({
   /** Known once the application runs. */
   startedAtMs: z.number().optional(),
   application: Identity.optional(),
+  /** Its grace period was over, and we killed it. */
+  isKilled: z.boolean().optional(),
+  /** Known once it has ended; then all that is left to do is to clear it away. */
+  exit: Exit.optional(),
 });
 export type RunRecord = z.infer<typeof RunRecord>;
 

@@ -94,27 +94,38 @@ export async function endStart(
 /** Resolves when the application executes its own program.
  * @throws AgentError with the supervisor's reason, or START_FAILED after the limit. The caller cleans up. */
 export async function waitUntilRunning(
-  { cgroups, clock, startTimeoutMs }: StartContext,
+  { cgroups, startTimeoutMs }: StartContext,
   { processId, supervisor }: { readonly processId: string; readonly supervisor: Supervisor },
   paths: ProcessPaths,
 ): Promise<ProcessIdentity | "ended"> {
-  const deadline = clock() + startTimeoutMs;
+  // Not by the calendar's clock, which may jump.
+  const deadline = performance.now() + startTimeoutMs;
   const gone = supervisor.gone.then(() => true);
-  for (let waitMs = LOOK_MS; clock() < deadline; waitMs = Math.min(LOOK_MS_MAX, waitMs * 1.03)) {
+  for (
+    let waitMs = LOOK_MS;
+    performance.now() < deadline;
+    waitMs = Math.min(LOOK_MS_MAX, waitMs * 1.03)
+  ) {
     const application = findApplication(cgroups, processId);
     if (application === "gone") return "ended";
     if (application !== "starting") return application;
     const isGone = await Promise.race([gone, delay(waitMs, false)]);
     if (isGone) {
-      const error = readSupervisorError(paths);
+      throwSupervisorError(paths);
       // An application that ends faster than we look is no failed start: its exit code says how it went.
-      if (error === undefined) return "ended";
-      throw new AgentError(parseErrorCode(error.code), error.message);
+      return "ended";
     }
   }
   throw new AgentError("START_FAILED", `the application did not run within ${startTimeoutMs} ms`, {
     retryable: true,
   });
+}
+
+/** Says why a supervisor that is gone could not start the container; returns when it could.
+ * @throws AgentError with the supervisor's reason */
+export function throwSupervisorError(paths: ProcessPaths): void {
+  const error = readSupervisorError(paths);
+  if (error !== undefined) throw new AgentError(parseErrorCode(error.code), error.message);
 }
 
 function parseErrorCode(code: string): AgentErrorCode {

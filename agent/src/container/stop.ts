@@ -8,6 +8,8 @@ import type { Supervisor } from "./supervisor.ts";
 const SIGKILL = 9;
 /** After a KILL the kernel takes a container down in milliseconds; a process in a broken device may take for ever. */
 const KILL_WAIT_MS = 10_000;
+/** How soon a change of the grace period counts. */
+const GRACE_LOOK_MS = 500;
 const SWEEP_ATTEMPTS = 100;
 const SWEEP_WAIT_MS = 20;
 
@@ -16,21 +18,28 @@ export type StopRequest = {
   readonly supervisor: Supervisor;
   readonly application: ProcessIdentity | undefined;
   readonly stopSignal: number;
-  readonly graceMs: number;
+  /** Asked again and again: a newer wish may shorten what is under way. */
+  readonly graceMs: () => number;
+  /** Called when the grace period is over, before the KILL. */
+  readonly onKill: () => void;
 };
 
-/** Ends a container: its stop signal, the grace period, then KILL. True when it ended by itself. */
-export async function stopContainer(cgroups: Cgroups, request: StopRequest): Promise<boolean> {
-  const { processId, supervisor, application, stopSignal, graceMs } = request;
+/** Ends a container: its stop signal, the grace period, then KILL. */
+export async function stopContainer(cgroups: Cgroups, request: StopRequest): Promise<void> {
+  const { processId, supervisor, application, stopSignal, graceMs, onKill } = request;
   const target =
     application !== undefined && isAlive(application)
       ? application.pid
       : findInit(cgroups, processId);
   if (target !== undefined) sendSignal(target, stopSignal);
-  if (await endsWithin(supervisor, graceMs)) return true;
+  const beganMs = performance.now();
+  const leftMs = (): number => beganMs + graceMs() - performance.now();
+  do {
+    if (await endsWithin(supervisor, Math.min(GRACE_LOOK_MS, Math.max(0, leftMs())))) return;
+  } while (leftMs() > 0);
+  onKill();
   killContainer(cgroups, processId);
   await endsWithin(supervisor, KILL_WAIT_MS);
-  return false;
 }
 
 /** Kills pid 1 of the container, and with it all the others. LXC and the supervisor then end by themselves. */

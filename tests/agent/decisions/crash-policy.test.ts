@@ -119,15 +119,20 @@ suite("planStep", (test) => {
 });
 
 suite("describeExit", (test) => {
-  const end = { code: 0, hitMemoryLimit: false, wasKilled: false, atMs: 0 };
+  const end = { code: 0, wasOutOfMemory: () => false, wasKilled: false, atMs: 0 };
   test("tells exits, signals, memory and the unknown apart", () => {
     const reasonOf = (part: Partial<Parameters<typeof describeExit>[0]>): string =>
       describeExit({ ...end, ...part }).reason;
     assert.is(reasonOf({ code: 255 }), "exited");
     assert.is(reasonOf({ code: 143 }), "signaled");
-    assert.is(reasonOf({ code: 137, hitMemoryLimit: true }), "out-of-memory");
-    assert.is(reasonOf({ code: 1, hitMemoryLimit: true }), "exited");
+    assert.is(reasonOf({ code: 137, wasOutOfMemory: () => true }), "out-of-memory");
+    assert.is(reasonOf({ code: 1, wasOutOfMemory: () => true }), "exited");
     assert.is(reasonOf({ code: undefined }), "unknown");
     assert.equal(describeExit({ ...end, code: 1, wasKilled: true }).code, 137);
+  });
+
+  test("believes a code that came before the kill that was noted already", () => {
+    const { code, reason } = describeExit({ ...end, code: 0, wasKilled: true });
+    assert.equal([code, reason], [0, "exited"]);
   });
 });

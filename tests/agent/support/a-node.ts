@@ -37,6 +37,8 @@ export type NodeOptions = ImageOptions & {
   readonly images?: ImageSource;
   readonly secrets?: SecretSource;
   readonly environment?: Readonly<Record<string, string>>;
+  /** The calendar's [that of this machine]. */
+  readonly clock?: () => number;
 };
 
 let networks = 0;
@@ -60,7 +62,7 @@ export async function aNode(options: NodeOptions = {}): Promise<TestNode> {
       agentKey: `test-${key}`,
       images,
       ...(options.secrets && { secrets: options.secrets }),
-      clock: Date.now,
+      clock: options.clock ?? Date.now,
       logger: createLogger(process.env.STRATA_LOG_LEVEL ?? "silent"),
       onChange: (urgency) => listeners.forEach((listener) => listener(urgency)),
     });
