@@ -22,6 +22,7 @@ export type AgentConfig = {
   readonly logAgeMsMax: number;
   readonly deltas: DeltaMode;
   readonly logLevel: string;
+  readonly disk: DiskLimits;
   /** Bytes of compressed layers kept for other nodes and for deltas; 0 keeps nothing. */
   readonly blobCacheBytesMax: number;
   /** Where other nodes fetch images; 0 serves none. */
@@ -32,6 +33,15 @@ export type AgentConfig = {
 const deltaModes = ["auto", "always", "off"] as const;
 /** Whether layers come as their difference from older ones; `auto`: where the line to the store has proved slow. */
 export type DeltaMode = (typeof deltaModes)[number];
+
+/** When images that nothing runs are deleted. */
+export type DiskLimits = {
+  /** Share of the disk, 0 to 1, above which they go until it is below `lowShare`. */
+  readonly highShare: number;
+  readonly lowShare: number;
+  /** One that was not used for so long goes however much room there is; 0 keeps it. */
+  readonly keepMs: number;
+};
 
 export type PortRange = { readonly first: number; readonly last: number };
 
@@ -57,6 +67,9 @@ type Environment = Readonly<Record<string, string | undefined>>;
  * STRATA_DELTAS       layers by their difference: auto where the store is slow, always or off [auto]
  * STRATA_PEER_PORT    where other nodes of the partition fetch images, 0 (serves none) to 65535 [7075]
  * STRATA_PEER_RATE_MIB  what they get together, 1 to 100000 MiB a second [512]
+ * STRATA_DISK_HIGH    per cent of the disk of the data in use above which images that nothing runs are deleted [85]
+ * STRATA_DISK_LOW     and below which that ends; less than STRATA_DISK_HIGH [75]
+ * STRATA_IMAGE_KEEP_DAYS  an image that nothing ran for so long is deleted however much room there is; 0 never [30]
  * STRATA_LOG_LEVEL    of the agent's own log: debug, info, warn, error or silent [info]
  * @throws AgentError CONFIG_INVALID */
 export function parseConfig(environment: Environment): AgentConfig {
@@ -88,6 +101,7 @@ export function parseConfig(environment: Environment): AgentConfig {
       3_600_000 *
       parseCount(environment, "STRATA_LOG_MAX_DAYS", { fallback: 14, min: 1, max: 3650 }),
     deltas: parseDeltaMode(environment),
+    disk: parseDiskLimits(environment),
     logLevel: parseText(environment, "STRATA_LOG_LEVEL", {
       fallback: "info",
       grammar: /^(debug|info|warn|error|silent)$/,
@@ -101,6 +115,23 @@ export function parseConfig(environment: Environment): AgentConfig {
       parseCount(environment, "STRATA_BLOB_CACHE_MIB", { fallback: 4096, min: 0, max: 1_048_576 }),
   };
   return config;
+}
+
+const DAY_MS = 24 * 3_600_000;
+
+function parseDiskLimits(environment: Environment): DiskLimits {
+  const high = parseCount(environment, "STRATA_DISK_HIGH", { fallback: 85, min: 2, max: 99 });
+  const low = parseCount(environment, "STRATA_DISK_LOW", {
+    fallback: Math.min(75, high - 1),
+    min: 1,
+    max: 98,
+  });
+  if (low >= high) {
+    throw invalid("STRATA_DISK_LOW", String(low), `give less than STRATA_DISK_HIGH, ${high}`);
+  }
+  const rule = { fallback: 30, min: 0, max: 36_500 };
+  const keepDays = parseCount(environment, "STRATA_IMAGE_KEEP_DAYS", rule);
+  return { highShare: high / 100, lowShare: low / 100, keepMs: keepDays * DAY_MS };
 }
 
 function parsePath(name: string, path: string): string {

@@ -2,6 +2,7 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 
 import type { Assignment, ProcessReport } from "@strata/protocol/agent/messages";
+import type { Digest } from "@strata/protocol/oci/digest";
 import type { Logger } from "pino";
 
 import { openCgroups } from "./cgroup/open-cgroups.ts";
@@ -132,6 +133,17 @@ export class Runtime {
           : undefined,
       });
     });
+  }
+
+  /** Images that run, start, or are to. */
+  imagesInUse(): ReadonlySet<Digest> {
+    const records = [...this.#processes.values()].map(({ snapshot }) => snapshot.record);
+    return new Set(
+      records.flatMap(({ assignment, run, ended }) => [
+        ...(ended === undefined ? [assignment.spec.image.digest] : []),
+        ...(run === undefined ? [] : [run.spec.image.digest]),
+      ]),
+    );
   }
 
   /** Undefined when the node holds no such process. */

@@ -54,7 +54,7 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
     clock,
     logger,
   });
-  const { images, keep } = openImages(identity, context, {
+  const images = openImages(identity, context, {
     dispatcher,
     peer,
     inUse: () => runtime.imagesInUse(),
@@ -83,7 +83,7 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
     describeProcesses: () => runtime.report(),
   });
   runtime.assign(desired.assignments);
-  using _gc = keep();
+  using _gc = images.keep();
   logger.info({ node: identity.name, controller: identity.controllerUrl }, "agent runs");
   stopOnSignal(() => session.close());
   await session.run();

@@ -45,6 +45,8 @@ export type BlobCache = {
   readonly writer: (digest: Digest, size: number) => BlobWriter | undefined;
   /** Deletes a whole blob, because it is not what its name says. Absent is fine. */
   readonly discard: (digest: Digest) => void;
+  /** Deletes the blob that was used longest ago, of those that nobody holds. False when there is none. */
+  readonly dropOldest: () => boolean;
 };
 
 export type BlobCacheOptions = {
@@ -71,6 +73,7 @@ export function openBlobCache(options: BlobCacheOptions): BlobCache {
     list: () => cache.list(),
     writer: (digest, size) => cache.writer(digest, size),
     discard: (digest) => cache.discard(digest),
+    dropOldest: () => cache.dropOldest(),
   };
 }
 
@@ -144,6 +147,12 @@ class Cache {
   discard(digest: Digest): void {
     const entry = this.#entries.get(digest);
     if (entry?.growth.state === "whole") this.#remove(digest);
+  }
+
+  dropOldest(): boolean {
+    const oldest = [...this.#entries].find(([, entry]) => isIdle(entry));
+    if (oldest !== undefined) this.#remove(oldest[0]);
+    return oldest !== undefined;
   }
 
   async #commit(digest: Digest, entry: Entry, file: WriteBehind): Promise<boolean> {

@@ -1,5 +1,5 @@
 /** The images of this node: pulled once, unpacked once, shared by all containers. */
-import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 
 import type { Digest } from "@strata/protocol/oci/digest";
@@ -13,21 +13,16 @@ import { removeTree } from "../rootfs/remove-tree.ts";
 import type { SelfCommand } from "../self-exec.ts";
 import type { BlobCache } from "./blob-cache.ts";
 import type { BlobSource } from "./blob-source.ts";
-import { type ContentFolder, digestPath, openContentFolder } from "./content.ts";
+import { type ContentFolder, openContentFolder } from "./content.ts";
+import type { FindDelta } from "./find-delta.ts";
 import {
   getImageRecord,
   type ImageRecord,
   listImageRecords,
-  removeImageRecord,
   writeImageRecord,
 } from "./image-record.ts";
-import {
-  getLayer,
-  pullLayer,
-  removeLayer,
-  type LayerFolderOptions,
-  type StoredLayer,
-} from "./layer-folder.ts";
+import { createRemoval, type Removal } from "./image-removal.ts";
+import { getLayer, type LayerFolderOptions, pullLayer, type StoredLayer } from "./layer-folder.ts";
 import type { Architecture, ImageLayer } from "./manifest.ts";
 import type { RegistryClient } from "./registry-client.ts";
 import { resolveImage, type ResolvedImage } from "./resolve-image.ts";
@@ -70,6 +65,10 @@ export type ImageStore = {
   readonly list: () => readonly ImageRecord[];
   /** Forgets an image, and deletes what no other image needs. No container may use it. Absent is fine. */
   readonly remove: (digest: Digest) => Promise<void>;
+  /** Deletes what no image needs. Says how many layers there were of it. */
+  readonly removeOrphans: () => Promise<number>;
+  /** An image is used now, though nobody asks for it to be made ready. Absent is fine. */
+  readonly noteUse: (digest: Digest) => void;
 };
 
 export type ImageLimits = {
@@ -95,6 +94,8 @@ export type ImageStoreOptions = {
   readonly blobs?: BlobCache;
   /** Where they may come from beside the store [nowhere]. */
   readonly sources?: readonly BlobSource[];
+  /** Asked for layers before their blobs are fetched [nobody]. */
+  readonly findDelta?: FindDelta;
   readonly limits?: ImageLimits;
   readonly logger: { readonly info: (text: string) => void; readonly warn: (text: string) => void };
   /** How to start `unpack-worker`: `selfCommand()`. */
@@ -110,7 +111,9 @@ export function createImageStore(options: ImageStoreOptions): ImageStore {
   return {
     ensure: (image, ensureOptions) => store.ensure(image, ensureOptions),
     list: () => store.list(),
-    remove: (digest) => store.remove(digest),
+    remove: (digest) => store.removal.remove(digest),
+    removeOrphans: () => store.removal.removeOrphans(),
+    noteUse: (digest) => store.noteUse(digest),
   };
 }
 
@@ -119,6 +122,7 @@ const LAST_USED_PRECISION_MS = 60 * 60_000;
 type Wanted = { readonly repository: string; readonly digest: Digest };
 
 class Store {
+  readonly removal: Removal;
   readonly #options: ImageStoreOptions;
   readonly #limits: ImageLimits;
   readonly #contents: ContentFolder;
@@ -147,11 +151,18 @@ class Store {
       client,
       blobs: options.blobs,
       sources: options.sources ?? [],
+      findDelta: options.findDelta,
       logger: options.logger,
       runner,
       limits: this.#limits.layer,
       sync: options.sync ?? createFileSystemSync(directory),
     };
+    this.removal = createRemoval({
+      directory,
+      layers: this.#layerFolder,
+      pulled: () => this.#images.keys(),
+      isHeld: (digest) => this.#inUse.has(digest),
+    });
   }
 
   async ensure(image: Wanted, { signal, onProgress }: EnsureOptions): Promise<ReadyImage> {
@@ -164,19 +175,11 @@ class Store {
     return listImageRecords(this.#records);
   }
 
-  async remove(digest: Digest): Promise<void> {
-    const record = getImageRecord(this.#records, digest);
-    if (record === undefined) return;
-    removeImageRecord(this.#records, digest);
-    const kept = new Set(this.#inUse.keys());
-    for (const other of this.list())
-      for (const needed of [...other.diffIds, ...other.contents]) kept.add(needed);
-    for (const content of record.contents) {
-      if (!kept.has(content))
-        rmSync(digestPath(join(this.#options.directory, "contents"), content), { force: true });
-    }
-    for (const diffId of record.diffIds)
-      if (!kept.has(diffId)) await removeLayer(this.#layerFolder, diffId);
+  noteUse(digest: Digest): void {
+    const known = getImageRecord(this.#records, digest);
+    const now = this.#options.clock();
+    if (known === undefined || !isDue(known, now)) return;
+    writeImageRecord(this.#records, { ...known, lastUsedAtMs: now });
   }
 
   async #sweep(incoming: string): Promise<void> {
@@ -212,7 +215,7 @@ class Store {
   #record(image: Wanted, resolved: ResolvedImage): void {
     const now = this.#options.clock();
     const known = getImageRecord(this.#records, image.digest);
-    if (known !== undefined && Math.abs(now - known.lastUsedAtMs) < LAST_USED_PRECISION_MS) return;
+    if (known !== undefined && !isDue(known, now)) return;
     writeImageRecord(this.#records, {
       ...image,
       manifestDigest: resolved.manifestDigest,
@@ -285,6 +288,10 @@ class Store {
       }),
     );
   }
+}
+
+function isDue({ lastUsedAtMs }: ImageRecord, nowMs: number): boolean {
+  return Math.abs(nowMs - lastUsedAtMs) >= LAST_USED_PRECISION_MS;
 }
 
 class Progress {

@@ -24,6 +24,7 @@ suite("settings", (test) => {
     assert.is(parseConfig({}).dataDirectory, "/var/lib/strata/agent");
     assert.is(parseConfig({}).runDirectory, "/run/strata/agent");
     assert.is(parseConfig({ STRATA_DATA: "/x" }).runDirectory, "/x/run/agent");
+    assert.is(parseConfig({ STRATA_DISK_HIGH: "50" }).disk.lowShare, 0.49);
   });
 
   test("are refused with their name when they cannot be used", () => {
@@ -37,6 +38,8 @@ suite("settings", (test) => {
       { STRATA_SUBNET6: "fd00::/48" },
       { STRATA_HOST_PORTS: "30000-20000" },
       { STRATA_STARTS_MAX: "0" },
+      { STRATA_DISK_HIGH: "100" },
+      { STRATA_DISK_HIGH: "70", STRATA_DISK_LOW: "70" },
       { STRATA_DATA: "relative" },
       { STRATA_DATA: "/with\nbreak" },
     ]) {
