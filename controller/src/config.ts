@@ -60,6 +60,7 @@ export const limits = {
   streamsPendingPerNodeMax: 32,
   reconcileEveryMs: 3000,
   expireEveryMs: 1000,
+  prefetchEveryMs: 3000,
   provisionEveryMs: 5000,
   /** Level 1 looks this often whose turn it is. */
   autoscaleEveryMs: 250,

@@ -177,6 +177,15 @@ function startLoops(services: Services, registry: Registry): readonly Loop[] {
       logger,
     }),
     startLoop({
+      name: "prefetch",
+      tick: () => {
+        ticks.prefetch();
+        return false;
+      },
+      intervalMs: limits.prefetchEveryMs,
+      logger,
+    }),
+    startLoop({
       name: "sweep-uploads",
       tick: async () => {
         await registry.sweepUploads();

@@ -21,6 +21,7 @@ import { createAutoscale } from "./loops/autoscale.ts";
 import { createExpireNodes } from "./loops/expire-nodes.ts";
 import { createExternalMetrics } from "./loops/external-metrics.ts";
 import { createStoreKeeper, type KeptRegistry } from "./loops/keep-store.ts";
+import { createPrefetchBook, findPrefetch } from "./loops/prefetch.ts";
 import { createProviderBook, type OpenProvider } from "./loops/provision-providers.ts";
 import { createProvision, type Provision } from "./loops/provision.ts";
 import { reconcile } from "./loops/reconcile.ts";
@@ -134,6 +135,10 @@ export function createServices(world: World, state: State, options: CoreOptions)
     }),
     bootId: random.newId(),
     peers: createPeerBook(),
+    prefetch: createPrefetchBook((nodeId) => {
+      bumpAssignmentRevision(store.sql, nodeId);
+      nodeWakeups.wake(nodeId);
+    }),
     secretBox: createSecretBox(join(world.config.dataDirectory, "controller", "secrets.key")),
     reportOrder: createReportOrder(),
     samples: new Map(),
@@ -171,6 +176,8 @@ export type Ticks = {
   /** True when there is more to do at once. */
   readonly reconcile: () => boolean;
   readonly expireNodes: () => void;
+  /** Looks what nodes will probably run soon. */
+  readonly prefetch: () => void;
   /** Level 2. */
   readonly provision: Provision;
   /** Level 1. True when there is more to do at once. */
@@ -258,6 +265,11 @@ export function createTicks(services: Services): Ticks {
         startDeadlineMs: config.startDeadlineMs,
         actionsMax: limits.actionsPerTickMax,
       }),
+    ),
+    prefetch: timed("prefetch", () =>
+      services.prefetch.replace(
+        findPrefetch(store.sql, now(), { cpuOvercommit: config.cpuOvercommit }),
+      ),
     ),
     autoscale: timed("autoscale", createLevelOne(services)),
     expireNodes: timed(

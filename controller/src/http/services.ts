@@ -12,6 +12,7 @@ import type { DeltaBook } from "../images/deltas.ts";
 import type { SignedImageSource } from "../images/signed-image.ts";
 import type { ExternalMetrics } from "../loops/external-metrics.ts";
 import type { StoreKeeper } from "../loops/keep-store.ts";
+import type { PrefetchBook } from "../loops/prefetch.ts";
 import type { OpenProvider } from "../loops/provision-providers.ts";
 import type { SampleBeats } from "../loops/sample-beats.ts";
 import type { Wakeups } from "../loops/wakeups.ts";
@@ -41,6 +42,8 @@ export type Services = {
   readonly presence: PresenceBook;
   /** Who has which blob. */
   readonly peers: PeerBook;
+  /** Which images nodes shall fetch beforehand. */
+  readonly prefetch: PrefetchBook;
   readonly reportOrder: ReportOrder;
   /** By node, the newest sample of each of its processes; lost with the controller. */
   readonly samples: Map<string, ReadonlyMap<string, ProcessMetrics>>;

@@ -13,7 +13,8 @@ import { aStore } from "./a-store.ts";
 import { aSwarm, type Swarm, type SwarmNode } from "./a-swarm.ts";
 
 const content = randomBytes(3_000_000);
-const image = anAppImage([aTar([file("data", content)])]);
+const archive = aTar([file("data", content.toString("latin1"))]);
+const image = anAppImage([archive]);
 const imageDigest = image.manifest.digest;
 const layer = image.blobs[1] ?? Buffer.alloc(0);
 const layerDigest = parseDigest(digestOf(layer));

@@ -122,6 +122,7 @@ function addAssignmentRoute(router: Router, services: Services): void {
             epoch,
             revision,
             assignments: listAssignments(store.sql, nodeId),
+            prefetch: [...services.prefetch.imagesFor(nodeId)],
             streams: rendezvous.pendingFor(nodeId),
           };
           return answerJson(c, answer);
