@@ -57,7 +57,7 @@ export const limits = {
   /** Long polls held for one node: one is normal, two happen while an agent restarts. */
   pollsPerNodeMax: 4,
   streamOpenMsMax: 10_000,
-  streamsPendingPerNodeMax: 32,
+  streamsPendingPerNodeMax: 256,
   reconcileEveryMs: 3000,
   expireEveryMs: 1000,
   prefetchEveryMs: 3000,

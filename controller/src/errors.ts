@@ -22,6 +22,9 @@ export type ControllerErrorCode =
   | "METRIC_UNKNOWN" // A value was posted that no scaling policy asks for.
   | "NAME_TAKEN"
   | "PROCESS_NOT_RUNNING"
+  | "PATH_NOT_FOUND" // The container has no such file or folder.
+  | "PATH_UNUSABLE" // It cannot be read or written so; the message has the system's reason.
+  | "ARCHIVE_INVALID" // What was sent is no tar archive, or holds what is never unpacked.
   | "NODE_AWAY"
   | "SIMULATION_TIMEOUT" // A simulation took longer than it may.
   | "STREAM_TIMEOUT" // The node did not open the connection in time.

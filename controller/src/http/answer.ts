@@ -1,7 +1,9 @@
+import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 
 import type { Outcome } from "../operations/upsert.ts";
+import type { ByteSource } from "../streams/frames.ts";
 import { etagOf } from "./precondition.ts";
 
 /** One resource with its ETag; 201 when the request made it. */
@@ -25,4 +27,32 @@ export function answerJson(
 
 export function answerNothing(c: Context): Response {
   return c.body(null, 204);
+}
+
+/** Bytes as they come. Where they break off the connection is closed: the status was sent long ago, and nothing else
+ * tells the reader that this is not all. */
+export function answerBytes(
+  c: Context,
+  { chunks, cancel }: ByteSource,
+  headers: Readonly<Record<string, string>>,
+): Response {
+  // There is none in a test without sockets.
+  const bindings: Partial<HttpBindings> | undefined = c.env;
+  const connection = bindings?.outgoing;
+  const body = new ReadableStream<Uint8Array>({
+    pull: async (controller) => {
+      try {
+        const { done, value } = await chunks.next();
+        if (done === true) controller.close();
+        else controller.enqueue(value);
+      } catch (error) {
+        // Left to itself, the server would write the error's text into the body and end it as if it were whole.
+        if (connection === undefined) throw error;
+        connection.destroy();
+        controller.close();
+      }
+    },
+    cancel,
+  });
+  return c.body(body, 200, headers);
 }

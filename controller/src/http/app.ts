@@ -19,6 +19,7 @@ import { addNodeRoutes } from "./routes/nodes.ts";
 import { addPartitionDecisionRoute } from "./routes/partition-decisions.ts";
 import { addPartitionRoutes } from "./routes/partitions.ts";
 import { addPeerRoutes } from "./routes/peers.ts";
+import { addProcessStreamRoutes } from "./routes/process-streams.ts";
 import { addProcessRoutes } from "./routes/processes.ts";
 import { addProviderRoutes } from "./routes/providers.ts";
 import { addNodeSecretRoute, addSecretRoutes } from "./routes/secrets.ts";
@@ -58,6 +59,7 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
   addMetricRoutes(router, services);
   addSimulateRoute(router, services);
   addProcessRoutes(router, services);
+  addProcessStreamRoutes(router, services);
   // Before the routes with {id}, where "join" would be one.
   addAgentRoutes(router, services);
   addDeltaRoute(router, services);

@@ -4,6 +4,7 @@ import { createFrameDecoder, encodeFrame, type Frame } from "@strata/protocol/ag
 import { z } from "zod";
 
 import { ControllerError } from "../errors.ts";
+import { brokenOff, streamFailure } from "./frames.ts";
 
 export type ExecOutcome = {
   exitCode: number;
@@ -15,7 +16,6 @@ export type ExecOutcome = {
 const OUTPUT_BYTES_MAX = 1024 * 1024;
 const STDIN_FRAME_BYTES = 64 * 1024;
 const ExitPayload = z.object({ code: z.int() });
-const ErrorPayload = z.object({ code: z.string(), message: z.string() });
 
 /** Runs one command over the agent's connection and collects what it writes. Closing the connection, as after
  * `timeoutMs`, ends the command on the node.
@@ -60,14 +60,14 @@ export async function runExec(
   }
 }
 
-export type FrameReader = {
+type FrameReader = {
   readonly onFrame: (frame: Frame) => void;
   /** The connection ended, with or without a reason. May be called after the last frame. */
   readonly onEnd: (cause?: unknown) => void;
 };
 
 /** Gives each frame of the connection to `onFrame`; what throws there ends the reading. */
-export function readFrames(socket: Duplex, { onFrame, onEnd }: FrameReader): void {
+function readFrames(socket: Duplex, { onFrame, onEnd }: FrameReader): void {
   const decode = createFrameDecoder();
   socket.on("data", (chunk: Buffer) => {
     try {
@@ -84,33 +84,6 @@ export function readFrames(socket: Duplex, { onFrame, onEnd }: FrameReader): voi
   });
   socket.on("error", onEnd);
   socket.on("close", () => onEnd());
-}
-
-/** What the agent said went wrong. */
-export function streamFailure({ payload }: Frame): ControllerError {
-  const parsed = ErrorPayload.safeParse(safeJson(payload.toString()));
-  const { code, message } = parsed.success
-    ? parsed.data
-    : { code: "UNKNOWN", message: "it gave no reason" };
-  return new ControllerError("STREAM_FAILED", `the node refused: ${message} (${code})`, {
-    hint: "see the process and its reason: GET /v1/processes/{id}",
-  });
-}
-
-function brokenOff(cause?: unknown): ControllerError {
-  return new ControllerError("STREAM_FAILED", "the node closed the connection before the end", {
-    ...(cause === undefined ? {} : { cause }),
-    hint: "try again; if it stays so, look at the agent's log on the node",
-    retryable: true,
-  });
-}
-
-function safeJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 type Collector = {

@@ -419,6 +419,15 @@ export const ExecResult = z.object({
   truncated: z.boolean(),
 });
 
+/** What was unpacked. */
+export const CopyResult = z.object({
+  entries: z.int().nonnegative(),
+  bytes: z.int().nonnegative(),
+  /** Devices, fifos and the like, which are not made. */
+  skipped: z.int().nonnegative(),
+});
+export type CopyResult = z.infer<typeof CopyResult>;
+
 /** One document of `POST /v1/apply`: a kind, its name, and the fields of its PUT. */
 export const applyKinds = [
   "Provider",

@@ -1,12 +1,10 @@
-import { ExecInput, ExecResult, listOf, Process } from "@strata/protocol/api/resources";
+import { listOf, Process } from "@strata/protocol/api/resources";
 import { Alias } from "@strata/protocol/names";
 import { z } from "zod";
 
 import { ControllerError } from "../../errors.ts";
 import { getNode, getNodeByName } from "../../store/nodes.ts";
 import { listProcessViews, type ProcessView } from "../../store/processes.ts";
-import { runExec } from "../../streams/exec.ts";
-import { openLogText } from "../../streams/logs.ts";
 import { answerJson } from "../answer.ts";
 import {
   PageQuery,
@@ -53,61 +51,6 @@ export function addProcessRoutes(router: Router, services: Services): void {
     answers: { 200: { description: "The process.", schema: Process } },
     handle: ({ params: { id }, caller, c }) =>
       answerJson(c, readProcess(services, requireProcess(services, id, caller))),
-  });
-  addStreamRoutes(router, services);
-}
-
-const LogsQuery = z.strictObject({
-  follow: z.enum(["true", "false"]).default("false"),
-  tail: z.coerce.number().int().min(0).max(1_000_000).optional(),
-});
-
-function addStreamRoutes(router: Router, services: Services): void {
-  const { rendezvous } = services;
-  router.add({
-    method: "get",
-    path: "/v1/processes/{id}/logs",
-    access: "viewer",
-    streams: true,
-    summary: "What the process wrote, as text. ?follow=true goes on as it comes.",
-    params: Params,
-    query: LogsQuery,
-    answers: { 200: { description: "The log.", contentType: "text/plain" } },
-    handle: async ({ params: { id: processId }, query, caller, c }) => {
-      const nodeId = requireNodeOf(services, requireProcess(services, processId, caller));
-      const { tail } = query;
-      const wish = {
-        kind: "logs",
-        processId,
-        follow: query.follow === "true",
-        ...(tail === undefined ? {} : { tail }),
-      } as const;
-      const socket = await rendezvous.open(nodeId, wish, c.req.raw.signal);
-      const body = await openLogText(socket);
-      // Never as HTML, whatever a hostile process writes.
-      const headers = {
-        "content-type": "text/plain; charset=utf-8",
-        "x-content-type-options": "nosniff",
-      };
-      return c.body(body, 200, headers);
-    },
-  });
-  router.add({
-    method: "post",
-    path: "/v1/processes/{id}/exec",
-    access: "deployer",
-    summary:
-      "Runs a command in the process's container. With Upgrade: strata-stream it is interactive.",
-    params: Params,
-    body: ExecInput,
-    answers: { 200: { description: "How it ended.", schema: ExecResult } },
-    handle: async ({ params: { id: processId }, body, caller, c }) => {
-      const nodeId = requireNodeOf(services, requireProcess(services, processId, caller));
-      const { command, env, stdin, timeout } = body;
-      const wish = { kind: "exec", processId, command, env, tty: false } as const;
-      const socket = await rendezvous.open(nodeId, wish, c.req.raw.signal);
-      return answerJson(c, await runExec(socket, { stdin, timeoutMs: timeout }));
-    },
   });
 }
 
