@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { gzipSync } from "node:zlib";
+import { gunzipSync, gzipSync } from "node:zlib";
 
-import { DELTA_BASES_HEADER } from "@strata/protocol/agent/messages";
+import { DELTA_ARCHIVE_HEADER, DELTA_BASES_HEADER } from "@strata/protocol/agent/messages";
 import { applyDelta } from "@strata/protocol/delta/delta";
 
 import { aController, type TestController } from "../support/controller.ts";
@@ -77,7 +77,9 @@ suite("deltas for nodes", (test) => {
     assert.is(one.headers.get(DELTA_BASES_HEADER), digestOf(old));
     const delta = Buffer.from(await one.arrayBuffer());
     assert.ok(delta.length < 6 * KIB, `${delta.length} bytes`);
-    assert.ok(applyDelta([old], delta, target.length).equals(target));
+    const archive = gunzipSync(target);
+    assert.is(one.headers.get(DELTA_ARCHIVE_HEADER), String(archive.length));
+    assert.ok(applyDelta([gunzipSync(old)], delta, archive.length).equals(archive));
     assert.ok(Buffer.from(await two.arrayBuffer()).equals(delta));
     const again = await scene.ask(wish);
     assert.ok(Buffer.from(await again.arrayBuffer()).equals(delta));

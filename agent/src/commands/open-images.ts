@@ -8,7 +8,7 @@ import type { Identity } from "../identity.ts";
 import { openBlobCache } from "../image/blob-cache.ts";
 import { createCacheSource } from "../image/blob-source.ts";
 import { createDeltaClient } from "../image/delta-client.ts";
-import { createDeltaSource } from "../image/delta-source.ts";
+import { createFindDelta } from "../image/find-delta.ts";
 import { createImageStore } from "../image/image-store.ts";
 import { createLayerGc, type LayerGc, readDiskShare } from "../image/layer-gc.ts";
 import { listOlderLayers } from "../image/older-layers.ts";
@@ -47,7 +47,7 @@ export function openImages(
     baseUrl: new URL(controllerUrl),
     credential: () => credential,
   });
-  const delta = createDeltaSource({
+  const findDelta = createFindDelta({
     mode: config.deltas,
     cache: blobs,
     ask: createDeltaClient({ dispatcher, controllerUrl, nodeId, credential }),
@@ -62,7 +62,8 @@ export function openImages(
     clock,
     logger,
     blobs,
-    sources: [createCacheSource(blobs), delta, peer.join(blobs)],
+    sources: [createCacheSource(blobs), peer.join(blobs)],
+    findDelta,
     runner,
     architecture: requireArchitecture(),
   });

@@ -1,13 +1,21 @@
-import { DELTA_BASES_HEADER, type DeltaRequest } from "@strata/protocol/agent/messages";
+import {
+  DELTA_ARCHIVE_HEADER,
+  DELTA_BASES_HEADER,
+  type DeltaRequest,
+} from "@strata/protocol/agent/messages";
 import { type Digest, parseDigest } from "@strata/protocol/oci/digest";
 import type { Dispatcher } from "undici";
 
 import { PullError } from "./errors.ts";
 
-/** `applyDelta(the bases in this order, bytes, …)` gives the blob. */
-export type Delta = { readonly bases: readonly Digest[]; readonly bytes: Buffer };
+/** `applyDelta(archives of the bases in this order, bytes, archiveBytes)` gives the layer's archive. */
+export type Delta = {
+  readonly bases: readonly Digest[];
+  readonly archiveBytes: number;
+  readonly bytes: Buffer;
+};
 
-/** Asks the controller for a blob as its difference. Undefined when it has nothing that helps.
+/** Asks the controller for a layer as its difference. Undefined when it has nothing that helps.
  * @throws PullError, and the system's errors of a connection */
 export type AskDelta = (
   request: DeltaRequest,
@@ -44,7 +52,11 @@ export function createDeltaClient(options: DeltaClientOptions): AskDelta {
       throw invalid(`it answered ${answer.statusCode}`);
     }
     const names = String(answer.headers[DELTA_BASES_HEADER] ?? "").split(" ");
-    return { bases: names.map(parseDigest), bytes: await readBounded(answer.body, bytesMax) };
+    return {
+      bases: names.map(parseDigest),
+      archiveBytes: Number(answer.headers[DELTA_ARCHIVE_HEADER]),
+      bytes: await readBounded(answer.body, bytesMax),
+    };
   };
 }
 

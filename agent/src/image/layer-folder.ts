@@ -6,6 +6,7 @@ import { join } from "node:path";
 
 import { getErrorCode } from "@strata/protocol/errors";
 import { type Digest, digestAlgorithm } from "@strata/protocol/oci/digest";
+import { mediaTypes } from "@strata/protocol/oci/media-type";
 import { ZodError } from "zod";
 
 import type { LayerLimits } from "../layer/limits.ts";
@@ -17,6 +18,7 @@ import type { BlobCache } from "./blob-cache.ts";
 import { BlobFetch, type BlobSource } from "./blob-source.ts";
 import { digestPath, moveDurably } from "./content.ts";
 import { PullError } from "./errors.ts";
+import type { FindDelta } from "./find-delta.ts";
 import { canInflateApart } from "./inflate-apart.ts";
 import type { ImageLayer } from "./manifest.ts";
 import type { RegistryClient } from "./registry-client.ts";
@@ -29,6 +31,8 @@ export type LayerFolderOptions = {
   readonly client: RegistryClient;
   /** Keeps the blobs that are pulled. */
   readonly blobs: BlobCache | undefined;
+  /** Asked for a layer before its blob is fetched. */
+  readonly findDelta: FindDelta | undefined;
   /** Asked for blobs before the store. */
   readonly sources: readonly BlobSource[];
   readonly logger: { readonly info: (text: string) => void };
@@ -97,6 +101,8 @@ export async function pullLayer(
   request: LayerRequest,
 ): Promise<StoredLayer> {
   const { repository, layer, signal } = request;
+  const changed = await pullByDelta(options, request);
+  if (changed !== undefined) return changed;
   let apart = canInflateApart();
   for (let tries = 1; ; tries += 1) {
     const sources = tries < TRIES_MAX ? options.sources : [];
@@ -115,6 +121,42 @@ export async function pullLayer(
     }
   }
 }
+
+/** The archive that a delta makes is taken for a blob of its own. Undefined when there is none, or at any doubt. */
+async function pullByDelta(
+  options: LayerFolderOptions,
+  request: LayerRequest,
+): Promise<StoredLayer | undefined> {
+  const { repository, layer, signal, onBytes } = request;
+  const { digest, size } = layer.descriptor;
+  if (options.findDelta === undefined || options.blobs?.stateOf(digest) !== undefined)
+    return undefined;
+  const archive = await options.findDelta(request);
+  if (archive === undefined) return undefined;
+  const descriptor = { mediaType: mediaTypes.layer, digest: layer.diffId, size: archive.size };
+  const source = { name: "delta", open: () => archive.chunks, distrust: () => undefined };
+  const fetch = new BlobFetch(
+    { sources: [source], client: noStore, logger: options.logger },
+    { repository, ...descriptor, signal },
+  );
+  try {
+    const asArchive = { ...request, layer: { ...layer, descriptor }, onBytes: () => undefined };
+    const stored = await pullOnce(options, asArchive, { fetch, apart: false });
+    onBytes(size);
+    return stored;
+  } catch (error) {
+    signal.throwIfAborted();
+    options.logger.info(`${repository}: ${digest} is pulled whole: ${String(error)}`);
+    return undefined;
+  }
+}
+
+/** No store has a layer under its diffId. */
+const noStore: Pick<RegistryClient, "streamBlob"> = {
+  streamBlob: () => {
+    throw new PullError("LAYER_NOT_FOUND", "the delta made less than the layer");
+  },
+};
 
 type Try = {
   readonly fetch: BlobFetch;
@@ -162,7 +204,7 @@ async function fillLayer(
     apart,
   });
   try {
-    await transfer(fetch, request, { unpacking, blobs: options.blobs });
+    await transfer(fetch, request, { ...options, unpacking });
     const record = await unpacking.layer;
     if (record.diffId !== diffId) {
       throw new PullError(
@@ -180,6 +222,9 @@ async function fillLayer(
   }
 }
 
+/** So much of a blob is written to the disk while more of it is unpacked. */
+const SYNC_BYTES = 16 * 1024 ** 2;
+
 /** Gives the blob to the process as it arrives, and keeps it. */
 async function transfer(
   fetch: BlobFetch,
@@ -187,7 +232,8 @@ async function transfer(
   {
     unpacking,
     blobs,
-  }: { readonly unpacking: UnpackProcess; readonly blobs: BlobCache | undefined },
+    sync,
+  }: Pick<LayerFolderOptions, "blobs" | "sync"> & { readonly unpacking: UnpackProcess },
 ): Promise<void> {
   const { digest, size } = layer.descriptor;
   let refusal: Error | undefined;
@@ -195,6 +241,7 @@ async function transfer(
     refusal = error instanceof Error ? error : new Error(String(error));
   });
   const keeper = blobs?.writer(digest, size);
+  let unsynced = 0;
   try {
     for await (const chunk of fetch.stream()) {
       onBytes(chunk.length);
@@ -202,6 +249,12 @@ async function transfer(
       if (refusal !== undefined && !fetch.isForeign && !mayBeDamage(refusal)) throw refusal;
       await keeper?.write(chunk);
       await unpacking.write(chunk);
+      unsynced += chunk.length;
+      if (unsynced > SYNC_BYTES) {
+        unsynced = 0;
+        // The one at the end is what counts: it finds less to do.
+        sync().catch(() => undefined);
+      }
     }
     unpacking.end();
     await keeper?.commit();

@@ -6,7 +6,7 @@ import { rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 
-import { getErrorCode, ParseError } from "@strata/protocol/errors";
+import { getErrorCode } from "@strata/protocol/errors";
 import { type Digest, parseDigest } from "@strata/protocol/oci/digest";
 
 import { ControllerError } from "../errors.ts";
@@ -20,8 +20,10 @@ export type DeltaWish = {
   readonly bases: readonly Digest[];
 };
 
-/** `applyDelta(bases in this order, bytes, …)` gives the blob. */
-export type Delta = { readonly bases: readonly Digest[]; readonly bytes: Uint8Array };
+export type Delta = MadeDelta & {
+  /** `applyDelta(their archives in this order, bytes, archiveBytes)` gives the layer's archive. */
+  readonly bases: readonly Digest[];
+};
 
 export type DeltaBook = {
   /** Undefined when none would save much, the layers are too large, or no base is of the same repository. One is made
@@ -33,7 +35,7 @@ export type DeltaBook = {
 export type DeltaOptions = {
   readonly directory: string;
   readonly images: Pick<ImageSource, "readBlob">;
-  /** The largest blob that is taken apart; a delta needs some ten times that of memory while it is made. 0: none. */
+  /** The largest blob that is told by a difference; that takes about fifteen times as much memory. 0: none. */
   readonly blobBytesMax: number;
   readonly nowMs: () => number;
 };
@@ -42,9 +44,9 @@ export type DeltaOptions = {
 export type DeltaJob = {
   readonly bases: readonly Uint8Array[];
   readonly target: Uint8Array;
-  readonly digest: Digest;
 };
-export type DeltaResult = Uint8Array | undefined;
+export type MadeDelta = { readonly bytes: Uint8Array; readonly archiveBytes: number };
+export type DeltaResult = MadeDelta | undefined;
 
 /** Smaller ones are as quickly sent whole. */
 const BLOB_BYTES_MIN = 16 * 1024;
@@ -91,9 +93,7 @@ export function createDeltaBook(options: DeltaOptions): DeltaBook {
 }
 
 function nameOf(digest: Digest, bases: readonly Digest[]): string {
-  return createHash("sha256")
-    .update([digest, ...bases].join(" "))
-    .digest("hex");
+  return hashOf(Buffer.from([digest, ...bases].join(" ")));
 }
 
 function remember(keys: Set<string>, key: string): void {
@@ -117,8 +117,8 @@ async function makeDelta(
     if (bytes !== undefined) found.push({ digest: base, bytes });
   }
   if (found.length === 0) return undefined;
-  const bytes = await runJob({ bases: found.map((base) => base.bytes), target, digest });
-  return bytes && { bases: found.map((base) => base.digest), bytes };
+  const made = await runJob({ bases: found.map(({ bytes }) => bytes), target });
+  return made && { ...made, bases: found.map((base) => base.digest) };
 }
 
 /** A blob that is too odd, or too large once it is taken apart, has no delta; nor has one that takes too long. */
@@ -136,11 +136,13 @@ async function runJob(job: DeltaJob): Promise<DeltaResult> {
   }
 }
 
-/** The bases on a line of their own, then the delta. The folder is a cache: what a loss of power takes is made again,
- * and what it damages the node finds out. */
-async function keep(directory: string, file: string, { bases, bytes }: Delta): Promise<void> {
+/** First a line with the hash of the delta, the archive's size and the bases, then the delta. The folder is a cache: what
+ * a loss of power takes or damages is made again. */
+async function keep(directory: string, file: string, delta: Delta): Promise<void> {
+  const { bases, bytes, archiveBytes } = delta;
+  const head = [hashOf(bytes), archiveBytes, ...bases].join(" ");
   mkdirSync(directory, { recursive: true, mode: 0o700 });
-  await writeFile(`${file}.new`, [`${bases.join(" ")}\n`, bytes], { mode: 0o600 });
+  await writeFile(`${file}.new`, [`${head}\n`, bytes], { mode: 0o600 });
   await rename(`${file}.new`, file);
   trim(directory);
 }
@@ -148,14 +150,20 @@ async function keep(directory: string, file: string, { bases, bytes }: Delta): P
 function readKept(file: string, nowMs: number): Delta | undefined {
   try {
     const content = readFileSync(file);
-    utimesSync(file, nowMs / 1000, nowMs / 1000);
     const end = content.indexOf("\n");
-    const bases = content.toString("latin1", 0, end).split(" ");
-    return { bases: bases.map(parseDigest), bytes: content.subarray(end + 1) };
+    const [hash, size, ...bases] = content.toString("latin1", 0, Math.max(0, end)).split(" ");
+    const bytes = content.subarray(end + 1);
+    if (hash !== hashOf(bytes)) return undefined;
+    utimesSync(file, nowMs / 1000, nowMs / 1000);
+    return { bases: bases.map(parseDigest), archiveBytes: Number(size), bytes };
   } catch (error) {
-    if (getErrorCode(error) === "ENOENT" || error instanceof ParseError) return undefined;
+    if (getErrorCode(error) === "ENOENT") return undefined;
     throw error;
   }
+}
+
+function hashOf(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
 }
 
 /** Those used longest ago go first. */

@@ -354,16 +354,19 @@ export const Report = z.object({
 });
 export type Report = z.infer<typeof Report>;
 
-/** Asks for a layer's blob as its difference from blobs that the node has (`delta/delta.ts`). */
+/** Asks for a layer as the difference of its archive from those of layers that the node has (`delta/delta.ts`). */
 export const DeltaRequest = z.object({
   repository: z.string().max(255),
+  /** Of its blob. */
   digest: DigestText,
-  /** The likeliest first. Those that are not of the repository are not used. */
+  /** Blobs of them, the likeliest first. Those that are not of the repository are not used. */
   bases: z.array(DigestText).min(1).max(8),
 });
 export type DeltaRequest = z.infer<typeof DeltaRequest>;
 /** Header of the answer: the digests of the bases used, in order, with spaces between. */
 export const DELTA_BASES_HEADER = "strata-delta-bases";
+/** Header of the answer: the bytes of the archive that it makes. */
+export const DELTA_ARCHIVE_HEADER = "strata-delta-archive-bytes";
 
 export const ReportResponse = z.object({
   epoch: z.string(),

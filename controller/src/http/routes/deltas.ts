@@ -1,4 +1,8 @@
-import { DELTA_BASES_HEADER, DeltaRequest } from "@strata/protocol/agent/messages";
+import {
+  DELTA_ARCHIVE_HEADER,
+  DELTA_BASES_HEADER,
+  DeltaRequest,
+} from "@strata/protocol/agent/messages";
 import { z } from "zod";
 
 import type { Router } from "../route.ts";
@@ -31,6 +35,7 @@ export function addDeltaRoute(router: Router, { deltas }: Services): void {
         "content-type": "application/octet-stream",
         "content-length": String(delta.bytes.length),
         [DELTA_BASES_HEADER]: delta.bases.join(" "),
+        [DELTA_ARCHIVE_HEADER]: String(delta.archiveBytes),
       });
     },
   });
