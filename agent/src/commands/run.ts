@@ -6,6 +6,8 @@ import { listRecords } from "../container/record.ts";
 import { createControllerClient, createDispatcher } from "../controller-client.ts";
 import { readStateFile } from "../durable-file.ts";
 import { type Identity, readIdentity } from "../identity.ts";
+import { readDiskShare } from "../image/layer-gc.ts";
+import { createPrefetcher } from "../image/prefetch.ts";
 import { readOrMakeMachineId } from "../machine-id.ts";
 import { agentPaths } from "../paths.ts";
 import { createPeer } from "../peer/peer.ts";
@@ -57,12 +59,17 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
   const images = openImages(identity, context, {
     dispatcher,
     peer,
-    inUse: () => runtime.imagesInUse(),
+    inUse: () => new Set([...runtime.imagesInUse(), ...prefetcher.wished()]),
+  });
+  const prefetcher = createPrefetcher({
+    store: images,
+    hasRoom: () => readDiskShare(paths.images) < config.disk.highShare,
+    logger,
   });
   const runtime = await Runtime.open({
     config,
     agentKey: await readOrMakeMachineId(paths.machineId, newId),
-    images,
+    images: prefetcher,
     secrets: client.fetchSecret,
     clock,
     logger,
@@ -79,6 +86,7 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
     desiredPath: paths.desired,
     onDesired: ({ assignments }) => runtime.assign(assignments),
     onAnswer: peer.heard,
+    onPrefetch: prefetcher.wish,
     onStream: (request) => void serveStream(request, { runtime, client, logger }),
     describeProcesses: () => runtime.report(),
   });
@@ -87,6 +95,7 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
   logger.info({ node: identity.name, controller: identity.controllerUrl }, "agent runs");
   stopOnSignal(() => session.close());
   await session.run();
+  prefetcher.close();
   await peer.close();
   logger.info("agent ends, containers go on");
   // Steps under way, such as a long grace period, are taken up again by the next life.
