@@ -8,11 +8,13 @@ import { aTar, file } from "../layer/tar-builder.ts";
 import { anAppImage, pushApp } from "./an-app-image.ts";
 import { anImageStore } from "./an-image-store.ts";
 
-const [a, b, c] = ["a", "b", "c"].map((letter) => parseDigest(`sha256:${letter.repeat(64)}`));
-const wishOf = (digest: Digest | undefined): { repository: string; digest: Digest } => {
-  if (digest === undefined) throw new Error("there is no such image");
-  return { repository: "app", digest };
-};
+const a = parseDigest(`sha256:${"a".repeat(64)}`);
+const b = parseDigest(`sha256:${"b".repeat(64)}`);
+const c = parseDigest(`sha256:${"c".repeat(64)}`);
+const wishOf = (digest: Digest): { repository: string; digest: Digest } => ({
+  repository: "app",
+  digest,
+});
 
 suite("prefetcher", (test) => {
   test("has an image ready before it is asked for", async () => {
@@ -103,7 +105,7 @@ function aPrefetcher(store: Pick<ImageStore, "ensure">): Prefetcher {
 type ScriptedStore = Pick<ImageStore, "ensure"> & {
   readonly asked: readonly Digest[];
   readonly underWay: () => readonly Digest[];
-  readonly finish: (digest: Digest | undefined) => void;
+  readonly finish: (digest: Digest) => void;
 };
 
 /** Every image is a pull that lasts until the test says so. */
@@ -114,7 +116,6 @@ function aScriptedStore(): ScriptedStore {
     asked,
     underWay: () => [...pulls.keys()],
     finish: (digest) => {
-      if (digest === undefined) throw new Error("there is no such image");
       const ready = { digest, manifestDigest: digest, config: {} as never, layers: [] };
       pulls.get(digest)?.resolve(ready);
     },
