@@ -16,8 +16,10 @@ export function findDisk(folder: string): Disk | undefined {
   const node = device === undefined ? undefined : resolveNode(device);
   if (node === undefined) return undefined;
   const disk = existsSync(join(node, "partition")) ? dirname(node) : node;
+  const number = readOptional(join(disk, "dev")).trim();
+  if (number === "") return undefined;
   return {
-    number: readFileSync(join(disk, "dev"), "utf8").trim(),
+    number,
     usesBfq: () => readOptional(join(disk, "queue/scheduler")).includes("[bfq]"),
   };
 }

@@ -41,18 +41,25 @@ export function createUnifiedCgroups({ mount, parent, disk }: UnifiedOptions): C
     box: group(processId, "box"),
     container: group(processId, "box", "c"),
   });
+  const handDown = (processId: string): void => {
+    const above = join(parent, processId, "box")
+      .split("/")
+      .map((_, index, parts) => join(mount, ...parts.slice(0, index)));
+    for (const path of above) enableControllers(path);
+  };
 
   return {
     prepare: (processId, limits) => {
       makeGroup(group(processId, "box"));
       makeGroup(group(processId, "supervisor"));
-      const above = join(parent, processId, "box")
-        .split("/")
-        .map((_, index, parts) => join(mount, ...parts.slice(0, index)));
-      for (const path of above) enableControllers(path);
+      handDown(processId);
       setUnifiedLimits(groupsOf(processId), limits, disk);
     },
-    resize: (processId, limits) => resizeUnified(groupsOf(processId), limits, disk),
+    resize: async (processId, limits) => {
+      // An earlier version of the agent, which made the groups, may have done without io.
+      handDown(processId);
+      await resizeUnified(groupsOf(processId), limits, disk);
+    },
     describeShortfall: (limits) => describeUnifiedShortfall(mount, limits, disk),
     supervisorFiles: (processId) => [group(processId, "supervisor", "cgroup.procs")],
     toolFiles: (processId) => {
