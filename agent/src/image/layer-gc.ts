@@ -27,7 +27,7 @@ export type LayerGcOptions = {
 export type LayerGc = Pick<ImageStore, "ensure"> & {
   /** One pass. With a goal: deletes until the disk is no fuller. True when something was deleted. */
   readonly collect: (goalShare?: number) => Promise<boolean>;
-  /** A pass a minute until it is disposed. */
+  /** A pass now, and one a minute until it is disposed. */
   readonly keep: () => Disposable;
 };
 
@@ -64,13 +64,15 @@ export function createLayerGc(options: LayerGcOptions): LayerGc {
 
 function keepCollecting(logger: LayerGcOptions["logger"], collect: LayerGc["collect"]): Disposable {
   let isBusy = false;
-  const timer = setInterval(() => {
+  const pass = (): void => {
     if (isBusy) return;
     isBusy = true;
     collect()
       .catch((error: unknown) => logger.warn({ err: error }, "no images could be deleted"))
       .finally(() => (isBusy = false));
-  }, PASS_EVERY_MS);
+  };
+  pass();
+  const timer = setInterval(pass, PASS_EVERY_MS);
   timer.unref();
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }

@@ -178,7 +178,7 @@ suite("new limits of a process that runs", (test) => {
 suite("limits of the disk", (test) => {
   test("slow a process down until they are lifted, and what it read and wrote is counted", async () => {
     await using node = await aNode();
-    const script = `(dd if=/dev/zero of=/root/data bs=16k count=32 oflag=direct 2>/dev/null; echo written) &
+    const script = `(dd if=/dev/zero of=/root/data bs=16k count=64 oflag=direct 2>/dev/null; echo written) &
       for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do sleep 0.1; done
       echo waited; wait; sleep 600`;
     const io = { writeBytesPerSecond: 16 * 1024 };
@@ -188,7 +188,7 @@ suite("limits of the disk", (test) => {
     const { io: _, ...lifted } = usual;
     node.assign({ ...resized(first, {}), spec: { ...first.spec, limits: lifted } });
     await untilLogged(node, "written");
-    while ((node.report("web-1")?.metrics?.ioWriteBytes ?? 0) < 32 * 16 * 1024) await soon();
+    while ((node.report("web-1")?.metrics?.ioWriteBytes ?? 0) < 64 * 16 * 1024) await soon();
     assert.is(node.report("web-1")?.pid, pid);
   });
 

@@ -17,25 +17,29 @@ import { aRunningInstance } from "../../support/running-instance.ts";
 import { assert, suite } from "../../support/suite.ts";
 import { aTemporaryDirectory } from "../../support/temporary.ts";
 import { aJoiningRequest, servesOn } from "./joining.ts";
+import { holdsLimits } from "./limits-on-v2.ts";
+import { servingFiles } from "./machine-files.ts";
 
 const never = new AbortController().signal;
 
 suite("a virtual machine of QEMU", (test) => {
   test(
-    "joins by its first boot, serves cartridges, and shuts down in order when it is deleted",
+    "joins by its first boot, serves cartridges, holds their limits by cgroup v2, and shuts down in order when it is deleted",
     async () => {
       await using bridge = aBridge();
       await using strata = await aRunningInstance();
       await using folder = aTemporaryDirectory();
       const provider = aQemuProvider(join(folder.path, "vms"), bridge.name);
       await using listener = await aListener(bridge.address);
+      const joining = await aJoiningRequest(strata, bridge.address, 2000);
       const request = sayingGoodBye(
-        await aJoiningRequest(strata, bridge.address, 2000),
+        { ...joining, firstBoot: servingFiles(joining.firstBoot) },
         listener.url,
       );
       const { id } = await provider.create(request, never);
       await using _ = { [Symbol.asyncDispose]: () => provider.delete(id, never) };
       await servesOn(request, strata, () => consoleOf(folder.path, id));
+      await holdsLimits(strata, request.clientToken);
       const [, parting] = await Promise.all([provider.delete(id, never), listener.parting]);
       assert.is(parting, "shut down in order on cgroup2fs");
     },
