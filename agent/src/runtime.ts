@@ -12,13 +12,12 @@ import { askApplication, type Probe } from "./container/health.ts";
 import type { ImageSource } from "./container/image-source.ts";
 import { createLogKeeper } from "./container/log-keeper.ts";
 import { ManagedProcess } from "./container/managed-process.ts";
-import { readMetrics, readUptimeMs } from "./container/metrics.ts";
+import { createSampler, readUptimeMs, type Sampler } from "./container/metrics.ts";
 import { describeProcess } from "./container/process-report.ts";
 import type { ProcessServices } from "./container/process-services.ts";
 import { listRecords, newRecord, type ProcessRecord } from "./container/record.ts";
 import { createResources, type Holding } from "./container/resources.ts";
 import { createSecretKeeper, type SecretSource } from "./container/secret-keeper.ts";
-import { createSlowCounters, type SlowCounters } from "./container/slow-counters.ts";
 import { sweepRun } from "./container/stop.ts";
 import { createWaker } from "./container/waker.ts";
 import { AgentError } from "./errors.ts";
@@ -58,7 +57,7 @@ export class Runtime {
   readonly #loops = new Map<string, Promise<void>>();
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #changes = createWaker();
-  readonly #counters: SlowCounters;
+  readonly #sampler: Sampler;
   #assigned: readonly Assignment[] = [];
 
   private constructor(options: RuntimeOptions, records: readonly ProcessRecord[]) {
@@ -70,7 +69,7 @@ export class Runtime {
         options.onChange(urgency);
       },
     });
-    this.#counters = createSlowCounters(this.#services.start.cgroups);
+    this.#sampler = createSampler(this.#services.start.cgroups);
   }
 
   /** Prepares the host and takes over what an earlier life of the agent left running. Nothing else happens until
@@ -110,19 +109,17 @@ export class Runtime {
 
   /** Every process that this node holds, with what it uses right now. */
   report(): readonly ProcessReport[] {
-    const { network, start } = this.#services;
+    const { network } = this.#services;
     const traffic = network.readTraffic();
     const uptimeMs = readUptimeMs();
     return [...this.#processes.values()].map(({ processId, snapshot }) => {
       const { record, isRunning, application } = snapshot;
       const { slot, assignment } = record;
-      if (!isRunning) this.#counters.forget(processId);
+      if (!isRunning) this.#sampler.forget(processId);
       return describeProcess(snapshot, {
         place: slot === undefined ? undefined : network.place(slot),
         metrics: isRunning
-          ? readMetrics(processId, {
-              cgroups: start.cgroups,
-              counters: this.#counters,
+          ? this.#sampler.read(processId, {
               traffic: slot === undefined ? undefined : traffic.get(slot),
               uptimeMs,
               pid: application?.pid,
@@ -205,7 +202,7 @@ export class Runtime {
   /** A process that was assigned again while it was being forgotten begins anew. */
   #forget(processId: string): void {
     this.#processes.delete(processId);
-    this.#counters.forget(processId);
+    this.#sampler.forget(processId);
     this.#services.onChange("now");
     const again = this.#assigned.find((assignment) => assignment.processId === processId);
     if (again === undefined) return;

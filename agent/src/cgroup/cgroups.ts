@@ -40,6 +40,8 @@ export type Cgroups = {
   readonly lxcEntries: (processId: string, limits: Limits) => readonly LxcEntry[];
   /** Undefined when the process has no groups. */
   readonly readUsage: (processId: string) => CgroupUsage | undefined;
+  /** Microseconds of processor time, as in `readUsage`: one file in place of four. */
+  readonly readCpuUs: (processId: string) => number | undefined;
   readonly readCounters: (processId: string) => CgroupCounters;
   /** True when its memory limit made the kernel kill something since `prepare` first made the groups. */
   readonly wasOutOfMemory: (processId: string) => boolean;

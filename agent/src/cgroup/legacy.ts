@@ -83,6 +83,7 @@ export function createLegacyCgroups({ mounts, parent, disk }: LegacyOptions): Cg
       ...throttleEntries(limits.io, disk),
     ],
     readUsage: (processId) => readUsage((controller) => group(controller, processId, "box")),
+    readCpuUs: (processId) => readCpuUs(group("cpuacct", processId, "box")),
     readCounters: (processId) => ({
       ...readIo(find("blkio", processId, "box"), disk),
       // Counted in the group of what was killed, so it goes with the container.
@@ -145,15 +146,20 @@ function readIo(box: string | undefined, disk: Disk | undefined): CgroupCounters
   };
 }
 
+function readCpuUs(box: string): number | undefined {
+  const nanoseconds = readGroupFile(box, "cpuacct.usage");
+  return nanoseconds === undefined ? undefined : Math.round(Number(nanoseconds) / 1000);
+}
+
 function readUsage(box: (controller: (typeof needed)[number]) => string): CgroupUsage | undefined {
-  const cpu = readGroupFile(box("cpuacct"), "cpuacct.usage");
+  const cpuUsageUs = readCpuUs(box("cpuacct"));
   const memory = readGroupFile(box("memory"), "memory.usage_in_bytes");
   const stat = readGroupFile(box("memory"), "memory.stat");
   const pids = readGroupFile(box("pids"), "pids.current");
-  if (cpu === undefined || memory === undefined || stat === undefined) return undefined;
+  if (cpuUsageUs === undefined || memory === undefined || stat === undefined) return undefined;
   const cache = parseCounter(stat, "total_inactive_file") + parseCounter(stat, "total_active_file");
   return {
-    cpuUsageUs: Math.round(Number(cpu) / 1000),
+    cpuUsageUs,
     memoryBytes: Math.max(0, Number(memory) - cache),
     pids: Number(pids ?? 0),
   };

@@ -73,15 +73,16 @@ export function createUnifiedCgroups({ mount, parent, disk }: UnifiedOptions): C
       // The limit that holds is ours, one level up; this one is for the application to see.
       ["lxc.cgroup2.memory.max", String(memoryMaxBytes)],
     ],
+    readCpuUs: (processId) => readCpuUs(group(processId, "box")),
     readUsage: (processId) => {
-      const cpu = readGroupFile(group(processId, "box"), "cpu.stat");
+      const cpuUsageUs = readCpuUs(group(processId, "box"));
       const memory = readGroupFile(group(processId, "box"), "memory.current");
       const stat = readGroupFile(group(processId, "box"), "memory.stat");
       const pids = readGroupFile(group(processId, "box"), "pids.current");
-      if (cpu === undefined || memory === undefined || stat === undefined) return undefined;
+      if (cpuUsageUs === undefined || memory === undefined || stat === undefined) return undefined;
       const cache = parseCounter(stat, "inactive_file") + parseCounter(stat, "active_file");
       return {
-        cpuUsageUs: parseCounter(cpu, "usage_usec"),
+        cpuUsageUs,
         memoryBytes: Math.max(0, Number(memory) - cache),
         pids: Number(pids ?? 0),
       };
@@ -170,4 +171,9 @@ function readPressureFile(box: string, name: string): string | undefined {
 /** Documentation/accounting/psi.rst: `some avg10=0.00 avg60=… avg300=… total=…`. */
 function parseAverage(text: string, kind: "some" | "full"): number {
   return Number(new RegExp(`^${kind} avg10=([\\d.]+)`, "m").exec(text)?.[1] ?? 0);
+}
+
+function readCpuUs(box: string): number | undefined {
+  const stat = readGroupFile(box, "cpu.stat");
+  return stat === undefined ? undefined : parseCounter(stat, "usage_usec");
 }

@@ -12,6 +12,7 @@ import { prepareContents } from "./contents.ts";
 import { describeExit } from "./exit.ts";
 import { type HealthWatch, watchHealth } from "./health.ts";
 import type { RunnableImage } from "./image-source.ts";
+import { watchLife } from "./life-watch.ts";
 import type { ProcessServices } from "./process-services.ts";
 import type { RecordKeeper } from "./record-keeper.ts";
 import type { ProcessRecord } from "./record.ts";
@@ -304,9 +305,13 @@ export class ProcessRun {
       ),
     };
     this.#watched = watched;
-    const timer = setInterval(() => this.#endIfOrphaned(watched), ORPHANS_MS);
+    const stopLooking = watchLife({
+      process: () => watched.application,
+      everyMs: ORPHANS_MS,
+      onGone: () => this.#endIfOrphaned(watched),
+    });
     void supervisor.gone.then(() => {
-      clearInterval(timer);
+      stopLooking();
       if (this.#watched === watched) this.#isOver = true;
       onOver();
     });

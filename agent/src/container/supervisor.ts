@@ -5,7 +5,12 @@ import { setTimeout as delay } from "node:timers/promises";
 
 import type { Cgroups } from "../cgroup/cgroups.ts";
 import { readOptionalFile } from "../durable-file.ts";
-import { identifyProcess, isAlive, type ProcessIdentity } from "../host/process-table.ts";
+import {
+  identifyProcess,
+  isAlive,
+  type ProcessIdentity,
+  createLifeCheck,
+} from "../host/process-table.ts";
 import { startDetached } from "../host/run-tool.ts";
 import type { ProcessPaths } from "../paths.ts";
 import { supervisorScript } from "../rootfs/supervisor-script.ts";
@@ -69,7 +74,8 @@ function waitForExit(child: ChildProcess): Promise<void> {
 }
 
 async function pollUntilGone(identity: ProcessIdentity): Promise<void> {
-  while (isAlive(identity)) await delay(ADOPTED_POLL_MS, undefined, { ref: false });
+  const isThere = createLifeCheck();
+  while (isThere(identity)) await delay(ADOPTED_POLL_MS, undefined, { ref: false });
 }
 
 /** The exit code that the supervisor noted; undefined when it was killed before it could. */
