@@ -20,8 +20,11 @@ export const unpackWorkerCommand = {
 /** Ends with 0 also when the layer was refused: the outcome is on standard output. */
 export async function runUnpackWorker(argv: readonly string[]): Promise<number> {
   const outcome = await unpackJob(argv[0] ?? "");
-  process.stdout.write(`${JSON.stringify(outcome)}\n`);
-  return 0;
+  await new Promise<void>((resolve) => {
+    process.stdout.write(`${JSON.stringify(outcome)}\n`, () => resolve());
+  });
+  // A layer that was refused may leave a read behind that ends only when more comes.
+  process.exit(0);
 }
 
 async function unpackJob(text: string): Promise<UnpackOutcome> {

@@ -204,7 +204,7 @@ async function fillLayer(
     apart,
   });
   try {
-    await transfer(fetch, request, { ...options, unpacking });
+    await transfer(fetch, request, { unpacking, blobs: options.blobs });
     const record = await unpacking.layer;
     if (record.diffId !== diffId) {
       throw new PullError(
@@ -222,9 +222,6 @@ async function fillLayer(
   }
 }
 
-/** So much of a blob is written to the disk while more of it is unpacked. */
-const SYNC_BYTES = 16 * 1024 ** 2;
-
 /** Gives the blob to the process as it arrives, and keeps it. */
 async function transfer(
   fetch: BlobFetch,
@@ -232,8 +229,7 @@ async function transfer(
   {
     unpacking,
     blobs,
-    sync,
-  }: Pick<LayerFolderOptions, "blobs" | "sync"> & { readonly unpacking: UnpackProcess },
+  }: { readonly unpacking: UnpackProcess; readonly blobs: BlobCache | undefined },
 ): Promise<void> {
   const { digest, size } = layer.descriptor;
   let refusal: Error | undefined;
@@ -241,7 +237,6 @@ async function transfer(
     refusal = error instanceof Error ? error : new Error(String(error));
   });
   const keeper = blobs?.writer(digest, size);
-  let unsynced = 0;
   try {
     for await (const chunk of fetch.stream()) {
       onBytes(chunk.length);
@@ -249,12 +244,6 @@ async function transfer(
       if (refusal !== undefined && !fetch.isForeign && !mayBeDamage(refusal)) throw refusal;
       await keeper?.write(chunk);
       await unpacking.write(chunk);
-      unsynced += chunk.length;
-      if (unsynced > SYNC_BYTES) {
-        unsynced = 0;
-        // The one at the end is what counts: it finds less to do.
-        sync().catch(() => undefined);
-      }
     }
     unpacking.end();
     await keeper?.commit();
