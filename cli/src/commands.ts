@@ -101,6 +101,22 @@ export const commands: readonly CommandSpec[] = [
     load: () => import("./commands/exec.ts"),
   },
   {
+    syntax: "cp <source> <target>",
+    summary: "copy files out of a process or into it; one of the two is PROCESS:PATH, - is a tar",
+    completes: ["process", "process"],
+    load: () => import("./commands/cp.ts"),
+  },
+  {
+    syntax: "top <alias-or-process>",
+    summary: "show what runs inside a process, and what each uses",
+    options: [
+      { flags: "-w, --watch", summary: "go on until interrupted" },
+      { flags: "-o, --output <format>", summary: "table or json [table]" },
+    ],
+    completes: ["process"],
+    load: () => import("./commands/top.ts"),
+  },
+  {
     syntax: "cartridge",
     summary: "build, push and list cartridges",
     children: [

@@ -11,6 +11,7 @@ export type CliErrorCode =
   | "TOOL_FAILED" // Such a program ended with an error.
   | "SOURCE_INVALID" // What a cartridge is built from cannot become an image.
   | "LAYOUT_INVALID" // A folder or archive is not an OCI image layout, or is damaged.
+  | "ARCHIVE_REFUSED" // What a process sent holds what is never unpacked.
   | "SIGNATURE_INVALID" // An image is not signed by a key that was given.
   | "TARGET_OCCUPIED"; // The place to write to holds something that is not ours to replace.
 
@@ -37,6 +38,7 @@ const codeToExit: Readonly<Record<CliErrorCode, number>> = {
   TOOL_FAILED: exitCodes.local,
   SOURCE_INVALID: exitCodes.usage,
   LAYOUT_INVALID: exitCodes.usage,
+  ARCHIVE_REFUSED: exitCodes.refused,
   SIGNATURE_INVALID: exitCodes.refused,
   TARGET_OCCUPIED: exitCodes.usage,
 };

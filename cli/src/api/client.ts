@@ -1,6 +1,12 @@
 /** The control API over Node's own HTTP: it loads in a third of undici's time, which a command that shows one line
  * would spend on every start. Images go through `store/client.ts`. */
-import { type IncomingHttpHeaders, type IncomingMessage, request as requestHttp } from "node:http";
+import { once } from "node:events";
+import {
+  type ClientRequest,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  request as requestHttp,
+} from "node:http";
 import { request as requestHttps, type RequestOptions } from "node:https";
 import type { Duplex } from "node:stream";
 import { text } from "node:stream/consumers";
@@ -17,7 +23,8 @@ export type ApiRequest = {
   /** With its query. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string;
+  /** What comes bit by bit is sent as it comes. */
+  readonly body?: string | AsyncIterable<Buffer>;
 };
 
 export type Answer = {
@@ -26,11 +33,19 @@ export type Answer = {
   readonly body: string;
 };
 
+export type OpenAnswer = {
+  readonly headers: IncomingHttpHeaders;
+  readonly chunks: AsyncGenerator<Buffer>;
+};
+
 export type ApiClient = {
   /** One exchange that was granted.
    * @throws RefusedError, CliError UNREACHABLE */
   readonly send: (request: ApiRequest) => Promise<Answer>;
-  /** An answer that goes on for as long as it likes.
+  /** An answer that goes on for as long as it likes, with its head.
+   * @throws RefusedError, CliError UNREACHABLE */
+  readonly open: (request: ApiRequest) => Promise<OpenAnswer>;
+  /** Its bytes alone.
    * @throws RefusedError, CliError UNREACHABLE */
   readonly stream: (request: ApiRequest) => AsyncGenerator<Buffer>;
   /** RFC 9110, "Upgrade": the connection becomes `strata-stream` frames.
@@ -44,6 +59,12 @@ const HEADERS_TIMEOUT_MS = 60_000;
 
 export function createApiClient(connection: Connection, signal: AbortSignal): ApiClient {
   const exchange = (request: ApiRequest): Promise<Received> => open(connection, request, signal);
+  const openAnswer = async (request: ApiRequest): Promise<OpenAnswer> => {
+    const { message } = await exchange(request);
+    const status = message.statusCode ?? 0;
+    if (status >= 300) requireSuccess({ status, body: await readBounded(message) });
+    return { headers: message.headers, chunks: chunksOf(message) };
+  };
   return {
     send: async (request) => {
       const { message } = await exchange(request);
@@ -52,13 +73,9 @@ export function createApiClient(connection: Connection, signal: AbortSignal): Ap
       requireSuccess(answer);
       return answer;
     },
+    open: openAnswer,
     stream: async function* stream(request) {
-      const { message } = await exchange(request);
-      const status = message.statusCode ?? 0;
-      if (status >= 300) {
-        requireSuccess({ status, body: await readBounded(message) });
-      }
-      yield* chunksOf(message);
+      yield* (await openAnswer(request)).chunks;
     },
     upgrade: async (path) => {
       const headers = { connection: "Upgrade", upgrade: "strata-stream" };
@@ -95,7 +112,7 @@ function open(
     headers: {
       accept: "application/json",
       ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-      ...(body === undefined ? {} : { "content-length": Buffer.byteLength(body) }),
+      ...(typeof body === "string" ? { "content-length": Buffer.byteLength(body) } : {}),
       ...headers,
     },
     ...tls,
@@ -113,8 +130,30 @@ function open(
     resolve({ message, socket });
   });
   request.on("error", (cause) => reject(unreachable(url, cause)));
-  request.end(body);
+  if (body === undefined || typeof body === "string") request.end(body);
+  else void sendBody(request, body).catch(reject);
   return promise;
+}
+
+/** Ends early when the server has answered: it has no use for the rest. */
+async function sendBody(request: ClientRequest, body: AsyncIterable<Buffer>): Promise<void> {
+  const over = new AbortController();
+  for (const event of ["response", "close"]) request.once(event, () => over.abort());
+  // What is slow to come is no silence of the server.
+  request.setTimeout(0);
+  try {
+    for await (const chunk of body) {
+      if (over.signal.aborted) return;
+      if (!request.write(chunk))
+        await once(request, "drain", { signal: over.signal }).catch(() => undefined);
+    }
+    request.setTimeout(HEADERS_TIMEOUT_MS);
+    request.end();
+  } catch (error) {
+    // Half of it must not look like all.
+    request.destroy();
+    throw error;
+  }
 }
 
 function unreachable(url: URL, cause: Error): CliError {

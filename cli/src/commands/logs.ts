@@ -1,8 +1,9 @@
 import { findProcesses } from "../api/find-process.ts";
-import { openSession, pathSegment, withQuery } from "../api/session.ts";
+import { openSession, pathSegment } from "../api/session.ts";
 import type { Invocation } from "../command.ts";
 import { CliError } from "../errors.ts";
 import { getCount, getFlag, getText } from "../options.ts";
+import { readLog } from "../stream/follow-log.ts";
 import { copyLog } from "../stream/log.ts";
 
 /** More at a time are for a log collector, not for a person. */
@@ -29,8 +30,8 @@ export async function run(invocation: Invocation): Promise<void> {
   const width = Math.max(...processes.map(({ id }) => id.length));
   await Promise.all(
     processes.map(({ id }, index) => {
-      const path = withQuery(`/v1/processes/${pathSegment(id)}/logs`, query);
-      const log = client.stream({ method: "GET", path, headers: { accept: "text/plain" } });
+      const path = `/v1/processes/${pathSegment(id)}/logs`;
+      const log = readLog(client, context, { path, query });
       const label = processes.length === 1 ? undefined : { text: id.padEnd(width), index };
       return copyLog(log, context, label);
     }),
