@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import process from "node:process";
 import { parseArgs } from "node:util";
 
+import { requireFitHost } from "../check/check-host.ts";
 import { AgentError } from "../errors.ts";
 import { type Identity, readIdentity, writeIdentity } from "../identity.ts";
 import { join } from "../join.ts";
@@ -63,7 +64,7 @@ export function readWish(values: JoinValues, environment: CommandContext["enviro
   };
 }
 
-/** @throws AgentError NOT_JOINED when the wish says too little, and those of `join` */
+/** @throws AgentError NOT_JOINED when the wish says too little, HOST_UNFIT, and those of `join` */
 export async function joinNow(wish: JoinWish, context: CommandContext): Promise<Identity> {
   const { controller, token, name, address } = wish;
   if (controller === undefined || token === undefined) {
@@ -71,6 +72,7 @@ export async function joinNow(wish: JoinWish, context: CommandContext): Promise<
       hint: "get a token with POST /v1/join-tokens, then: strata-agent join --controller URL --token-file FILE",
     });
   }
+  await requireFitHost(context.config);
   const paths = agentPaths(context.config);
   const identity = await join({
     controllerUrl: controller,

@@ -32,7 +32,7 @@ export type Resources = {
 };
 
 /** Ids up to 2^32 - 2 exist, and no node runs this many containers. */
-const SLOTS_MAX = 16_384;
+export const SLOTS_MAX = 16_384;
 const PORT_ATTEMPTS = 1000;
 
 /** Slots and host ports in memory; every process's record keeps its own, and `held` is what the records say. */
