@@ -89,7 +89,7 @@ function judgeReport(slot: Slot, reports: readonly ProcessReport[]): readonly st
 }
 
 /** One application for each process that is wanted, and the one that was there before. */
-export function findAbnormalApplications({ key, slots }: Machine): readonly string[] {
+function findAbnormalApplications({ key, slots }: Machine): readonly string[] {
   const found = findApplications(key);
   const running = slots.filter(({ wish }) => wish?.desired === "running");
   return [

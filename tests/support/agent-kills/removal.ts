@@ -18,7 +18,7 @@ export type Removal = {
 /** Removes images and what no image needs, as garbage collection does. */
 export async function removeImages(removal: Removal): Promise<void> {
   const [status] = await startRemoval(removal).ended;
-  if (status !== 0) throw new Error(`the removal of images ended with ${status}`);
+  if (status !== 0) throw new Error(`the removal of images ended with ${String(status)}`);
 }
 
 /** The same, but killed so long after it has begun. True when it was still at work. */
