@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "
 import { join } from "node:path";
 
 import { getErrorCode } from "@strata/protocol/errors";
-import { type Digest, digestAlgorithm } from "@strata/protocol/oci/digest";
+import { type Digest, digestAlgorithm, digestHex } from "@strata/protocol/oci/digest";
 import { mediaTypes } from "@strata/protocol/oci/media-type";
 import { ZodError } from "zod";
 
@@ -71,15 +71,27 @@ export function getLayer(
   }
 }
 
-/** Takes a layer out of the folder. It must not be in use by a container. */
+/** Takes a layer out of the folder, also where the disk is so full that no folder can be made. It must not be in use by a
+ * container. */
 export async function removeLayer(
   { directory, incoming }: Pick<LayerFolderOptions, "directory" | "incoming">,
   diffId: Digest,
 ): Promise<void> {
-  const trash = makePrivateDirectory(join(incoming, "trash-"));
+  const trash = chooseTrash(incoming, diffId);
   // First the name, so that a kill half-way leaves no part of a layer under it.
-  moveAside(digestPath(directory, diffId), join(trash, "layer"));
+  moveAside(digestPath(directory, diffId), trash);
   await removeTree(trash);
+}
+
+const TRASH_MAX = 1000;
+
+/** The same layer may come and go again while an earlier one is still being deleted. */
+function chooseTrash(incoming: string, diffId: Digest): string {
+  for (let number = 0; number < TRASH_MAX; number += 1) {
+    const path = join(incoming, `trash-${digestHex(diffId)}-${number}`);
+    if (!existsSync(path)) return path;
+  }
+  throw new Error(`${incoming} holds ${TRASH_MAX} layers that are being deleted`);
 }
 
 function moveAside(from: string, to: string): void {

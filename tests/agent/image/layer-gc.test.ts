@@ -1,7 +1,15 @@
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { readdirSync, readFileSync, rmSync } from "node:fs";
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -21,12 +29,14 @@ import { type Digest, parseDigest } from "@strata/protocol/oci/digest";
 import fc from "fast-check";
 
 import { aRegistryServer } from "../../support/registry-server.ts";
-import { aSmallDisk } from "../../support/small-disk.ts";
+import { aSmallDisk, aSmallExt4 } from "../../support/small-disk.ts";
 import { assert, rejectsWithCode, suite } from "../../support/suite.ts";
 import { aTar, file } from "../layer/tar-builder.ts";
 import { anAppImage, pushApp } from "./an-app-image.ts";
 import { anImageStore, type TestStore } from "./an-image-store.ts";
 
+/** Layers are unpacked by programs, a dozen of them one after the other. */
+const busyMachine = { timeoutMs: 150_000 };
 const MIB = 1024 ** 2;
 const HOUR_MS = 3_600_000;
 const logger = createLogger("silent");
@@ -128,6 +138,19 @@ suite("images that nothing runs", (test) => {
     assert.equal(heldBy(images), new Set([first, third]));
   });
 
+  test("go from a disk that has no room for as much as a folder", async () => {
+    await using registry = await aRegistryServer();
+    await using disk = aSmallExt4(24 * MIB);
+    await using images = anImageStore(registry.url, { directory: join(disk.path, "i") });
+    const digest = await pushed(registry.url, 4 * MIB);
+    await images.pull(digest);
+    fillUp(join(disk.path, "fill"));
+    assert.throws(() => mkdirSync(join(disk.path, "new")), "ENOSPC");
+    assert.ok(await aGc({ images }).collect());
+    assert.equal([heldBy(images), images.layers(), images.incoming()], [new Set(), [], []]);
+    await images.pull(digest);
+  });
+
   test("go after the compressed layers that are kept beside them, and what pulls left behind", async () => {
     await using registry = await aRegistryServer();
     await using disk = aSmallDisk(64 * MIB);
@@ -158,33 +181,55 @@ suite("images that nothing runs", (test) => {
   });
 });
 
-suite("a layer that is wanted at the moment when it goes", (test) => {
-  test("is never taken from whom it was given to", async () => {
-    await using registry = await aRegistryServer();
-    await using images = anImageStore(registry.url);
-    const shared = aTar([file("shared", "base")]);
-    const digests = await Promise.all(
-      ["one", "two"].map(async (name) =>
-        parseDigest(await pushApp(registry.url, anAppImage([shared, aTar([file(name)])]))),
-      ),
-    );
-    const inUse = new Set<Digest>();
-    const gc = aGc({ images, inUse: () => inUse, readDisk: () => 1 });
-    for (let round = 0; round < 24; round += 1) {
-      inUse.clear();
-      const digest = digests[round % 2];
-      if (digest === undefined) throw new Error("there are two images");
-      const passes = [gc.collect(0.5), gc.collect(0.5)];
-      await delay(round % 6);
-      // As an assignment does it: wanted first, then fetched.
-      inUse.add(digest);
-      const ready = await images.store.ensure({ repository: "app", digest }, { signal: never });
-      requireWhole(ready);
-      await Promise.all(passes);
-      await gc.collect(0.5);
-      requireWhole(ready);
+/** Until not a byte more can be written. */
+function fillUp(path: string): void {
+  const fd = openSync(path, "w");
+  try {
+    for (const size of [MIB, 4096, 1]) {
+      while (true) {
+        try {
+          writeSync(fd, Buffer.alloc(size));
+        } catch {
+          break;
+        }
+      }
     }
-  });
+  } finally {
+    closeSync(fd);
+  }
+}
+
+suite("a layer that is wanted at the moment when it goes", (test) => {
+  test(
+    "is never taken from whom it was given to",
+    async () => {
+      await using registry = await aRegistryServer();
+      await using images = anImageStore(registry.url);
+      const shared = aTar([file("shared", "base")]);
+      const digests = await Promise.all(
+        ["one", "two"].map(async (name) =>
+          parseDigest(await pushApp(registry.url, anAppImage([shared, aTar([file(name)])]))),
+        ),
+      );
+      const inUse = new Set<Digest>();
+      const gc = aGc({ images, inUse: () => inUse, readDisk: () => 1 });
+      for (let round = 0; round < 12; round += 1) {
+        inUse.clear();
+        const digest = digests[round % 2];
+        if (digest === undefined) throw new Error("there are two images");
+        const passes = [gc.collect(0.5), gc.collect(0.5)];
+        await delay(round % 6);
+        // As an assignment does it: wanted first, then fetched.
+        inUse.add(digest);
+        const ready = await images.store.ensure({ repository: "app", digest }, { signal: never });
+        requireWhole(ready);
+        await Promise.all(passes);
+        await gc.collect(0.5);
+        requireWhole(ready);
+      }
+    },
+    busyMachine,
+  );
 });
 
 function requireWhole({ layers }: ReadyImage): void {
@@ -192,40 +237,53 @@ function requireWhole({ layers }: ReadyImage): void {
 }
 
 suite("an agent that is killed while images go", (test) => {
-  test("leaves no half layer, and the next one goes on", async () => {
-    const files = 300;
-    const archives = [1, 2].map((layer) =>
-      aTar(Array.from({ length: files }, (_, index) => file(`f${index}`, `${layer} ${index}`))),
-    );
-    await using registry = await aRegistryServer();
-    await using first = anImageStore(registry.url);
-    const { directory } = first;
-    const digest = await pushApp(registry.url, anAppImage(archives));
-    for (let round = 0; round < 12; round += 1) {
-      await first.pull(digest);
-      await killWhileRemoving(directory, digest, round);
-      for (const hex of first.layers()) {
-        const layer = join(directory, "layers/sha256", hex);
-        assert.ok(JSON.parse(readFileSync(join(layer, "layer.json"), "utf8")).diffId);
-        assert.is(readdirSync(join(layer, "fs")).length, files);
+  test(
+    "leaves no half layer, and the next one goes on",
+    async () => {
+      const files = 300;
+      const archives = [1, 2].map((layer) =>
+        aTar(Array.from({ length: files }, (_, index) => file(`f${index}`, `${layer} ${index}`))),
+      );
+      await using registry = await aRegistryServer();
+      await using first = anImageStore(registry.url);
+      const { directory } = first;
+      const digest = await pushApp(registry.url, anAppImage(archives));
+      const rounds = 10;
+      for (let round = 1; round <= rounds; round += 1) {
+        await first.pull(digest);
+        // The last one is not killed before it is done.
+        const steps = round < rounds ? round : undefined;
+        await killWhileRemoving(directory, digest, steps);
+        if (steps === undefined) assert.equal(first.layers(), []);
+        for (const hex of first.layers()) {
+          const layer = join(directory, "layers/sha256", hex);
+          assert.ok(JSON.parse(readFileSync(join(layer, "layer.json"), "utf8")).diffId);
+          assert.is(readdirSync(join(layer, "fs")).length, files);
+        }
       }
-    }
-    await using next = anImageStore(registry.url, { directory });
-    const ready = await next.pull(digest);
-    assert.is(ready.layers.length, 2);
-    assert.equal(next.incoming(), []);
-  });
+      await using next = anImageStore(registry.url, { directory });
+      const ready = await next.pull(digest);
+      assert.is(ready.layers.length, 2);
+      assert.equal(next.incoming(), []);
+    },
+    busyMachine,
+  );
 });
 
-/** Ends a program that removes the image after so many steps of two milliseconds. */
-async function killWhileRemoving(directory: string, digest: string, steps: number): Promise<void> {
+/** Ends a program that removes the image after so many steps of two milliseconds, or when it has. */
+async function killWhileRemoving(
+  directory: string,
+  digest: string,
+  steps: number | undefined,
+): Promise<void> {
   const entry = fileURLToPath(new URL("removing-entry.ts", import.meta.url));
   const child = spawn(process.execPath, [entry, directory, digest], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   const ended = once(child, "exit");
   await once(child.stdout, "data");
-  await delay(steps * 2);
+  if (steps === undefined) await Promise.race([once(child.stdout, "data"), ended]);
+  else await delay(steps * 2);
   child.kill("SIGKILL");
   await ended;
 }
