@@ -10,7 +10,7 @@ import { type AgentPaths, processPaths } from "../paths.ts";
 const Identity = z.object({ pid: z.int().positive(), startTicks: z.int().nonnegative() });
 
 /** One life of a container, from just before its supervisor is started. */
-export const RunRecord = z.object({
+const RunRecord = z.object({
   /** Of the kernel; after a reboot nothing of the run is left. */
   bootId: z.string(),
   stopSignal: z.int().positive(),
@@ -24,7 +24,6 @@ export const RunRecord = z.object({
   /** Known once it has ended; then all that is left to do is to clear it away. */
   exit: Exit.optional(),
 });
-export type RunRecord = z.infer<typeof RunRecord>;
 
 /** What the agent keeps of a process on disk, so that another life of the agent can go on with it. */
 export const ProcessRecord = z.object({
