@@ -1,8 +1,9 @@
 import { join } from "node:path";
 
-import { AgentError } from "./errors.ts";
+import { type ImageLimits, parseImageLimits } from "./image/image-limits.ts";
 import { parseSubnet, type Subnet } from "./network/subnet.ts";
 import { parseSubnet6, type Subnet6 } from "./network/subnet6.ts";
+import { type Environment, invalid, parseCount } from "./parse-setting.ts";
 
 /** Every setting of the agent. Values come from the environment; `parseConfig` says name, default and limit of each. */
 export type AgentConfig = {
@@ -23,6 +24,7 @@ export type AgentConfig = {
   readonly deltas: DeltaMode;
   readonly logLevel: string;
   readonly disk: DiskLimits;
+  readonly images: ImageLimits;
   /** Bytes of compressed layers kept for other nodes and for deltas; 0 keeps nothing. */
   readonly blobCacheBytesMax: number;
   /** Where other nodes fetch images; 0 serves none. */
@@ -50,8 +52,6 @@ export const ID_RANGE_SIZE = 65_536;
 /** The kernel's limit for an interface name is 15; `v` and five digits for a container's end of the wire. */
 const BRIDGE_NAME = /^[a-z][a-z0-9-]{0,8}$/;
 
-type Environment = Readonly<Record<string, string | undefined>>;
-
 /** STRATA_DATA        where state is kept [/var/lib/strata]; the agent uses its folder `agent`
  * STRATA_RUN          files that a reboot may drop [/run/strata; when STRATA_DATA is set: its folder `run`]
  * STRATA_BRIDGE       name of the bridge and of the nft table, at most 9 characters [strata0]
@@ -70,6 +70,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
  * STRATA_DISK_HIGH    per cent of the disk of the data in use above which images that nothing runs are deleted [85]
  * STRATA_DISK_LOW     and below which that ends; less than STRATA_DISK_HIGH [75]
  * STRATA_IMAGE_KEEP_DAYS  an image that nothing ran for so long is deleted however much room there is; 0 never [30]
+ * STRATA_IMAGE_…, STRATA_LAYER_…, STRATA_LAYERS_AT_ONCE  what images may cost: `parseImageLimits`
  * STRATA_LOG_LEVEL    of the agent's own log: debug, info, warn, error or silent [info]
  * @throws AgentError CONFIG_INVALID */
 export function parseConfig(environment: Environment): AgentConfig {
@@ -102,6 +103,7 @@ export function parseConfig(environment: Environment): AgentConfig {
       parseCount(environment, "STRATA_LOG_MAX_DAYS", { fallback: 14, min: 1, max: 3650 }),
     deltas: parseDeltaMode(environment),
     disk: parseDiskLimits(environment),
+    images: parseImageLimits(environment),
     logLevel: parseText(environment, "STRATA_LOG_LEVEL", {
       fallback: "info",
       grammar: /^(debug|info|warn|error|silent)$/,
@@ -156,22 +158,9 @@ function parseDeltaMode({ STRATA_DELTAS: text = "auto" }: Environment): DeltaMod
   throw invalid("STRATA_DELTAS", text, `use ${deltaModes.join(", ")}`);
 }
 
-type CountRule = { readonly fallback: number; readonly min: number; readonly max: number };
-
-function parseCount(environment: Environment, name: string, rule: CountRule): number {
-  const text = environment[name] ?? String(rule.fallback);
-  const value = Number(text);
-  if (/^\d+$/.test(text) && value >= rule.min && value <= rule.max) return value;
-  throw invalid(name, text, `give a whole number from ${rule.min} to ${rule.max}`);
-}
-
 function parsePortRange(text: string): PortRange {
   const match = /^(\d{1,5})-(\d{1,5})$/.exec(text);
   const [first, last] = [Number(match?.[1]), Number(match?.[2])];
   if (match !== null && first >= 1024 && first <= last && last <= 65_535) return { first, last };
   throw invalid("STRATA_HOST_PORTS", text, "give FIRST-LAST within 1024-65535");
-}
-
-function invalid(name: string, text: string, hint: string): AgentError {
-  return new AgentError("CONFIG_INVALID", `${name} is ${JSON.stringify(text)}`, { hint });
 }

@@ -4,10 +4,11 @@ import { randomBytes } from "node:crypto";
 import process from "node:process";
 
 import type { Command, CommandContext } from "./commands/context.ts";
+import type { Environment } from "./parse-setting.ts";
 import { AGENT_VERSION } from "./version.ts";
 
 type PlainCommand = Pick<Command, "name" | "summary"> & {
-  readonly run: (argv: readonly string[]) => Promise<number>;
+  readonly run: (argv: readonly string[], environment: Environment) => Promise<number>;
 };
 
 const commands = new Map<string, () => Promise<Command>>([
@@ -18,7 +19,7 @@ const commands = new Map<string, () => Promise<Command>>([
   ["purge", async () => (await import("./commands/stop-all.ts")).purgeCommand],
 ]);
 
-/** Those that need no settings. */
+/** Those that need neither an identity nor a log. */
 const plainCommands = new Map<string, () => Promise<PlainCommand>>([
   ["unpack", async () => (await import("./commands/unpack.ts")).unpackCommand],
   ["rootfs", async () => (await import("./commands/rootfs.ts")).rootfsCommand],
@@ -39,7 +40,7 @@ async function main([name = "", ...argv]: readonly string[]): Promise<number> {
   const asksForHelp = argv.includes("--help") || argv.includes("-h");
   try {
     if (known !== undefined && asksForHelp) return printHelp(await known());
-    if (loadPlain !== undefined) return await (await loadPlain()).run(argv);
+    if (loadPlain !== undefined) return await (await loadPlain()).run(argv, process.env);
     if (load !== undefined) return await (await load()).run(argv, await createContext());
   } catch (error) {
     const { reportFailure } = await import("./commands/failure.ts");

@@ -65,6 +65,7 @@ export function openImages(
     sources: [createCacheSource(blobs), peer.join(blobs)],
     findDelta,
     runner,
+    limits: config.images,
     architecture: requireArchitecture(),
   });
   return createLayerGc({

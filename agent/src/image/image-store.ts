@@ -7,7 +7,6 @@ import type { ImageConfig } from "@strata/protocol/oci/image";
 
 import type { Clock } from "../clock.ts";
 import { overLimit } from "../layer/errors.ts";
-import { defaultLayerLimits, type LayerLimits } from "../layer/limits.ts";
 import { describeReport } from "../layer/report-text.ts";
 import { removeTree } from "../rootfs/remove-tree.ts";
 import type { SelfCommand } from "../self-exec.ts";
@@ -15,6 +14,7 @@ import type { BlobCache } from "./blob-cache.ts";
 import type { BlobSource } from "./blob-source.ts";
 import { type ContentFolder, openContentFolder } from "./content.ts";
 import type { FindDelta } from "./find-delta.ts";
+import { defaultImageLimits, type ImageLimits } from "./image-limits.ts";
 import {
   getImageRecord,
   type ImageRecord,
@@ -69,20 +69,6 @@ export type ImageStore = {
   readonly removeOrphans: () => Promise<number>;
   /** An image is used now, though nobody asks for it to be made ready. Absent is fine. */
   readonly noteUse: (digest: Digest) => void;
-};
-
-export type ImageLimits = {
-  readonly layer: LayerLimits;
-  /** Bytes of all archives of one image [64 GiB]. */
-  readonly imageBytesMax: number;
-  /** Layers that are pulled at once, of all images [3]. */
-  readonly layersAtOnce: number;
-};
-
-export const defaultImageLimits: ImageLimits = {
-  layer: defaultLayerLimits,
-  imageBytesMax: 64 * 1024 ** 3,
-  layersAtOnce: 3,
 };
 
 export type ImageStoreOptions = {

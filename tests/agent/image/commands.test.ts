@@ -97,6 +97,16 @@ suite("strata-agent unpack", (test) => {
     assert.equal(readdirSync(folder.path).toSorted(), ["layer.tar", "out"]);
   });
 
+  test("keeps to the limits that the settings say", async () => {
+    await using folder = aTemporaryDirectory();
+    const layer = join(folder.path, "layer.tar");
+    writeFileSync(layer, aTar([file("a"), file("b")]));
+    const limited = runnerOf("env", "STRATA_LAYER_ENTRIES_MAX=1", process.execPath, main);
+    const { status, stderr } = limited("unpack", layer, join(folder.path, "out"));
+    assert.is(status, 1);
+    assert.match(stderr, /more than 1 entries \[LAYER_LIMIT\]\nhint: .*settings/);
+  });
+
   test("says which devices it left out", async () => {
     await using folder = aTemporaryDirectory();
     writeFileSync(join(folder.path, "layer.tar"), aTar([{ ...file("dev/null"), type: "3" }]));

@@ -1,6 +1,6 @@
 import { gzipSync } from "node:zlib";
 
-import { defaultImageLimits } from "@strata/agent/image/image-store";
+import { defaultImageLimits } from "@strata/agent/image/image-limits";
 import { mediaTypes } from "@strata/protocol/oci/media-type";
 
 import { anImage, anIndex, describeManifest } from "../../support/images.ts";
