@@ -15,6 +15,8 @@ export type AgentPaths = {
   /** Named volumes: a folder for each tenant, in it one for each volume. */
   readonly volumes: string;
   readonly seccompProfile: string;
+  /** Of system containers. */
+  readonly systemSeccompProfile: string;
   readonly runs: string;
   /** Values of secrets, where run-time files are in memory. */
   readonly secrets: string;
@@ -31,6 +33,7 @@ export function agentPaths({ dataDirectory, runDirectory }: AgentConfig): AgentP
     processes: join(dataDirectory, "processes"),
     volumes: join(dataDirectory, "volumes"),
     seccompProfile: join(runDirectory, "seccomp"),
+    systemSeccompProfile: join(runDirectory, "seccomp-system"),
     runs: join(runDirectory, "runs"),
     secrets: join(runDirectory, "secrets"),
   };

@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 
-import { seccompProfile } from "./lxc/seccomp-profile.ts";
+import { seccompProfile, systemSeccompProfile } from "./lxc/seccomp-profile.ts";
 import type { AgentPaths } from "./paths.ts";
 
 /** Makes the agent's folders, for root alone, and the files that every container's configuration names. */
@@ -9,4 +9,5 @@ export function prepareFolders(paths: AgentPaths): void {
     mkdirSync(path, { recursive: true, mode: 0o700 });
   }
   writeFileSync(paths.seccompProfile, seccompProfile, { mode: 0o600 });
+  writeFileSync(paths.systemSeccompProfile, systemSeccompProfile, { mode: 0o600 });
 }

@@ -25,7 +25,12 @@ export function planContents(
 ): readonly ContentMount[] {
   const mounts = [...volumes.map(toMount), ...files.map(toFile)];
   const wanted = new Set(mounts.map(pathOf));
-  const all = [...ownFolders.filter(({ path }) => !wanted.has(path)).map(toMount), ...mounts];
+  const all = [
+    ...withoutRepeats(ownFolders)
+      .filter(({ path }) => !wanted.has(path))
+      .map(toMount),
+    ...mounts,
+  ];
   for (const path of wanted) {
     const fault = findMountPathFault(path);
     if (fault !== undefined) throw invalid(`${path} ${fault}`);
@@ -54,6 +59,10 @@ export function secretKey({ name, version }: SecretReference): string {
 
 export function pathOf(mount: ContentMount): string {
   return mount.kind === "file" ? mount.file.path : mount.volume.path;
+}
+
+function withoutRepeats(folders: readonly TmpfsVolume[]): readonly TmpfsVolume[] {
+  return [...new Map(folders.map((folder) => [folder.path, folder])).values()];
 }
 
 function toMount(volume: Volume): ContentMount {

@@ -3,13 +3,14 @@ import { CodedError, getErrorCode } from "@strata/protocol/errors";
 
 import { ID_RANGE_SIZE } from "../config.ts";
 import { wasKilledForMemory } from "../host/kernel-log.ts";
-import { isAlive, type ProcessIdentity } from "../host/process-table.ts";
+import { getExecutable, isAlive, type ProcessIdentity } from "../host/process-table.ts";
 import { portKey } from "../network/host-ports.ts";
 import type { PublishedPort } from "../network/ruleset.ts";
 import type { ProcessPaths } from "../paths.ts";
 import { discardTrees } from "../rootfs/discard.ts";
 import { prepareContents } from "./contents.ts";
 import { describeExit } from "./exit.ts";
+import { findApplication } from "./find-application.ts";
 import { type HealthWatch, watchHealth } from "./health.ts";
 import type { RunnableImage } from "./image-source.ts";
 import { watchLife } from "./life-watch.ts";
@@ -21,12 +22,13 @@ import type { SecretValues } from "./secret-keeper.ts";
 import { endStart, launch, throwSupervisorError, waitUntilRunning } from "./start.ts";
 import { endOrphans, stopContainer, sweepRun } from "./stop.ts";
 import { adoptSupervisor, readExitCode, type Supervisor } from "./supervisor.ts";
+import { haltSignal } from "./system-container.ts";
 
 /** A container that this agent watches. */
 type WatchedRun = {
   readonly supervisor: Supervisor;
-  /** Undefined when it ended faster than we looked. */
-  readonly application: ProcessIdentity | undefined;
+  /** Undefined when it ended faster than we looked. Another one after the reboot of a system container. */
+  application: ProcessIdentity | undefined;
   readonly health: HealthWatch;
 };
 
@@ -41,6 +43,7 @@ export type ProcessRunOptions = {
 
 /** How often the application's first process is looked at. */
 const ORPHANS_MS = 500;
+const SIGTERM = 15;
 
 /** The container of one process: made or taken over, watched, stopped, swept away. Each call is one step; which one is
  * next is the caller's decision. */
@@ -110,7 +113,7 @@ export class ProcessRun {
       ports: [...holding.ports],
       begun: true,
       ended: undefined,
-      run: { bootId, stopSignal: plan.stopSignal, spec },
+      run: { bootId, stopSignal: plan.stopSignal, isSystem: plan.isSystem, spec },
     });
     // A port that it lost meanwhile is somebody else's now.
     const kept = new Set(holding.ports.map(portKey));
@@ -119,7 +122,7 @@ export class ProcessRun {
     const request = { processId, plan, image, limits: spec.limits, idBase, place, contents };
     const supervisor = launch(start, request, paths);
     const [application] = await Promise.all([
-      waitUntilRunning(start, { processId, supervisor }, paths),
+      waitUntilRunning(start, { processId, supervisor, isSystem: plan.isSystem }, paths),
       network.publish(this.publishedPorts),
     ]);
     await this.#begin(supervisor, application);
@@ -138,7 +141,7 @@ export class ProcessRun {
       throwSupervisorError(paths);
       return "interrupted";
     }
-    const run = { processId: this.#processId, supervisor };
+    const run = { processId: this.#processId, supervisor, isSystem: this.#isSystem };
     const application = await waitUntilRunning(services.start, run, paths);
     await services.network.publish(this.publishedPorts);
     await this.#begin(supervisor, application);
@@ -180,7 +183,7 @@ export class ProcessRun {
       processId: this.#processId,
       supervisor: watched.supervisor,
       application: watched.application,
-      stopSignal: keeper.record.run?.stopSignal ?? 15,
+      stopSignal: this.#stopSignal(watched),
       graceMs: () => this.#graceMs(),
       // On disk before it is done: another life of the agent may have to tell the end.
       onKill: () => this.#noteKill(),
@@ -318,11 +321,36 @@ export class ProcessRun {
   }
 
   /** A container lives as long as its application: when the first process of it ends, so does the rest. */
-  #endIfOrphaned({ application }: WatchedRun): void {
+  #endIfOrphaned(watched: WatchedRun): void {
+    const { application } = watched;
     const isAlone = application === undefined || !isAlive(application);
-    if (isAlone && !this.#isDetached) {
-      endOrphans(this.#options.services.start.cgroups, this.#processId);
-    }
+    if (!isAlone || this.#isDetached) return;
+    const { cgroups } = this.#options.services.start;
+    if (this.#isSystem) this.#noteRebooted(watched);
+    else endOrphans(cgroups, this.#processId);
+  }
+
+  get #isSystem(): boolean {
+    return this.#options.keeper.record.run?.isSystem ?? false;
+  }
+
+  #stopSignal({ application }: WatchedRun): number {
+    const { run } = this.#options.keeper.record;
+    const wanted = run?.stopSignal ?? SIGTERM;
+    if (!this.#isSystem || application === undefined) return wanted;
+    return haltSignal(wanted, getExecutable(application.pid));
+  }
+
+  /** A system container that rebooted has another init; LXC started it in the same place. */
+  #noteRebooted(watched: WatchedRun): void {
+    const { services, keeper } = this.#options;
+    const wanted = { processId: this.#processId, isSystem: true };
+    const found = findApplication(services.start.cgroups, wanted);
+    const { run } = keeper.record;
+    if (typeof found === "string" || run === undefined) return;
+    watched.application = found;
+    keeper.save({ run: { ...run, application: found } });
+    services.onChange("now");
   }
 }
 

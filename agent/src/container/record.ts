@@ -14,6 +14,8 @@ const RunRecord = z.object({
   /** Of the kernel; after a reboot nothing of the run is left. */
   bootId: z.string(),
   stopSignal: z.int().positive(),
+  /** The application is PID 1 of its container. */
+  isSystem: z.boolean().optional(),
   /** What it was started with. */
   spec: ProcessSpec,
   /** Known once the application runs. */

@@ -6,6 +6,7 @@ import type { ImageConfig } from "@strata/protocol/oci/image";
 import { AgentError } from "../errors.ts";
 import { getSignalNumber } from "../host/signals.ts";
 import { type ContentMount, planContents, type TmpfsVolume } from "./contents-plan.ts";
+import { isSystemContainer, systemFolders } from "./system-container.ts";
 
 /** What to run inside the container: the image's config with the assignment's wishes on top. */
 export type RunPlan = {
@@ -19,6 +20,8 @@ export type RunPlan = {
   readonly mounts: readonly ContentMount[];
   /** The image's files cannot be changed. */
   readonly readOnly: boolean;
+  /** The command is PID 1 and an init. */
+  readonly isSystem: boolean;
 };
 
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -37,8 +40,12 @@ export function planRun(
   if (/[^\x21-\x7e]/.test(user) || user.length > 256) {
     throw invalid("user", "use a name or number, with :group if you like");
   }
+  const argv = planArgv(spec, config);
+  const isSystem = isSystemContainer(spec.init, { argv, user });
+  const readOnly = spec.readOnly === true;
+  const stopSignal = spec.stopSignal ?? config.StopSignal ?? (isSystem ? "SIGPWR" : "SIGTERM");
   return {
-    argv: planArgv(spec, config),
+    argv,
     env: {
       PATH: DEFAULT_PATH,
       HOSTNAME: hostname,
@@ -47,10 +54,14 @@ export function planRun(
     },
     user,
     workingDir: planWorkingDir(spec.workingDir ?? config.WorkingDir ?? "/"),
-    stopSignal: parseStopSignal(spec.stopSignal ?? config.StopSignal ?? "SIGTERM"),
+    stopSignal: parseStopSignal(stopSignal),
     ports: spec.ports.length > 0 ? spec.ports : parseExposedPorts(config.ExposedPorts ?? {}),
-    mounts: planContents(spec, spec.readOnly === true ? memoryFolders(spec) : []),
-    readOnly: spec.readOnly === true,
+    mounts: planContents(spec, [
+      ...(isSystem ? systemFolders(spec.limits.memoryMaxBytes) : []),
+      ...(readOnly ? memoryFolders(spec) : []),
+    ]),
+    readOnly,
+    isSystem,
   };
 }
 

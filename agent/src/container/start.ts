@@ -14,7 +14,7 @@ import { renderLxcConfig } from "../lxc/config-writer.ts";
 import { containerEntries } from "../lxc/container-config.ts";
 import type { ContainerPlace } from "../network/network.ts";
 import type { AgentPaths, ProcessPaths } from "../paths.ts";
-import { supervisorShell } from "../rootfs/supervisor-script.ts";
+import { supervisorShell, systemShell } from "../rootfs/supervisor-script.ts";
 import type { Contents } from "./contents.ts";
 import { findApplication } from "./find-application.ts";
 import type { RunnableImage } from "./image-source.ts";
@@ -71,7 +71,7 @@ export function launch(
     ...limits,
     cpuMaxMillis: Math.max(limits.cpuMaxMillis, START_CPU_MILLIS),
   });
-  writePrivate(join(paths.run, "config"), renderConfig(context, request));
+  writePrivate(join(paths.run, "config"), renderConfig(context, request, paths));
   writePrivate(join(paths.run, "argv"), plan.argv.map((word) => `${word}\0`).join(""));
   writePrivate(join(paths.run, "hostname"), `${processId}\n`);
   writePrivate(join(paths.run, "hosts"), renderHosts(processId, request.place));
@@ -91,11 +91,17 @@ export async function endStart(
   if (limits.cpuMaxMillis < START_CPU_MILLIS) await cgroups.resize(processId, limits);
 }
 
+type StartedRun = {
+  readonly processId: string;
+  readonly supervisor: Supervisor;
+  readonly isSystem: boolean;
+};
+
 /** Resolves when the application executes its own program.
  * @throws AgentError with the supervisor's reason, or START_FAILED after the limit. The caller cleans up. */
 export async function waitUntilRunning(
   { cgroups, startTimeoutMs }: StartContext,
-  { processId, supervisor }: { readonly processId: string; readonly supervisor: Supervisor },
+  { processId, supervisor, isSystem }: StartedRun,
   paths: ProcessPaths,
 ): Promise<ProcessIdentity | "ended"> {
   // Not by the calendar's clock, which may jump.
@@ -106,7 +112,7 @@ export async function waitUntilRunning(
     performance.now() < deadline;
     waitMs = Math.min(LOOK_MS_MAX, waitMs * 1.03)
   ) {
-    const application = findApplication(cgroups, processId);
+    const application = findApplication(cgroups, { processId, isSystem });
     if (application === "gone") return "ended";
     if (application !== "starting") return application;
     const isGone = await Promise.race([gone, delay(waitMs, false)]);
@@ -146,14 +152,16 @@ function makeScratch(scratch: string, idBase: number): void {
   chownSync(join(scratch, "upper"), idBase, idBase);
 }
 
-function renderConfig(context: StartContext, request: StartRequest): string {
+function renderConfig(context: StartContext, request: StartRequest, paths: ProcessPaths): string {
+  const { isSystem } = request.plan;
   return renderLxcConfig([
     ...appArmorEntries(readAppArmorProfiles()),
     ...containerEntries({
       hostname: request.processId,
       rootfs: join(context.mountFolder, "rootfs"),
       idBase: request.idBase,
-      seccompProfile: context.paths.seccompProfile,
+      seccompProfile: isSystem ? context.paths.systemSeccompProfile : context.paths.seccompProfile,
+      systemLog: isSystem ? paths.log : undefined,
       env: request.plan.env,
       workingDir: request.plan.workingDir,
       cgroup: context.cgroups.lxcEntries(request.processId, request.limits),
@@ -193,7 +201,8 @@ function renderLaunch(context: StartContext, request: StartRequest, paths: Proce
     ["lxc-path", context.lxcPath],
     ["log", paths.log],
     ["exit", paths.exit],
-    ["shell", supervisorShell],
+    ["system", plan.isSystem ? 1 : 0],
+    ["shell", plan.isSystem ? systemShell : supervisorShell],
   ];
   // Line breaks were refused where each value came in; one here would be an error of ours.
   if (lines.some(([, value]) => String(value).includes("\n")))

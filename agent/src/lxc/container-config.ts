@@ -9,6 +9,8 @@ export type ContainerConfig = {
   readonly rootfs: string;
   readonly idBase: number;
   readonly seccompProfile: string;
+  /** Where the console's output goes of a container whose init is PID 1; undefined for an application. */
+  readonly systemLog: string | undefined;
   readonly env: Readonly<Record<string, string>>;
   readonly workingDir: string;
   readonly cgroup: readonly LxcEntry[];
@@ -55,6 +57,25 @@ const SHM_SIZE = "64m";
 /** Terminals of one container. The node has room for those of a thousand: host/kernel-limits.ts. */
 const TERMINALS_MAX = 64;
 
+const applicationEntries: readonly LxcEntry[] = [
+  ["lxc.no_new_privs", "1"],
+  ["lxc.cap.keep", capabilities.join(" ")],
+  ["lxc.console.path", "none"],
+  // The container has no CAP_SYS_ADMIN, so it cannot make any of these writable again. The cgroup files are there
+  // because runtimes such as Java size themselves by them.
+  ["lxc.mount.auto", "proc:mixed sys:ro cgroup:ro:force"],
+];
+
+/** As LXC's own common.conf and userns.conf have it: an init may do in its user namespace what root does on a machine,
+ * but for what is not the namespace's. Its part of the control groups is its own. */
+function systemEntries(log: string): readonly LxcEntry[] {
+  return [
+    ["lxc.cap.drop", "mac_admin mac_override sys_time sys_module sys_rawio"],
+    ["lxc.console.logfile", log],
+    ["lxc.mount.auto", "proc:mixed sys:mixed cgroup:mixed"],
+  ];
+}
+
 export function containerEntries(config: ContainerConfig): readonly LxcEntry[] {
   const { cgroup, network, idBase } = config;
   return [
@@ -62,8 +83,7 @@ export function containerEntries(config: ContainerConfig): readonly LxcEntry[] {
     ["lxc.uts.name", config.hostname],
     ["lxc.idmap", `u 0 ${idBase} ${ID_RANGE_SIZE}`],
     ["lxc.idmap", `g 0 ${idBase} ${ID_RANGE_SIZE}`],
-    ["lxc.no_new_privs", "1"],
-    ["lxc.cap.keep", capabilities.join(" ")],
+    ...(config.systemLog === undefined ? applicationEntries : systemEntries(config.systemLog)),
     ["lxc.seccomp.profile", config.seccompProfile],
     ["lxc.net.0.type", "veth"],
     ["lxc.net.0.link", network.bridge],
@@ -74,12 +94,8 @@ export function containerEntries(config: ContainerConfig): readonly LxcEntry[] {
     ["lxc.net.0.ipv4.gateway", network.gateway],
     ...ipv6Entries(network),
     ["lxc.autodev", "1"],
-    ["lxc.console.path", "none"],
     ["lxc.tty.max", "0"],
     ["lxc.pty.max", String(TERMINALS_MAX)],
-    // The container has no CAP_SYS_ADMIN, so it cannot make any of these writable again. The cgroup files are
-    // there because runtimes such as Java size themselves by them.
-    ["lxc.mount.auto", "proc:mixed sys:ro cgroup:ro:force"],
     [
       "lxc.mount.entry",
       `tmpfs dev/shm tmpfs nosuid,nodev,mode=1777,size=${SHM_SIZE},create=dir 0 0`,

@@ -95,14 +95,30 @@ const refusedOptions = [
 /** TIOCSTI types into a terminal for whoever reads from it, TIOCLINUX into a console. */
 const refusedControls = [0x5412, 0x541c];
 
-export const seccompProfile = [
-  "2",
-  "denylist",
-  "[all]",
-  ...refused.map((name) => `${name} errno ${EPERM}`),
-  // It hides its flags behind a pointer; without it the C library uses clone.
-  `clone3 errno ${ENOSYS}`,
-  ...namespaceFlags.map((flag) => `clone errno ${EPERM} [0,${flag},SCMP_CMP_MASKED_EQ,${flag}]`),
+/** What an init does with its services, within its own user namespace: it mounts, makes namespaces and reboots. */
+const initCalls: ReadonlySet<string> = new Set([
+  "fsconfig",
+  "fsmount",
+  "fsopen",
+  "fspick",
+  "mount",
+  "mount_setattr",
+  "move_mount",
+  "name_to_handle_at",
+  "open_tree",
+  "open_tree_attr",
+  "pivot_root",
+  "reboot",
+  "setdomainname",
+  "sethostname",
+  "setns",
+  "umount",
+  "umount2",
+  "unshare",
+  "vhangup",
+]);
+
+const common = [
   `socket errno ${EAFNOSUPPORT} [0,${socketFamilyMax},SCMP_CMP_GT]`,
   ...refusedFamilies.map((family) => `socket errno ${EAFNOSUPPORT} [0,${family},SCMP_CMP_EQ]`),
   // What 32-bit programs make sockets with hides the family and the options behind a pointer.
@@ -111,8 +127,24 @@ export const seccompProfile = [
     ([level, option]) => `setsockopt errno ${EPERM} ${equals(1, level)},${equals(2, option)}`,
   ),
   ...refusedControls.map((control) => `ioctl errno ${EPERM} ${equals(1, control)}`),
-  "",
-].join("\n");
+];
+
+export const seccompProfile = renderProfile([
+  ...refused.map((name) => `${name} errno ${EPERM}`),
+  // It hides its flags behind a pointer; without it the C library uses clone.
+  `clone3 errno ${ENOSYS}`,
+  ...namespaceFlags.map((flag) => `clone errno ${EPERM} [0,${flag},SCMP_CMP_MASKED_EQ,${flag}]`),
+  ...common,
+]);
+
+export const systemSeccompProfile = renderProfile([
+  ...refused.filter((name) => !initCalls.has(name)).map((name) => `${name} errno ${EPERM}`),
+  ...common,
+]);
+
+function renderProfile(rules: readonly string[]): string {
+  return ["2", "denylist", "[all]", ...rules, ""].join("\n");
+}
 
 /** The kernel looks at 32 bits of such an argument; the filter is shown 64. */
 function equals(argument: number, value: number): string {

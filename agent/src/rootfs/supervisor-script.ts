@@ -258,10 +258,12 @@ sub become_shell {
   my @command = split /\0/, $arguments, -1;
   pop @command;
   my @home = $one{'set-home'} ? ("-s", "lxc.environment=HOME=$home") : ();
-  my @lxc = (
-    "/usr/bin/lxc-execute", "-n", $one{name}, "-P", $one{'lxc-path'}, "-f", $config,
-    "-o", "$folder/lxc.log", "-l", "ERROR", "-s", "lxc.init.uid=$uid", "-s", "lxc.init.gid=$gid", @home, "--", @command,
-  );
+  my @names = ("-n", $one{name}, "-P", $one{'lxc-path'}, "-f", $config);
+  # Of an init LXC tells the end in its log alone. That lies in the small file system, so that it cannot grow for ever.
+  my @lxc = $one{system}
+    ? ("/usr/bin/lxc-start", "-F", @names, "-o", "$one{mounts}/lxc.log", "-l", "INFO", @home, "--", @command)
+    : ("/usr/bin/lxc-execute", @names, "-o", "$folder/lxc.log", "-l", "ERROR",
+       "-s", "lxc.init.uid=$uid", "-s", "lxc.init.gid=$gid", @home, "--", @command);
   # The shell knows handles of one digit only; these two may be in use until all others are closed.
   move_handle(fileno $log_in, 100);
   move_handle(fileno $log_out, 101);
@@ -289,11 +291,24 @@ sub move_handle {
 /** One line of shell. $1: log file. $2: file for the exit code. The rest: lxc-execute and its arguments, which finds no
  * newuidmap in its PATH and so writes the id map itself, 10 ms faster. cat fails when the disk is full: then the
  * container waits until there is room again. */
-export const supervisorShell = [
+const runShell = [
   `log=$1 exit=$2; shift 2`,
   `PATH=/nonexistent "$@" >&8 2>&8 8>&- 9<&- & child=$!`,
   `exec 8>&-`,
   `until cat <&9 >>"$log"; do sleep 1; done`,
   `wait $child; code=$?`,
-  `until echo $code >"$exit"; do sleep 1; done`,
+];
+const noteCode = `until echo $code >"$exit"; do sleep 1; done`;
+
+export const supervisorShell = [...runShell, noteCode].join("; ");
+
+/** The same for lxc-start, in the folder of its log. It always says 0 for a container that ran: what its log says of the
+ * last end counts. Halt and reboot end an init by these two signals (reboot(2), "Behavior inside PID namespaces"). */
+export const systemShell = [
+  ...runShell,
+  `end=$(sed -n 's/^.*Child <[0-9]*> ended on //p' lxc.log | tail -n 1)`,
+  String.raw`number=${"$"}{end##*\(}; number=${"$"}{number%\)}`,
+  `case "$code $end" in "0 signal Interrupt"*|"0 signal Hangup"*) ;; "0 signal "*) code=$((128 + number)) ;; "0 error "*) code=$number ;; esac`,
+  `[ $code = 0 ] || grep ' ERROR ' lxc.log >"\${exit%/*}/lxc.log"`,
+  noteCode,
 ].join("; ");
