@@ -27,7 +27,7 @@ export type LegacyGroups = {
   readonly container: (controller: LegacyController) => string | undefined;
 };
 
-export const PAGE_BYTES = 4096;
+const PAGE_BYTES = 4096;
 /** What a weight of 100 is in cpu.shares, and what the kernel takes at most. */
 const DEFAULT_SHARES = 1024;
 const SHARES_MAX = 262_144;

@@ -31,7 +31,7 @@ function unsupported(name: string, hint: string): AgentError {
   return new AgentError("LIMIT_UNSUPPORTED", `this node cannot limit ${name}`, { hint });
 }
 
-export function hasIoLimit(io: Limits["io"]): boolean {
+function hasIoLimit(io: Limits["io"]): boolean {
   if (io === undefined) return false;
   const { weight: _, ...limits } = io;
   return Object.values(limits).some((limit) => limit !== undefined);
