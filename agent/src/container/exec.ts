@@ -23,6 +23,8 @@ import type { StartContext } from "./start.ts";
 export type ExecRequest = Extract<StreamRequest, { kind: "exec" }>;
 
 const SIGKILL = 9;
+/** A client that is gone is noticed by what is sent to it, even while its input waits for a command that reads none. */
+const ALIVE_MS = 10_000;
 const TERMINAL = "xterm-256color";
 /** How a HOME of the image's or the assignment's own begins in the configuration. */
 const HOME_LINE = `lxc.environment = "HOME=`;
@@ -104,7 +106,8 @@ async function converse(
   { child, connection }: Ends,
 ): Promise<number> {
   const signal = (number: number): void => {
-    for (const pid of findAttached(cgroups, processId, child.pid)) sendSignal(pid, number);
+    for (const pid of findAttached(cgroups, processId, { keeper: child.pid, tty }))
+      sendSignal(pid, number);
   };
   const hangUp = (): void => {
     child.stdin.end();
@@ -115,19 +118,27 @@ async function converse(
   connection.once("close", hangUp);
   // After the client's last word the output still goes out; an end without a word is a client that is gone.
   connection.once("end", hangUp);
-  const ended = waitForEnd(child, "lxc-attach");
-  await Promise.all([
-    pipeline(child.stdout, toFrames("stdout"), connection, { end: false }),
-    pipeline(child.stderr, toFrames("stderr"), connection, { end: false }),
-  ]).catch(hangUp);
-  return await ended;
+  const alive = setInterval(() => {
+    if (connection.writable && !connection.writableNeedDrain)
+      connection.write(encodeFrame("stdout"));
+  }, ALIVE_MS);
+  try {
+    const ended = waitForEnd(child, "lxc-attach");
+    await Promise.all([
+      pipeline(child.stdout, toFrames("stdout"), connection, { end: false }),
+      pipeline(child.stderr, toFrames("stderr"), connection, { end: false }),
+    ]).catch(hangUp);
+    return await ended;
+  } finally {
+    clearInterval(alive);
+  }
 }
 
 type FrameTarget = Ends & { readonly tty: boolean; readonly signal: (number: number) => void };
 
-/** With a terminal the frames go on as they are: the terminal's keeper reads them. */
+/** With a terminal the frames go on as they are, but for signals: the terminal's keeper reads them. */
 function takeFrame(frame: Frame, { child, tty, signal, connection }: FrameTarget): void {
-  if (tty) {
+  if (tty && frame.type !== "signal") {
     writeHeld(child.stdin, encodeFrame(frame.type, frame.payload), connection);
     return;
   }
@@ -144,11 +155,18 @@ function parseSignal(payload: Buffer): string {
   return parsed.data?.signal ?? "";
 }
 
-/** What lxc-attach started in the container: its children there. */
+type Attached = { readonly keeper: number | undefined; readonly tty: boolean };
+
+/** What lxc-attach started in the container: its children there. A terminal's keeper stands above lxc-attach; without one
+ * it has become lxc-attach itself. */
 function findAttached(
   cgroups: Cgroups,
   processId: string,
-  attachPid: number | undefined,
+  { keeper, tty }: Attached,
 ): readonly number[] {
-  return cgroups.listContainerPids(processId).filter((pid) => getParentPid(pid) === attachPid);
+  return cgroups.listContainerPids(processId).filter((pid) => {
+    const parent = getParentPid(pid);
+    const above = tty && parent !== undefined ? getParentPid(parent) : parent;
+    return keeper !== undefined && above === keeper;
+  });
 }

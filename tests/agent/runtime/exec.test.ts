@@ -1,7 +1,14 @@
+import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { connect, createServer, type Socket } from "node:net";
+
+import { encodeFrame } from "@strata/protocol/agent/stream";
+
 import { assert, rejectsWithCode, suite } from "../../support/suite.ts";
 import { aNode, type TestNode } from "../support/a-node.ts";
 import { anAssignment } from "../support/an-assignment.ts";
 import { anExec } from "../support/exec-connection.ts";
+import { aStream } from "../support/stream-connection.ts";
 
 async function aRunningProcess(): Promise<TestNode> {
   const node = await aNode({ config: { User: "www", WorkingDir: "/var/www" } });
@@ -77,4 +84,91 @@ suite("exec", (test) => {
     const { result } = anExec(node, { processId: "other-1" });
     await rejectsWithCode(result, "NOT_RUNNING");
   });
+
+  test("passes a signal on with a terminal, too", async () => {
+    await using node = await aRunningProcess();
+    const script = "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done";
+    const session = anExec(node, { command: ["sh", "-c", script], tty: true });
+    await session.untilOutput("ready");
+    session.send("signal", { signal: "SIGTERM" });
+    assert.is((await session.result).code, 3);
+    assert.is(node.report("web-1")?.state, "running");
+  });
+
+  test("carries any bytes both ways, however many", async () => {
+    await using node = await aRunningProcess();
+    const input = randomBytes(3_000_000);
+    const stream = aStream(node, { ...aWish, command: ["cat"] });
+    for (let at = 0; at < input.length; at += 65_536)
+      await stream.send("stdin", input.subarray(at, at + 65_536));
+    await stream.send("stdinEnd");
+    const { output, end } = await stream.result;
+    assert.equal(end, { type: "exit", code: 0 });
+    assert.ok(output.equals(input));
+  });
+
+  test("loses nothing of a megabyte that is pasted into a terminal", async () => {
+    await using node = await aRunningProcess();
+    const script = "stty raw -echo; echo ready; head -c 1000000 | busybox md5sum";
+    const session = anExec(node, { command: ["sh", "-c", script], tty: true });
+    await session.untilOutput("ready");
+    const pasted = Buffer.alloc(1_000_000, "paste\u0003\u0004\r\n\u0000");
+    for (let at = 0; at < pasted.length; at += 65_536)
+      session.send("stdin", pasted.subarray(at, at + 65_536));
+    const { stdout, code } = await session.result;
+    assert.is(code, 0);
+    assert.match(stdout, createHash("md5").update(pasted).digest("hex"));
+  });
+
+  test("runs a hundred commands at once", async () => {
+    await using node = await aRunningProcess();
+    const sessions = Array.from({ length: 100 }, (_, index) =>
+      anExec(node, { command: ["sh", "-c", `echo ${index}; exit ${index}`] }),
+    );
+    const results = await Promise.all(sessions.map(({ result }) => result));
+    assert.equal(
+      results.map(({ stdout, code }) => [stdout, code]),
+      results.map((_, index) => [`${index}\n`, index]),
+    );
+  });
+
+  test("ends a command that takes no input when its client is gone without a word", async () => {
+    await using node = await aRunningProcess();
+    await using sockets = await aSocketPair();
+    const { client, agent } = sockets;
+    const stream = aStream(node, { ...aWish, command: ["sleep", "500"] }, [client, agent]);
+    // More than all pipes on the way hold, so that nobody reads the client's end any more.
+    for (let part = 0; part < 64; part += 1)
+      client.write(encodeFrame("stdin", Buffer.alloc(1024 * 1024)));
+    const ended = new Promise((resolve) => agent.once("close", resolve));
+    await new Promise((resolve) => agent.once("pause", resolve));
+    client.resetAndDestroy();
+    await Promise.all([ended, stream.result.catch(() => undefined)]);
+    const { stdout } = await anExec(node, { command: ["busybox", "ps", "-o", "args"] }).result;
+    assert.not.match(stdout, "sleep 500");
+  });
 });
+
+const aWish = { kind: "exec", id: "exec-1", processId: "web-1", tty: false, env: {} } as const;
+
+type SocketPair = AsyncDisposable & { readonly client: Socket; readonly agent: Socket };
+
+async function aSocketPair(): Promise<SocketPair> {
+  const server = createServer();
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  const client = connect(typeof address === "object" ? (address?.port ?? 0) : 0, "127.0.0.1");
+  client.on("error", () => undefined);
+  const [agent] = await once(server, "connection");
+  return {
+    client,
+    agent,
+    [Symbol.asyncDispose]: async () => {
+      client.destroy();
+      agent.destroy();
+      server.close();
+      await once(server, "close");
+    },
+  };
+}

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { duplexPair } from "node:stream";
+import { type Duplex, duplexPair } from "node:stream";
 
 import { createLogger } from "@strata/agent/logger";
 import { serveStream } from "@strata/agent/streams";
@@ -20,8 +20,11 @@ export type StreamSession = {
 };
 
 /** A request as the node serves it, with both ends of its connection in this program. */
-export function aStream(node: TestNode, request: StreamRequest): StreamSession {
-  const [client, agent] = duplexPair();
+export function aStream(
+  node: TestNode,
+  request: StreamRequest,
+  [client, agent]: readonly [Duplex, Duplex] = duplexPair(),
+): StreamSession {
   const gone = new AbortController();
   client.once("close", () => gone.abort());
   const result = collect(client);
