@@ -221,8 +221,7 @@ export class ProcessRun {
     return exit;
   }
 
-  /** A control group tells that its limit was reached, which files in memory do as well; the kernel's log tells whom it
-   * has killed for it. */
+  /** A control group tells that the kernel has killed something in it; the log of the kernel tells whom. */
   #wasOutOfMemory(): boolean {
     const { services, keeper } = this.#options;
     if (!services.start.cgroups.wasOutOfMemory(this.#processId)) return false;

@@ -1,5 +1,5 @@
 /** How runs end, and what is told of it: on real containers. */
-import { readFileSync, statfsSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
@@ -79,11 +79,12 @@ suite("the end of an application", (test) => {
     await assertEnds(node);
   });
 
-  test("by a KILL is no want of memory, though files have filled the limit", async () => {
+  test("by a KILL is no want of memory, though a child had ended by that before", async () => {
     await using node = await aNode();
-    const script = `dd if=/dev/zero of=/tmp/file bs=1M count=64; echo ready; ${waiting}`;
+    const script = `dd if=/dev/zero of=/dev/null bs=64M; echo ready; ${waiting}`;
     node.assign(anAssignment(script, { spec: { limits } }));
     const pid = await untilLogged(node, "web-1", "ready");
+    assert.ok(node.runtime().services.start.cgroups.wasOutOfMemory("web-1"));
     process.kill(pid, "SIGKILL");
     const { lastExit } = await node.until("web-1", (report) => report.lastExit !== undefined);
     assert.equal([lastExit?.code, lastExit?.reason], [137, "signaled"]);
@@ -114,6 +115,22 @@ suite("the end of an application", (test) => {
     assert.is.not(after.pid, before.pid);
     assert.equal(cgroups.listProcessIds(), ["web-1"]);
     assert.not.ok(isAlive({ pid: init, startTicks: identifyProcess(init)?.startTicks ?? 0 }));
+  });
+});
+
+suite("an application that ends again and again", (test) => {
+  test("is held back, and leaves nothing in between", async () => {
+    await using node = await aNode();
+    const { paths, cgroups } = node.runtime().services.start;
+    node.assign(anAssignment("sleep 100 & exit 1"));
+    await node.until("web-1", ({ problem }) => problem?.message.endsWith("in 30 s") === true);
+    assert.equal(cgroups.listProcessIds(), []);
+    assert.equal(readdirSync(paths.runs), []);
+    assert.equal(readdirSync(paths.processes), ["web-1"]);
+    assert.equal(readdirSync(processPaths(paths, "web-1").folder).toSorted(), [
+      "log",
+      "record.json",
+    ]);
   });
 });
 
