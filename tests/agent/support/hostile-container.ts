@@ -20,6 +20,7 @@ export type HostileContainer = AsyncDisposable & {
 
 export type HostileOptions = Omit<NodeOptions, "change"> & {
   readonly change?: (layer: string) => void;
+  /** Of the hostile one; the one next to it sleeps. */
   readonly spec?: Partial<Assignment["spec"]>;
 };
 
@@ -41,8 +42,8 @@ sub attempt {
 sub number { return $_[${process.arch === "arm64" ? 1 : 0}]; }
 # Bad arguments are no refusal: the call was let through.
 sub call { my $result = syscall($_[0], @_[1 .. $#_]); return $result != -1 || !($!{EPERM} || $!{ENOSYS} || $!{EACCES}); }
-# Without a byte written.
-sub can_write { return open(my $file, ">>", $_[0]); }
+# Without a byte written, and without making the file.
+sub can_write { return sysopen(my $file, $_[0], 1); }
 `;
 
 export async function aHostileContainer(options: HostileOptions = {}): Promise<HostileContainer> {
@@ -57,10 +58,10 @@ export async function aHostileContainer(options: HostileOptions = {}): Promise<H
       },
     }),
   );
-  const wishes = { limits: limits(), stopGraceMs: 0, ...spec };
-  const sleeper = (processId: string): Assignment =>
-    anAssignment("exec sleep 3600", { processId, spec: wishes });
-  node.assign(sleeper("web-1"), sleeper("other-1"));
+  const asleep = { limits: limits(), stopGraceMs: 0 };
+  const sleeper = (processId: string, more: HostileOptions["spec"] = {}): Assignment =>
+    anAssignment("exec sleep 3600", { processId, spec: { ...asleep, ...more } });
+  node.assign(sleeper("web-1", spec), sleeper("other-1"));
   for (const processId of ["web-1", "other-1"]) {
     await node.until(processId, ({ state, problem }) => {
       if (problem !== undefined) throw new Error(`${problem.code}: ${problem.message}`);
