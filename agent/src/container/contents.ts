@@ -14,6 +14,8 @@ export type Contents = {
   readonly lines: readonly (readonly [key: string, value: string])[];
   /** For its standard input: no byte of it touches a disk, an argument or an environment. Undefined when there is none. */
   readonly input: Buffer | undefined;
+  /** Lines for a configuration that holds values of secrets. */
+  readonly secretEnv: string;
 };
 
 export type ContentsRequest = {
@@ -29,7 +31,7 @@ export type ContentsRequest = {
  * @throws AgentError SECRET_UNFIT */
 export function prepareContents(request: ContentsRequest): Contents {
   const { mounts, secrets } = request;
-  const env = renderSecretEnv(request.spec.secretEnv ?? {}, secrets);
+  const secretEnv = renderSecretEnv(request.spec.secretEnv ?? {}, secrets);
   const files = mounts.flatMap((mount) =>
     mount.kind === "file" ? [contentOf(mount.file.content, secrets)] : [],
   );
@@ -37,13 +39,14 @@ export function prepareContents(request: ContentsRequest): Contents {
     "mount",
     describeMount(mount, request),
   ]);
-  if (env === "" && files.length === 0) return { lines, input: undefined };
-  return { lines: [...lines, ["input", "1"]], input: encodeInput([Buffer.from(env), ...files]) };
+  if (secretEnv === "" && files.length === 0) return { lines, input: undefined, secretEnv: "" };
+  const input = encodeInput([Buffer.from(secretEnv), ...files]);
+  return { lines: [...lines, ["input", "1"]], input, secretEnv };
 }
 
 /** The lines of a configuration for the variables whose values are secrets.
  * @throws AgentError SECRET_UNFIT */
-export function renderSecretEnv(
+function renderSecretEnv(
   secretEnv: NonNullable<ProcessSpec["secretEnv"]>,
   secrets: SecretValues,
 ): string {

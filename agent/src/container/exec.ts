@@ -18,7 +18,7 @@ import { getSignalNumber } from "../host/signals.ts";
 import { type LxcEntry, renderLxcConfig } from "../lxc/config-writer.ts";
 import { processPaths } from "../paths.ts";
 import { takeFrames, toFrames, writeHeld } from "./frames.ts";
-import type { StartContext } from "./start.ts";
+import { SECRET_ENV, type StartContext } from "./start.ts";
 
 export type ExecRequest = Extract<StreamRequest, { kind: "exec" }>;
 
@@ -57,8 +57,9 @@ export async function exec(
 
 /** The environment goes through a file, because everybody on the host can read the arguments of a process. */
 function writeConfig(run: string, { id, env, tty }: ExecRequest): string {
-  const base = readOptionalFile(join(run, "config"));
-  if (base === undefined) throw new AgentError("NOT_RUNNING", "the container is gone");
+  const config = readOptionalFile(join(run, "config"));
+  if (config === undefined) throw new AgentError("NOT_RUNNING", "the container is gone");
+  const base = config + (readOptionalFile(join(run, SECRET_ENV)) ?? "");
   const { home } = readUser(run);
   const defaults = {
     ...(!base.includes(HOME_LINE) && { HOME: home }),

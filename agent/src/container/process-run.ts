@@ -175,7 +175,7 @@ export class ProcessRun {
 
   /** Ends the container and says how it ended; undefined when none runs. */
   async stop(): Promise<Exit | undefined> {
-    const { services, keeper } = this.#options;
+    const { services } = this.#options;
     const watched = this.#watched;
     if (watched === undefined) return undefined;
     watched.health[Symbol.dispose]();

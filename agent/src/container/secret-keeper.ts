@@ -44,6 +44,7 @@ const TMPFS_MAGIC = 0x01021994;
 
 export function createSecretKeeper({ source, folder }: SecretKeeperOptions): SecretKeeper {
   const values = new Map<string, Buffer>();
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
   const isLasting = isInMemory(folder);
   if (isLasting)
     for (const name of readdirSync(folder)) values.set(name, readFileSync(join(folder, name)));
@@ -98,8 +99,8 @@ function keyOf(tenant: string, secret: SecretReference): string {
   return `${tenant}.${secretKey(secret)}`;
 }
 
-function isInMemory(folder: string): boolean {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+/** Whether what is written there is gone at a reboot, and on no disk until then. */
+export function isInMemory(folder: string): boolean {
   return statfsSync(folder).type === TMPFS_MAGIC;
 }
 

@@ -20,6 +20,7 @@ import { findApplication } from "./find-application.ts";
 import type { RunnableImage } from "./image-source.ts";
 import { resolvConf } from "./resolv-conf.ts";
 import type { RunPlan } from "./run-plan.ts";
+import { isInMemory } from "./secret-keeper.ts";
 import {
   makeRunFolder,
   readSupervisorError,
@@ -77,6 +78,7 @@ export function launch(
   writePrivate(join(paths.run, "hosts"), renderHosts(processId, request.place));
   writePrivate(join(paths.run, "resolv.conf"), resolvConf());
   writePrivate(join(paths.run, "launch"), renderLaunch(context, request, paths));
+  keepSecretEnv(paths.run, request.contents.secretEnv);
   const supervisor = startSupervisor(paths, request.contents.input);
   if (supervisor === undefined)
     throw new AgentError("START_FAILED", "the supervisor did not start");
@@ -89,6 +91,14 @@ export async function endStart(
   { processId, limits }: Pick<StartRequest, "processId" | "limits">,
 ): Promise<void> {
   if (limits.cpuMaxMillis < START_CPU_MILLIS) await cgroups.resize(processId, limits);
+}
+
+/** Beside the configuration, for commands that are run in the container later. */
+export const SECRET_ENV = "secret-env";
+
+/** Never on a disk. */
+function keepSecretEnv(run: string, lines: string): void {
+  if (lines !== "" && isInMemory(run)) writePrivate(join(run, SECRET_ENV), lines);
 }
 
 type StartedRun = {
