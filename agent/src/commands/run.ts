@@ -1,10 +1,13 @@
 import process from "node:process";
 import { parseArgs } from "node:util";
 
+import type { Logger } from "pino";
+
 import { DesiredState } from "../accept-assignments.ts";
 import { listRecords } from "../container/record.ts";
 import { createControllerClient, createDispatcher } from "../controller-client.ts";
 import { readStateFile } from "../durable-file.ts";
+import { createQuietWork, giveBackCode, type QuietWork } from "../host/give-back.ts";
 import { type Identity, readIdentity } from "../identity.ts";
 import { readDiskShare } from "../image/layer-gc.ts";
 import { createPrefetcher } from "../image/prefetch.ts";
@@ -19,6 +22,10 @@ import type { Command, CommandContext } from "./context.ts";
 import { joinNow, joinOptions, readWish } from "./join.ts";
 import { lockAgent } from "./lock.ts";
 import { openImages } from "./open-images.ts";
+
+/** Memory is given back when no process has changed for so long, and at most so often. */
+const QUIET_MS = 5000;
+const REST_MS = 60_000;
 
 /** The daemon. SIGTERM ends it and leaves its containers running. */
 export const runCommand: Command = {
@@ -66,6 +73,7 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
     hasRoom: () => readDiskShare(paths.images) < config.disk.highShare,
     logger,
   });
+  const memory = keepMemorySmall(logger);
   const runtime = await Runtime.open({
     config,
     agentKey: await readOrMakeMachineId(paths.machineId, newId),
@@ -73,7 +81,10 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
     secrets: client.fetchSecret,
     clock,
     logger,
-    onChange: (urgency) => session.changed(urgency),
+    onChange: (urgency) => {
+      session.changed(urgency);
+      memory.stir();
+    },
   });
   const session = new Session({
     client,
@@ -91,6 +102,7 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
     describeProcesses: () => runtime.report(),
   });
   runtime.assign(desired.assignments);
+  memory.stir();
   using _gc = images.keep();
   logger.info({ node: identity.name, controller: identity.controllerUrl }, "agent runs");
   stopOnSignal(() => session.close());
@@ -114,6 +126,17 @@ function readDesired({ epoch }: Identity, { config, logger }: CommandContext): D
     const assignments = listRecords(paths, logger).map(({ assignment }) => assignment);
     return { ...unknown, assignments };
   }
+}
+
+function keepMemorySmall(logger: Logger): QuietWork {
+  return createQuietWork({
+    work: () =>
+      giveBackCode(process.pid).catch((error: unknown) =>
+        logger.debug({ err: error }, "no memory was given back"),
+      ),
+    quietMs: QUIET_MS,
+    restMs: REST_MS,
+  });
 }
 
 function stopOnSignal(stop: () => void): void {
