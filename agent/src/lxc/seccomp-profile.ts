@@ -1,6 +1,6 @@
 /** System calls that containers do not get, in LXC's own format. The kernel checks most of them by capability as well;
- * refused here they also reach no bug. It is all that Docker's list refuses a container without capabilities, but for
- * those that place memory on processors (databases and Java use them). Names that the library does not know are
+ * refused here they also reach no bug. Docker's list refuses them to a container without capabilities as well; left out
+ * are those that place memory on processors, which databases and Java use. Names that the library does not know are
  * passed over by LXC. */
 const refused: readonly string[] = [
   "_sysctl",
