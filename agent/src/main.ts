@@ -17,6 +17,7 @@ const commands = new Map<string, () => Promise<Command>>([
   ["check", async () => (await import("./commands/check.ts")).checkCommand],
   ["stop-all", async () => (await import("./commands/stop-all.ts")).stopAllCommand],
   ["purge", async () => (await import("./commands/stop-all.ts")).purgeCommand],
+  ["volumes", async () => (await import("./commands/volumes.ts")).volumesCommand],
 ]);
 
 /** Those that need neither an identity nor a log. */
