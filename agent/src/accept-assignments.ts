@@ -1,5 +1,5 @@
 import type { Assignment, Assignments } from "@strata/protocol/agent/messages";
-import { Assignment as AssignmentSchema } from "@strata/protocol/agent/messages";
+import { Assignment as AssignmentSchema, PrefetchImages } from "@strata/protocol/agent/messages";
 import { LABEL_LENGTH_MAX, Name } from "@strata/protocol/names";
 import { z } from "zod";
 
@@ -9,6 +9,8 @@ export const DesiredState = z.object({
   epoch: z.string(),
   revision: z.int().nonnegative(),
   assignments: z.array(AssignmentSchema),
+  /** Images to fetch beforehand. They are no wish of their own: whoever names them may. */
+  prefetch: PrefetchImages.optional(),
 });
 export type DesiredState = z.infer<typeof DesiredState>;
 
@@ -51,6 +53,7 @@ export function acceptAssignments(known: DesiredState, message: Assignments): Ac
       epoch: isTrusted ? message.epoch : known.epoch,
       revision: message.revision,
       assignments: [...after.values()],
+      ...(message.prefetch !== undefined && { prefetch: message.prefetch }),
     },
     refusals,
   };

@@ -28,8 +28,6 @@ export type SessionOptions = {
   readonly desired: DesiredState;
   readonly desiredPath: string;
   readonly onDesired: (desired: DesiredState) => void;
-  /** All images that shall be fetched beforehand. */
-  readonly onPrefetch?: (wishes: NonNullable<Assignments["prefetch"]>) => void;
   /** The controller took a report in. */
   readonly onAnswer?: (answer: ReportResponse) => void;
   readonly onStream: (request: StreamRequest) => void;
@@ -109,7 +107,6 @@ export class Session {
     for (const refusal of refusals) logger.warn({ refusal }, "part of the assignments was refused");
     this.#keep(desired);
     onDesired(desired);
-    this.#options.onPrefetch?.(message.prefetch ?? []);
     // Only now: what could not be acted on is asked for again.
     this.#desired = desired;
     message.streams.forEach((request) => this.#openOnce(request));

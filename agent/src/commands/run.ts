@@ -54,15 +54,9 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
     dispatcher,
   );
   const bootId = newId();
-  const peer = createPeer({
-    identity,
-    client,
-    bootId,
-    port: config.peerPort === 0 ? undefined : config.peerPort,
-    bytesPerSecond: config.peerBytesPerSecond,
-    clock,
-    logger,
-  });
+  const port = config.peerPort === 0 ? undefined : config.peerPort;
+  const bytesPerSecond = config.peerBytesPerSecond;
+  const peer = createPeer({ identity, client, bootId, port, bytesPerSecond, clock, logger });
   const images = openImages(identity, context, {
     dispatcher,
     peer,
@@ -86,6 +80,10 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
       memory.stir();
     },
   });
+  const obey = ({ assignments, prefetch = [] }: DesiredState): void => {
+    runtime.assign(assignments);
+    prefetcher.wish(prefetch);
+  };
   const session = new Session({
     client,
     logger,
@@ -95,13 +93,12 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
     beatIntervalMs: identity.beatIntervalMs,
     desired,
     desiredPath: paths.desired,
-    onDesired: ({ assignments }) => runtime.assign(assignments),
+    onDesired: obey,
     onAnswer: peer.heard,
-    onPrefetch: prefetcher.wish,
     onStream: (request) => void serveStream(request, { runtime, client, logger }),
     describeProcesses: () => runtime.report(),
   });
-  runtime.assign(desired.assignments);
+  obey(desired);
   memory.stir();
   using _gc = images.keep();
   logger.info({ node: identity.name, controller: identity.controllerUrl }, "agent runs");

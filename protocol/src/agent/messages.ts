@@ -259,6 +259,11 @@ export const StreamRequest = z.discriminatedUnion("kind", [
 ]);
 export type StreamRequest = z.infer<typeof StreamRequest>;
 
+/** Of what a node will probably run soon, the likeliest first. */
+export const PrefetchImages = z
+  .array(z.object({ repository: z.string(), digest: DigestText }))
+  .max(32);
+
 export const Assignments = z.object({
   /** Changed by a restore of the controller. Destructive wishes of an unknown epoch are not carried out. */
   epoch: z.string(),
@@ -267,11 +272,8 @@ export const Assignments = z.object({
   revision: z.int().nonnegative(),
   /** All of this node's assignments, not a difference: what is missing here must not run. */
   assignments: z.array(Assignment),
-  /** Images that the node will probably run soon, the likeliest first. */
-  prefetch: z
-    .array(z.object({ repository: z.string(), digest: DigestText }))
-    .max(32)
-    .optional(),
+  /** All that shall be fetched beforehand. */
+  prefetch: PrefetchImages.optional(),
   streams: z.array(StreamRequest),
 });
 export type Assignments = z.infer<typeof Assignments>;
