@@ -8,19 +8,41 @@ import { readUptimeMs } from "./metrics.ts";
 
 /** Keeps the logs of this node within their limits. One call at a time, each. */
 export type LogKeeper = {
-  /** By size; quick when there is nothing to do. */
+  /** By size, of those that grow at every call, of quiet ones at every fourth: a node with hundreds of quiet processes
+   * has nothing to do. */
   readonly trim: (processIds: Iterable<string>) => Promise<void>;
   /** By age; a call is due every minute or so. */
   readonly age: (processIds: Iterable<string>) => Promise<void>;
 };
 
+/** One in so many looks at a quiet log. */
+const QUIET_SHARE = 4;
+
+type Seen = { readonly path: string; readonly size: number; readonly isGrowing: boolean };
+
 export function createLogKeeper(config: AgentConfig): LogKeeper {
   const paths = agentPaths(config);
   const clock = createLogClock(join(paths.data, "log-clock"), readUptimeMs);
   const logOf = (processId: string): string => processPaths(paths, processId).log;
+  let seen: ReadonlyMap<string, Seen> = new Map();
+  let calls = 0;
   return {
     trim: async (processIds) => {
-      for (const processId of processIds) await trimLog(logOf(processId), config.logBytesMax);
+      const next = new Map<string, Seen>();
+      calls += 1;
+      for (const processId of processIds) {
+        const last = seen.get(processId);
+        // The quiet ones take turns.
+        const isDue = last?.isGrowing !== false || (calls + next.size) % QUIET_SHARE === 0;
+        if (last !== undefined && !isDue) {
+          next.set(processId, last);
+          continue;
+        }
+        const path = last?.path ?? logOf(processId);
+        const size = await trimLog(path, config.logBytesMax);
+        next.set(processId, { path, size, isGrowing: size !== last?.size });
+      }
+      seen = next;
     },
     age: async (processIds) => {
       const nowMs = clock.tick();

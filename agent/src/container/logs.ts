@@ -14,13 +14,14 @@ const CHUNK_BYTES = 64 * 1024;
 const LOOK_MS = 100;
 const NEWLINE = 0x0a;
 
-/** Gives back the oldest output, so that about `bytesMax` stay. Quick when there is nothing to do. */
-export async function trimLog(path: string, bytesMax: number): Promise<void> {
+/** Gives back the oldest output, so that about `bytesMax` stay, and says how long the log is, from its very first byte.
+ * Quick when there is nothing to do. */
+export async function trimLog(path: string, bytesMax: number): Promise<number> {
   const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-  if (size <= bytesMax) return;
   // A quarter of slack, or every look would punch a few blocks.
-  if (size - readStart(path) <= bytesMax * 1.25) return;
-  await giveBack(path, size - bytesMax);
+  if (size > bytesMax && size - readStart(path) > bytesMax * 1.25)
+    await giveBack(path, size - bytesMax);
+  return size;
 }
 
 /** Gives back what is before `offset`. The byte before it stays: whether a line begins at `offset` is seen by it. */

@@ -1,8 +1,11 @@
 import { appendFileSync, mkdirSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 
+import { parseConfig } from "@strata/agent/config";
 import { ageLog, createLogClock } from "@strata/agent/container/log-age";
+import { createLogKeeper } from "@strata/agent/container/log-keeper";
 import { giveBack, type LogPart, readLog, trimLog } from "@strata/agent/container/logs";
+import { agentPaths, processPaths } from "@strata/agent/paths";
 
 import { assert, suite } from "../../support/suite.ts";
 import { aTemporaryDirectory } from "../../support/temporary.ts";
@@ -142,6 +145,29 @@ suite("the log of a process", (test) => {
     rmdirSync(process);
     assert.is((await parts.next()).done, true);
     assert.is((await readLog(path, { follow: true, signal }).next()).done, true);
+  });
+});
+
+suite("the keeper of logs", (test) => {
+  test("keeps logs within their size at every call while they grow, and soon after they begin to", async () => {
+    await using folder = aTemporaryDirectory();
+    const config = parseConfig({ STRATA_DATA: folder.path, STRATA_LOG_MAX_MIB: "1" });
+    const ids = ["a-1", "a-2", "a-3", "a-4", "a-5"];
+    const logOf = (id: string): string => processPaths(agentPaths(config), id).log;
+    for (const id of ids) mkdirSync(dirname(logOf(id)), { recursive: true });
+    const keeper = createLogKeeper(config);
+    const kept = (id: string): number => statSync(logOf(id)).blocks * 512;
+    const flood = Buffer.alloc(2 * 1024 * 1024, "x");
+    for (let call = 0; call < 5; call += 1) await keeper.trim(ids);
+    for (const id of ids) appendFileSync(logOf(id), flood);
+    for (let call = 0; call < 4; call += 1) await keeper.trim(ids);
+    for (const id of ids) assert.ok(kept(id) < 1.3 * 1024 * 1024, `${id} has ${kept(id)} bytes`);
+    for (let call = 0; call < 8; call += 1) {
+      appendFileSync(logOf("a-1"), flood);
+      await keeper.trim(ids);
+      // By then it was seen to grow.
+      if (call >= 3) assert.ok(kept("a-1") < 1.3 * 1024 * 1024, `call ${call}: ${kept("a-1")}`);
+    }
   });
 });
 
