@@ -144,10 +144,15 @@ suite("a system container with systemd", (test) => {
           "mknod /dev/sda b 8 0 2>/dev/null && echo x >/dev/sda 2>/dev/null || echo no device",
           "mount -t tmpfs none /mnt && echo own mounts",
           "date -s 2001-01-01 >/dev/null 2>&1 || echo no clock",
+          "busybox ip address add 10.9.9.9/24 dev eth0 2>/dev/null || echo no address",
+          "busybox arping -c 1 10.9.9.9 >/dev/null 2>&1 || echo no packets",
           "cat /proc/self/uid_map",
         ].join("; "),
       );
-      assert.match(output, /^no sysctl\nno device\nown mounts\nno clock\n +0 +10737\d+ +65536$/);
+      assert.match(
+        output,
+        /^no sysctl\nno device\nown mounts\nno clock\nno address\nno packets\n +0 +10737\d+ +65536$/,
+      );
     },
     { timeoutMs },
   );

@@ -66,11 +66,29 @@ const applicationEntries: readonly LxcEntry[] = [
   ["lxc.mount.auto", "proc:mixed sys:ro cgroup:ro:force"],
 ];
 
+/** What no init needs in its user namespace. */
+const withheld = [
+  "audit_control",
+  "block_suspend",
+  "bpf",
+  "mac_admin",
+  "mac_override",
+  "net_admin",
+  "net_raw",
+  "perfmon",
+  "sys_module",
+  "sys_rawio",
+  "sys_time",
+  "syslog",
+  "wake_alarm",
+];
+
 /** As LXC's own common.conf and userns.conf have it: an init may do in its user namespace what root does on a machine,
- * but for what is not the namespace's. Its part of the control groups is its own. */
+ * but for what is not the namespace's, and but for its network, which others share. Its part of the control groups is
+ * its own. */
 function systemEntries(log: string): readonly LxcEntry[] {
   return [
-    ["lxc.cap.drop", "mac_admin mac_override sys_time sys_module sys_rawio"],
+    ["lxc.cap.drop", withheld.join(" ")],
     ["lxc.console.logfile", log],
     ["lxc.mount.auto", "proc:mixed sys:mixed cgroup:mixed"],
   ];
