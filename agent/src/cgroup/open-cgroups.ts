@@ -1,6 +1,7 @@
 import { AgentError } from "../errors.ts";
 import type { Cgroups } from "./cgroups.ts";
 import { type Disk, findDisk } from "./disk.ts";
+import { readGroupFile } from "./group-folder.ts";
 import { createLegacyCgroups } from "./legacy.ts";
 import { type CgroupMounts, readCgroupMounts } from "./mounts.ts";
 import { createUnifiedCgroups } from "./unified.ts";
@@ -24,4 +25,12 @@ export function openCgroups(agentKey: string, options: OpenCgroupsOptions = {}):
   throw new AgentError("HOST_UNFIT", "no cgroup file system is mounted", {
     hint: "mount -t cgroup2 none /sys/fs/cgroup, and enter a network namespace with nsenter, not with ip netns exec, which hides it",
   });
+}
+
+/** Whether limits of io can hold for the disk under a folder. */
+export function canLimitIo({ legacy, unified }: CgroupMounts, folder: string): boolean {
+  if (findDisk(folder) === undefined) return false;
+  if (legacy.has("memory")) return legacy.has("blkio");
+  const controllers = readGroupFile(unified ?? "", "cgroup.controllers") ?? "";
+  return controllers.split(/\s+/).includes("io");
 }

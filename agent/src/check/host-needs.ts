@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync, readFileSync, statfsSync } from "nod
 import process from "node:process";
 
 import { readCgroupMounts } from "../cgroup/mounts.ts";
-import { openCgroups } from "../cgroup/open-cgroups.ts";
+import { canLimitIo, openCgroups } from "../cgroup/open-cgroups.ts";
 import { type AgentConfig, ID_RANGE_SIZE } from "../config.ts";
 import { SLOTS_MAX } from "../container/resources.ts";
 import { appArmorEntries, readAppArmorProfiles } from "../lxc/apparmor.ts";
@@ -156,6 +156,14 @@ function wishes(config: AgentConfig): readonly Need[] {
         "boot with psi=1, on a kernel that has it: without it no process reports its pressure",
       ],
       () => existsSync("/proc/pressure/memory"),
+    ),
+    optional(
+      "io-limits",
+      [
+        "limits of the disk",
+        "have the io controller (v1: blkio), and the data on a disk: a process that asks for such limits does not start here",
+      ],
+      () => canLimitIo(readCgroupMounts(), findExisting(config.dataDirectory)),
     ),
     optional(
       "apparmor",
