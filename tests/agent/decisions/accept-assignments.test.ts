@@ -1,5 +1,6 @@
-import { acceptAssignments, type DesiredState } from "@strata/agent/accept-assignments";
+import { acceptAssignments, DesiredState } from "@strata/agent/accept-assignments";
 import type { Assignment, Assignments } from "@strata/protocol/agent/messages";
+import { parseDigest } from "@strata/protocol/oci/digest";
 import fc from "fast-check";
 
 import { assert, suite } from "../../support/suite.ts";
@@ -24,6 +25,12 @@ const idsOf = ({ assignments }: DesiredState): readonly string[] =>
   assignments.map(({ processId }) => processId);
 
 suite("acceptAssignments", (test) => {
+  test("keeps what shall be fetched beforehand, for the next life", () => {
+    const prefetch = [{ repository: "app", digest: parseDigest(`sha256:${"a".repeat(64)}`) }];
+    const { desired } = acceptAssignments(known(), message({ prefetch }));
+    assert.equal(DesiredState.parse(JSON.parse(JSON.stringify(desired))).prefetch, prefetch);
+  });
+
   test("takes the whole list of the epoch that it knows", () => {
     const { desired, refusals } = acceptAssignments(
       known(web("a"), web("b")),
