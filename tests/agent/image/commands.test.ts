@@ -12,7 +12,8 @@ import { assert, suite } from "../../support/suite.ts";
 import { aTemporaryDirectory } from "../../support/temporary.ts";
 import { aTar, dir, file } from "../layer/tar-builder.ts";
 import { describeTree, outline } from "../layer/trees.ts";
-import { type AppImage, anAppImage } from "./an-app-image.ts";
+import { anAppImage } from "./an-app-image.ts";
+import { blobPath, writeLayout } from "./write-layout.ts";
 
 const project = fileURLToPath(new URL("../../..", import.meta.url));
 const main = join(project, "agent/src/main.ts");
@@ -37,22 +38,6 @@ function runnerOf(program: string, ...first: readonly string[]): Agent {
 const agent = runnerOf(process.execPath, main);
 
 /** An OCI layout with this image under the tag `app`. */
-function writeLayout(directory: string, { manifest, blobs }: AppImage): void {
-  mkdirSync(join(directory, "blobs/sha256"), { recursive: true });
-  writeFileSync(join(directory, "oci-layout"), JSON.stringify({ imageLayoutVersion: "1.0.0" }));
-  const annotations = { "org.opencontainers.image.ref.name": "app" };
-  const manifests = [{ ...describeManifest(manifest), annotations }];
-  writeFileSync(
-    join(directory, "index.json"),
-    JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.index, manifests }),
-  );
-  for (const blob of [manifest.bytes, ...blobs]) writeFileSync(blobPath(directory, blob), blob);
-}
-
-function blobPath(directory: string, blob: Buffer): string {
-  return join(directory, "blobs", digestOf(blob).replace(":", "/"));
-}
-
 const lower = aTar([dir("a"), file("a/old", "1"), file("kept", "2")]);
 const upper = aTar([file("a/.wh.old"), file("a/new", "3")]);
 

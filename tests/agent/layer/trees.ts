@@ -72,7 +72,12 @@ export async function anUnpacked(
 /** One line for each entry of a tree: type, mode, owner, time, name, target, attributes, content. Sorted by name.
  * Hard links are lines of type `hardlink`. The root is left out. */
 export function describeTree(directory: string): readonly string[] {
-  return readEntries(archiveOf(directory))
+  return describeArchive(archiveOf(directory));
+}
+
+/** The same of what GNU tar with `describingArguments` made of a tree. */
+export function describeArchive(archive: Buffer): readonly string[] {
+  return readEntries(archive)
     .filter(({ name }) => name !== "./")
     .map((entry) => {
       const { type, mode, uid, gid, mtimeSeconds, mtimeNanoseconds, name, linkName, xattrs, size } =
@@ -105,11 +110,13 @@ export function outline(tree: readonly string[]): readonly string[] {
 }
 
 const everything = ["--format=pax", "--xattrs", "--xattrs-include=*"];
+const common = ["--sort=name", "--numeric-owner", "-cf", "-", "."];
+/** For GNU tar in the root of a tree, to `describeArchive`. */
+export const describingArguments: readonly string[] = [...everything, ...common];
 
 /** What GNU tar makes of a folder, by default with everything that it can keep. */
 export function archiveOf(directory: string, options: readonly string[] = everything): Buffer {
-  const common = ["--sort=name", "--numeric-owner", "-C", directory, "-cf", "-", "."];
-  return execFileSync("tar", [...options, ...common], {
+  return execFileSync("tar", [...options, "-C", directory, ...common], {
     maxBuffer: 1024 ** 3,
     stdio: ["ignore", "pipe", "ignore"],
   });
