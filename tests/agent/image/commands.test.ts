@@ -4,9 +4,6 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { zstdCompressSync } from "node:zlib";
 
-import { mediaTypes } from "@strata/protocol/oci/media-type";
-
-import { describeManifest } from "../../support/images.ts";
 import { digestOf } from "../../support/registry-client.ts";
 import { assert, suite } from "../../support/suite.ts";
 import { aTemporaryDirectory } from "../../support/temporary.ts";
