@@ -160,11 +160,17 @@ const VolumeShown = z.union([
 export const FileInput = z.union([
   z.strictObject({
     path: MountPath,
-    text: z.string().max(256 * 1024),
+    text: z.string().max(64 * 1024),
     mode: FileMode.optional(),
   }),
   z.strictObject({ path: MountPath, secret: Name, mode: FileMode.optional() }),
 ]);
+
+/** Every assignment of a node carries the texts, and all assignments go in one answer. */
+const FILE_TEXTS_LENGTH_MAX = 64 * 1024;
+const isShort = (files: readonly z.output<typeof FileInput>[]): boolean =>
+  files.reduce((sum, file) => sum + ("text" in file ? file.text.length : 0), 0) <=
+  FILE_TEXTS_LENGTH_MAX;
 
 export const HealthInput = z.strictObject({
   kind: z.enum(["http", "tcp"]).default("http"),
@@ -192,7 +198,12 @@ const running = {
   /** `system`: the image's init is PID 1. `auto`, the default, looks at the entry point. */
   init: z.enum(containerKinds).optional(),
   volumes: z.array(VolumeInput).max(64).refine(apart, "two volumes have one path").optional(),
-  files: z.array(FileInput).max(64).refine(apart, "two files have one path").optional(),
+  files: z
+    .array(FileInput)
+    .max(64)
+    .refine(apart, "two files have one path")
+    .refine(isShort, `more than ${FILE_TEXTS_LENGTH_MAX} characters of text in all`)
+    .optional(),
   /** Variable and the name of the secret that is its value. */
   secretEnv: z.record(EnvName, Name).optional(),
 };

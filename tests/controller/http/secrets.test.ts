@@ -252,6 +252,13 @@ suite("a folder of the node in a container", (test) => {
     assert.is((await subscribe(scene, { volumes: twice })).status, 422);
   });
 
+  test("texts of files fit into the assignments of a node", async () => {
+    await using scene = await aScene();
+    const files = [1, 2].map((n) => ({ path: `/etc/${n}`, text: "x".repeat(40 * 1024) }));
+    assert.is((await subscribe(scene, { files, secretEnv: {} })).status, 422);
+    assert.is((await subscribe(scene, { files: files.slice(1), secretEnv: {} })).status, 201);
+  });
+
   test("texts of files are in no event and in no diff", async () => {
     await using scene = await aScene();
     await put(scene);
