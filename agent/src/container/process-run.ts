@@ -1,28 +1,25 @@
-import type { Exit, Limits } from "@strata/protocol/agent/messages";
-import { CodedError, getErrorCode } from "@strata/protocol/errors";
+import type { Exit } from "@strata/protocol/agent/messages";
 
 import { ID_RANGE_SIZE } from "../config.ts";
-import { wasKilledForMemory } from "../host/kernel-log.ts";
-import { getExecutable, isAlive, type ProcessIdentity } from "../host/process-table.ts";
+import { isAlive, type ProcessIdentity } from "../host/process-table.ts";
 import { portKey } from "../network/host-ports.ts";
 import type { PublishedPort } from "../network/ruleset.ts";
 import type { ProcessPaths } from "../paths.ts";
 import { discardTrees } from "../rootfs/discard.ts";
 import { prepareContents } from "./contents.ts";
-import { describeExit } from "./exit.ts";
 import { findApplication } from "./find-application.ts";
 import { type HealthWatch, watchHealth } from "./health.ts";
 import type { RunnableImage } from "./image-source.ts";
 import { watchLife } from "./life-watch.ts";
 import type { ProcessServices } from "./process-services.ts";
 import type { RecordKeeper } from "./record-keeper.ts";
-import type { ProcessRecord } from "./record.ts";
+import { chooseGraceMs, chooseStopSignal, noteExit, noteKill } from "./run-end.ts";
+import { describeShortfall, resizeRun } from "./run-limits.ts";
 import { planRun } from "./run-plan.ts";
 import type { SecretValues } from "./secret-keeper.ts";
 import { endStart, launch, throwSupervisorError, waitUntilRunning } from "./start.ts";
 import { endOrphans, stopContainer, sweepRun } from "./stop.ts";
 import { adoptSupervisor, readExitCode, type Supervisor } from "./supervisor.ts";
-import { haltSignal } from "./system-container.ts";
 
 /** A container that this agent watches. */
 type WatchedRun = {
@@ -43,7 +40,6 @@ export type ProcessRunOptions = {
 
 /** How often the application's first process is looked at. */
 const ORPHANS_MS = 500;
-const SIGTERM = 15;
 
 /** The container of one process: made or taken over, watched, stopped, swept away. Each call is one step; which one is
  * next is the caller's decision. */
@@ -150,32 +146,12 @@ export class ProcessRun {
 
   /** Gives the container the limits of its assignment. False when it keeps those that it has; the record says why. */
   async resize(): Promise<boolean> {
-    const { services, keeper } = this.#options;
-    const { run, assignment } = keeper.record;
-    const { limits } = assignment.spec;
-    try {
-      await services.start.cgroups.resize(this.#processId, limits);
-    } catch (error) {
-      services.logger.warn({ err: error, process: this.#processId }, "limits were refused");
-      keeper.save({ problem: describeRefusal(error) });
-      return false;
-    }
-    keeper.save({
-      ...(run && { run: { ...run, spec: { ...run.spec, limits } } }),
-      problem: this.#describeShortfall(limits),
-    });
-    return true;
-  }
-
-  /** What of the shares is without effect on this host. */
-  #describeShortfall(limits: Limits): ProcessRecord["problem"] {
-    const message = this.#options.services.start.cgroups.describeShortfall(limits);
-    return message === undefined ? undefined : { code: "LIMIT_UNSUPPORTED", message };
+    return await resizeRun(this.#options);
   }
 
   /** Ends the container and says how it ended; undefined when none runs. */
   async stop(): Promise<Exit | undefined> {
-    const { services } = this.#options;
+    const { services, keeper } = this.#options;
     const watched = this.#watched;
     if (watched === undefined) return undefined;
     watched.health[Symbol.dispose]();
@@ -183,50 +159,17 @@ export class ProcessRun {
       processId: this.#processId,
       supervisor: watched.supervisor,
       application: watched.application,
-      stopSignal: this.#stopSignal(watched),
-      graceMs: () => this.#graceMs(),
+      stopSignal: chooseStopSignal(keeper.record, watched.application),
+      graceMs: () => chooseGraceMs(keeper.record),
       // On disk before it is done: another life of the agent may have to tell the end.
-      onKill: () => this.#noteKill(),
+      onKill: () => noteKill(keeper),
     });
     return this.noteExit();
   }
 
-  /** That with which the container was started, for what replaces it may need another; a wish to stop, as it is by now,
-   * may shorten it. */
-  #graceMs(): number {
-    const { run, assignment } = this.#options.keeper.record;
-    const { stopGraceMs } = run?.spec ?? assignment.spec;
-    const isStop = assignment.desired === "stopped";
-    return isStop ? Math.min(stopGraceMs, assignment.spec.stopGraceMs) : stopGraceMs;
-  }
-
-  #noteKill(): void {
-    const { keeper } = this.#options;
-    const { run } = keeper.record;
-    if (run !== undefined) keeper.save({ run: { ...run, isKilled: true } });
-  }
-
-  /** How the run ended. Noted before anything of it is removed: another life of the agent may have to tell. */
+  /** How the run ended, whoever ended it. */
   noteExit(): Exit {
-    const { services, keeper, paths } = this.#options;
-    const { run } = keeper.record;
-    if (run?.exit !== undefined) return run.exit;
-    const exit = describeExit({
-      code: readExitCode(paths),
-      wasOutOfMemory: () => this.#wasOutOfMemory(),
-      wasKilled: run?.isKilled === true,
-      atMs: services.start.clock(),
-    });
-    if (run !== undefined) keeper.save({ run: { ...run, exit } });
-    return exit;
-  }
-
-  /** A control group tells that the kernel has killed something in it; the log of the kernel tells whom. */
-  #wasOutOfMemory(): boolean {
-    const { services, keeper } = this.#options;
-    if (!services.start.cgroups.wasOutOfMemory(this.#processId)) return false;
-    const application = keeper.record.run?.application;
-    return application === undefined || wasKilledForMemory(application.pid) !== false;
+    return noteExit(this.#options);
   }
 
   /** Leaves nothing of a run but its record and its log. */
@@ -287,7 +230,7 @@ export class ProcessRun {
         application: known,
       },
       restarts: restarts + (lastExit === undefined || run.startedAtMs !== undefined ? 0 : 1),
-      problem: this.#describeShortfall(run.spec.limits),
+      problem: describeShortfall(services.start.cgroups, run.spec.limits),
     });
     this.#watch(supervisor, known);
     onBegun();
@@ -333,13 +276,6 @@ export class ProcessRun {
     return this.#options.keeper.record.run?.isSystem ?? false;
   }
 
-  #stopSignal({ application }: WatchedRun): number {
-    const { run } = this.#options.keeper.record;
-    const wanted = run?.stopSignal ?? SIGTERM;
-    if (!this.#isSystem || application === undefined) return wanted;
-    return haltSignal(wanted, getExecutable(application.pid));
-  }
-
   /** A system container that rebooted has another init; LXC started it in the same place. */
   #noteRebooted(watched: WatchedRun): void {
     const { services, keeper } = this.#options;
@@ -351,12 +287,4 @@ export class ProcessRun {
     keeper.save({ run: { ...run, application: found } });
     services.onChange("now");
   }
-}
-
-function describeRefusal(error: unknown): ProcessRecord["problem"] {
-  const message =
-    error instanceof CodedError
-      ? error.message
-      : `the kernel refused the new limits: ${getErrorCode(error) ?? "unknown"}`;
-  return { code: "RESIZE_REFUSED", message };
 }
