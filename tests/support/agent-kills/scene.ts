@@ -37,7 +37,7 @@ const spreadMs: Readonly<Record<Phase, number>> = {
   recovery: 600,
   pull: 150,
   unpack: 80,
-  mount: 30,
+  mount: 8,
   start: 60,
   stop: 350,
 };
