@@ -130,29 +130,37 @@ suite("new limits of a process that runs", (test) => {
     assert.is(report.state, "running");
   });
 
-  test("hold for processors and for the number of processes", async () => {
-    await using node = await aNode();
-    const script = `trap '(for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 30 & done); echo "forked $?"' USR1
+  test(
+    "hold for processors and for the number of processes",
+    async () => {
+      await using node = await aNode();
+      const script = `trap '(for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 30 & done); echo "forked $?"' USR1
       echo ready; while :; do :; done`;
-    const wide = { ...usual, cpuMaxMillis: 64_000 };
-    const first = anAssignment(script, { spec: { limits: wide, stopGraceMs: 0 } });
-    const { pid, box } = await started(node, first, "ready");
-    const throttled = (): number =>
-      Number(/^nr_throttled (\d+)$/m.exec(read(box("cpu"), "cpu.stat"))?.[1]);
-    assert.is(throttled(), 0);
+      const wide = { ...usual, cpuMaxMillis: 64_000 };
+      const first = anAssignment(script, { spec: { limits: wide, stopGraceMs: 0 } });
+      const { pid, box } = await started(node, first, "ready");
+      const throttled = (): number =>
+        Number(/^nr_throttled (\d+)$/m.exec(read(box("cpu"), "cpu.stat"))?.[1]);
+      assert.is(throttled(), 0);
 
-    const narrow = resized(first, { cpuMaxMillis: 300, pidsMax: 8 });
-    node.assign(narrow);
-    while (throttled() === 0) await soon();
-    process.kill(pid, "SIGUSR1");
-    await untilLogged(node, "forked 2");
+      const slow = resized(first, { cpuMaxMillis: 100 });
+      node.assign(slow);
+      while (throttled() === 0) await soon();
 
-    node.assign(resized(narrow, { cpuMaxMillis: 1000, pidsMax: 64 }));
-    await node.until("web-1", () => read(box("pids"), "pids.max") === "64");
-    process.kill(pid, "SIGUSR1");
-    await untilLogged(node, "forked 0");
-    assert.is(node.report("web-1")?.pid, pid);
-  });
+      const narrow = resized(slow, { cpuMaxMillis: 2000, pidsMax: 8 });
+      node.assign(narrow);
+      await node.until("web-1", () => read(box("pids"), "pids.max") === "8");
+      process.kill(pid, "SIGUSR1");
+      await untilLogged(node, "forked 2");
+
+      node.assign(resized(narrow, { pidsMax: 64 }));
+      await node.until("web-1", () => read(box("pids"), "pids.max") === "64");
+      process.kill(pid, "SIGUSR1");
+      await untilLogged(node, "forked 0");
+      assert.is(node.report("web-1")?.pid, pid);
+    },
+    { timeoutMs: 120_000 },
+  );
 
   test("are made true by the next life of the agent", async () => {
     await using node = await aNode();
