@@ -1,10 +1,13 @@
 /** How a run is ended, and how it ended. */
+import { statSync } from "node:fs";
+
 import type { Exit } from "@strata/protocol/agent/messages";
 
 import { wasKilledForMemory } from "../host/kernel-log.ts";
 import { getExecutable, type ProcessIdentity } from "../host/process-table.ts";
 import type { ProcessPaths } from "../paths.ts";
 import { describeExit } from "./exit.ts";
+import { readUptimeMs } from "./metrics.ts";
 import type { ProcessServices } from "./process-services.ts";
 import type { RecordKeeper } from "./record-keeper.ts";
 import type { ProcessRecord } from "./record.ts";
@@ -59,9 +62,12 @@ export function noteExit(options: RunEndOptions): Exit {
 }
 
 /** A control group tells that the kernel has killed something in it; the log of the kernel tells whom. */
-function wasOutOfMemory({ services, keeper }: RunEndOptions): boolean {
+function wasOutOfMemory({ services, keeper, paths }: RunEndOptions): boolean {
+  const { cgroups, clock } = services.start;
   const { assignment, run } = keeper.record;
-  if (!services.start.cgroups.wasOutOfMemory(assignment.processId)) return false;
-  const { application } = run ?? {};
-  return application === undefined || wasKilledForMemory(application.pid) !== false;
+  if (!cgroups.wasOutOfMemory(assignment.processId)) return false;
+  if (run?.application === undefined) return true;
+  const notedAtMs = statSync(paths.exit, { throwIfNoEntry: false })?.mtimeMs ?? clock();
+  const endedAtMs = readUptimeMs() - Math.max(0, clock() - notedAtMs);
+  return wasKilledForMemory(run.application.pid, endedAtMs) !== false;
 }
