@@ -9,6 +9,7 @@ import {
   getSecret,
   getSecretVersion,
   insertSecretVersion,
+  listSpecsWithSecrets,
   saveSecret,
   type SecretKey,
   type SecretRow,
@@ -38,7 +39,7 @@ export function putSecret(unit: Unit, box: SecretBox, put: PutSecret): Outcome<S
   const { tenant, name, value } = put;
   const current = getSecret(unit.sql, put);
   const isSame = current !== undefined && holds(unit, box, { row: current, value });
-  const version = isSame ? current.version : (current?.version ?? 0) + 1;
+  const version = isSame ? current.version : nextVersion(unit, put, current);
   const outcome = upsert(unit, {
     kind: "secret",
     name,
@@ -100,6 +101,19 @@ export function readSecretForNode(
 /** The bytes of what a PUT says. Pure. */
 export function toSecretValue(input: z.output<typeof SecretInput>): Buffer {
   return "text" in input ? Buffer.from(input.text) : Buffer.from(input.base64, "base64");
+}
+
+/** Never one that a generation still means: of a secret that was deleted and comes back, a node may have kept the value. */
+function nextVersion(
+  unit: Unit,
+  { tenant, name }: SecretKey,
+  current: SecretRow | undefined,
+): number {
+  if (current !== undefined) return current.version + 1;
+  const named = listSpecsWithSecrets(unit.sql, tenant)
+    .flatMap(secretsOfSpec)
+    .filter((secret) => secret.name === name);
+  return Math.max(0, ...named.map(({ version }) => version)) + 1;
 }
 
 /** A value that cannot be read any more is another one. */

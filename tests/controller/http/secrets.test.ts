@@ -148,6 +148,17 @@ suite("secrets", (test) => {
     );
   });
 
+  test("that come back after they were deleted have another version than before", async () => {
+    await using scene = await aScene();
+    await put(scene);
+    await subscribe(scene);
+    const nothing = { cartridge: "hello", processes: 0 };
+    await scene.call("PUT", "/v1/subscriptions/shop", { body: nothing });
+    scene.settle();
+    await scene.call("DELETE", "/v1/secrets/db");
+    assert.is((await put(scene)).body.version, 2);
+  });
+
   test("that do not exist are named by whoever refers to them", async () => {
     await using scene = await aScene();
     const { status, body } = await subscribe(scene);
