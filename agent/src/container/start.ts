@@ -28,9 +28,12 @@ import {
   type Supervisor,
 } from "./supervisor.ts";
 
-/** How often a container is looked at until it runs. Most do so within 100 ms, and a look costs some 50 µs. */
+/** How often a container is looked at until it runs. Most do so within 100 ms, and a look costs some 100 µs: where several
+ * start at once, each is looked at less often, or looking would take the time that they need. */
 const LOOK_MS = 2;
 const LOOK_MS_MAX = 50;
+/** Starts that are looked at right now, of all nodes in this program. */
+let watchedStarts = 0;
 
 /** What a container has of the processors at least until its application runs: LXC sets it up inside its limits, which
  * takes seconds where they are a hundredth of a processor. */
@@ -110,6 +113,19 @@ type StartedRun = {
 /** Resolves when the application executes its own program.
  * @throws AgentError with the supervisor's reason, or START_FAILED after the limit. The caller cleans up. */
 export async function waitUntilRunning(
+  context: StartContext,
+  run: StartedRun,
+  paths: ProcessPaths,
+): Promise<ProcessIdentity | "ended"> {
+  watchedStarts += 1;
+  try {
+    return await lookUntilRunning(context, run, paths);
+  } finally {
+    watchedStarts -= 1;
+  }
+}
+
+async function lookUntilRunning(
   { cgroups, startTimeoutMs }: StartContext,
   { processId, supervisor, isSystem }: StartedRun,
   paths: ProcessPaths,
@@ -117,14 +133,11 @@ export async function waitUntilRunning(
   // Not by the calendar's clock, which may jump.
   const deadline = performance.now() + startTimeoutMs;
   const gone = supervisor.gone.then(() => true);
-  for (
-    let waitMs = LOOK_MS;
-    performance.now() < deadline;
-    waitMs = Math.min(LOOK_MS_MAX, waitMs * 1.03)
-  ) {
+  for (let lookMs = LOOK_MS; performance.now() < deadline; lookMs *= 1.03) {
     const application = findApplication(cgroups, { processId, isSystem });
     if (application === "gone") return "ended";
     if (application !== "starting") return application;
+    const waitMs = Math.min(LOOK_MS_MAX, lookMs * watchedStarts);
     const isGone = await Promise.race([gone, delay(waitMs, false)]);
     if (isGone) {
       throwSupervisorError(paths);
