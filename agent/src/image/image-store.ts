@@ -22,7 +22,13 @@ import {
   writeImageRecord,
 } from "./image-record.ts";
 import { createRemoval, type Removal } from "./image-removal.ts";
-import { getLayer, type LayerFolderOptions, pullLayer, type StoredLayer } from "./layer-folder.ts";
+import {
+  getLayer,
+  type LayerFolderOptions,
+  publishLayer,
+  pullLayer,
+  type StoredLayer,
+} from "./layer-folder.ts";
 import type { Architecture, ImageLayer } from "./manifest.ts";
 import type { RegistryClient } from "./registry-client.ts";
 import { resolveImage, type ResolvedImage } from "./resolve-image.ts";
@@ -257,22 +263,17 @@ class Store {
     const { diffId } = layer;
     const stored = getLayer(this.#layerFolder, diffId);
     if (stored !== undefined) return stored;
-    return this.#layers.run(diffId, signal, (shared) =>
-      this.#atOnce(async () => {
+    return this.#layers.run(diffId, signal, async (shared) => {
+      const filled = await this.#atOnce(() => {
         shared.throwIfAborted();
         progress.onStart(layer);
         const onBytes = (bytes: number): void => progress.onBytes(bytes);
-        const pulled = await pullLayer(this.#layerFolder, {
-          repository,
-          layer,
-          signal: shared,
-          onBytes,
-        });
-        for (const line of describeReport(pulled))
-          this.#options.logger.info(`${repository}: ${line}`);
-        return pulled;
-      }),
-    );
+        return pullLayer(this.#layerFolder, { repository, layer, signal: shared, onBytes });
+      });
+      for (const line of describeReport(filled.record))
+        this.#options.logger.info(`${repository}: ${line}`);
+      return publishLayer(this.#layerFolder, filled);
+    });
   }
 }
 

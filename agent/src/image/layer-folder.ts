@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "
 import { join } from "node:path";
 
 import { getErrorCode } from "@strata/protocol/errors";
-import { type Digest, digestAlgorithm, digestHex } from "@strata/protocol/oci/digest";
+import { type Digest, digestAlgorithm, digestHex, parseDigest } from "@strata/protocol/oci/digest";
 import { mediaTypes } from "@strata/protocol/oci/media-type";
 import { ZodError } from "zod";
 
@@ -105,13 +105,19 @@ function moveAside(from: string, to: string): void {
 /** The last one asks the store alone. */
 const TRIES_MAX = 4;
 
+/** A layer that is unpacked and right, but has no name yet. */
+export type FilledLayer = {
+  readonly record: LayerRecord;
+  readonly staging: string;
+};
+
 /** Downloads, checks and unpacks a layer at the same time; anew when a source beside the store gave wrong bytes. When it
- * fails, nothing is left.
+ * fails, nothing is left. `publishLayer` must follow.
  * @throws PullError */
 export async function pullLayer(
   options: LayerFolderOptions,
   request: LayerRequest,
-): Promise<StoredLayer> {
+): Promise<FilledLayer> {
   const { repository, layer, signal } = request;
   const changed = await pullByDelta(options, request);
   if (changed !== undefined) return changed;
@@ -138,7 +144,7 @@ export async function pullLayer(
 async function pullByDelta(
   options: LayerFolderOptions,
   request: LayerRequest,
-): Promise<StoredLayer | undefined> {
+): Promise<FilledLayer | undefined> {
   const { repository, layer, signal, onBytes } = request;
   const { digest, size } = layer.descriptor;
   if (options.findDelta === undefined || options.blobs?.stateOf(digest) !== undefined)
@@ -180,11 +186,24 @@ async function pullOnce(
   options: LayerFolderOptions,
   request: LayerRequest,
   attempt: Try,
-): Promise<StoredLayer> {
-  const { diffId } = request.layer;
+): Promise<FilledLayer> {
   const staging = makePrivateDirectory(join(options.incoming, "layer-"));
   try {
-    const record = await fillLayer(options, request, { ...attempt, staging });
+    return { record: await fillLayer(options, request, { ...attempt, staging }), staging };
+  } catch (error) {
+    await removeTree(staging);
+    throw error;
+  }
+}
+
+/** Gives a layer its name once it is on the disk. Apart from `pullLayer`, so that the next layer is unpacked while the
+ * disk writes. When it fails, nothing is left. */
+export async function publishLayer(
+  options: Pick<LayerFolderOptions, "directory" | "incoming" | "sync">,
+  { record, staging }: FilledLayer,
+): Promise<StoredLayer> {
+  const diffId = parseDigest(record.diffId);
+  try {
     await options.sync();
     const path = digestPath(options.directory, diffId);
     // A damaged one may be in the way; two processes never share a store.
