@@ -16,6 +16,9 @@ export type Start = {
 export type NodeProcesses = {
   /** Of every process that runs. */
   readonly starts: () => readonly Start[];
+  /** From the last order that the agent took in to the moment when it saw the process run; its clock has steps of
+   * some 4 ms for the first of both. Of the one process whose name begins so. */
+  readonly orderToRunMs: (name: string) => number;
   /** Processes with a container or what is left of one. */
   readonly count: () => number;
   /** What one process takes beyond its application: mean over all of them, proportional share. */
@@ -45,6 +48,11 @@ export function nodeProcesses({ data, run }: Instance): NodeProcesses {
         beganMs: statSync(join(runs, assignment.processId)).birthtimeMs,
         runningMs: life?.startedAtMs ?? Number.NaN,
       })),
+    orderToRunMs: (name) => {
+      const found = running().find(({ assignment }) => assignment.processId.startsWith(name));
+      const orderedMs = statSync(join(data, "agent/desired.json")).mtimeMs;
+      return (found?.run?.startedAtMs ?? Number.NaN) - orderedMs;
+    },
     count: () => readdirSync(runs).length,
     overheadKib: () =>
       meanOf(
