@@ -5,8 +5,8 @@ import { join } from "node:path";
 export type TemporaryDirectory = AsyncDisposable & { readonly path: string };
 
 /** A folder that is gone with its scope: `await using folder = aTemporaryDirectory()`. */
-export function aTemporaryDirectory(): TemporaryDirectory {
-  const path = mkdtempSync(join(tmpdir(), "strata-test-"));
+export function aTemporaryDirectory(parent: string = tmpdir()): TemporaryDirectory {
+  const path = mkdtempSync(join(parent, "strata-test-"));
   return {
     path,
     [Symbol.asyncDispose]: () => {

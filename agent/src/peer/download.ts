@@ -6,7 +6,7 @@ import type { BlobRequest } from "../image/registry-client.ts";
 export type PeerAddress = Extract<PeerAnswer, { kind: "node" }>;
 
 /** A peer that does not answer within this, or sends nothing for so long, is given up. */
-const CONNECT_MS_MAX = 3000;
+const CONNECT_MS_MAX = 5000;
 const SILENCE_MS_MAX = 5000;
 
 /** A blob's bytes from another node, from `offset` on. Throws when they do not come, and the system's errors. */

@@ -46,8 +46,8 @@ export async function startPeerServer(options: PeerServerOptions): Promise<PeerS
       cert: certificate.certPem,
       key: certificate.keyPem,
       minVersion: "TLSv1.3",
-      handshakeTimeout: 5000,
-      headersTimeout: 5000,
+      handshakeTimeout: 10_000,
+      headersTimeout: 10_000,
       maxHeaderSize: 8192,
     },
     (request, response) => {

@@ -29,7 +29,7 @@ suite("prefetcher", (test) => {
     const digest = parseDigest(
       await pushApp(registry.url, anAppImage([aTar([file("data", "here")])])),
     );
-    const prefetcher = aPrefetcher(images.store);
+    using prefetcher = aPrefetcher(images.store);
     prefetcher.wish([{ repository: "app", digest }]);
     await until(() => images.store.list().length === 1);
     const before = requests;
@@ -37,12 +37,11 @@ suite("prefetcher", (test) => {
     const ready = await prefetcher.ensure({ repository: "app", digest }, { signal });
     assert.is(ready.layers.length, 1);
     assert.is(requests, before);
-    prefetcher.close();
   });
 
   test("fetches one image after the other, and none twice", async () => {
     const store = aScriptedStore();
-    const prefetcher = aPrefetcher(store);
+    using prefetcher = aPrefetcher(store);
     prefetcher.wish([wishOf(a), wishOf(b)]);
     await until(() => store.underWay().length === 1);
     assert.equal(store.underWay(), [a]);
@@ -53,12 +52,11 @@ suite("prefetcher", (test) => {
     prefetcher.wish([wishOf(b), wishOf(a), wishOf(c)]);
     await until(() => store.underWay().includes(c));
     assert.equal(store.asked, [a, b, c]);
-    prefetcher.close();
   });
 
   test("gives up what is no longer wished for", async () => {
     const store = aScriptedStore();
-    const prefetcher = aPrefetcher(store);
+    using prefetcher = aPrefetcher(store);
     prefetcher.wish([wishOf(a)]);
     await until(() => store.underWay().includes(a));
     prefetcher.wish([wishOf(b)]);
@@ -70,7 +68,7 @@ suite("prefetcher", (test) => {
 
   test("makes way for a pull that is wanted now, and goes on after it", async () => {
     const store = aScriptedStore();
-    const prefetcher = aPrefetcher(store);
+    using prefetcher = aPrefetcher(store);
     prefetcher.wish([wishOf(a)]);
     await until(() => store.underWay().includes(a));
     const { signal } = new AbortController();
@@ -79,27 +77,29 @@ suite("prefetcher", (test) => {
     store.finish(b);
     await wanted;
     await until(() => store.underWay().includes(a));
-    prefetcher.close();
   });
 
   test("fetches nothing while the disk has no room", async () => {
     const store = aScriptedStore();
     let hasRoom = false;
-    const prefetcher = createPrefetcher({ store, hasRoom: () => hasRoom, logger });
+    using prefetcher = aPrefetcher(store, () => hasRoom);
     prefetcher.wish([wishOf(a)]);
     await turns();
     assert.equal(store.asked, []);
     hasRoom = true;
     prefetcher.wish([wishOf(a)]);
     await until(() => store.underWay().includes(a));
-    prefetcher.close();
   });
 });
 
 const logger = { info: () => undefined };
 
-function aPrefetcher(store: Pick<ImageStore, "ensure">): Prefetcher {
-  return createPrefetcher({ store, hasRoom: () => true, logger });
+function aPrefetcher(
+  store: Pick<ImageStore, "ensure">,
+  hasRoom: () => boolean = () => true,
+): Prefetcher & Disposable {
+  const prefetcher = createPrefetcher({ store, hasRoom, logger });
+  return { ...prefetcher, [Symbol.dispose]: prefetcher.close };
 }
 
 type ScriptedStore = Pick<ImageStore, "ensure"> & {
@@ -135,7 +135,7 @@ function aScriptedStore(): ScriptedStore {
 }
 
 async function until(isSo: () => boolean): Promise<void> {
-  while (!isSo()) await turns();
+  while (!isSo()) await new Promise((resolve) => void setTimeout(resolve, 2));
 }
 
 async function turns(): Promise<void> {
