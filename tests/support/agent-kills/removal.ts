@@ -1,7 +1,6 @@
-import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
-import type { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
@@ -21,24 +20,26 @@ export async function removeImages(removal: Removal): Promise<void> {
   if (status !== 0) throw new Error(`the removal of images ended with ${String(status)}`);
 }
 
-/** The same, but killed so long after it has begun. True when it was still at work. */
+/** The same, but killed so long after the first layer was taken out. True when it was still at work. */
 export async function killWhileRemoving(removal: Removal, afterMs: number): Promise<boolean> {
   const { child, ended } = startRemoval(removal);
-  await Promise.race([once(child.stdout, "data"), ended]);
-  await Promise.race([delay(afterMs), ended]);
+  const isAtWork = (): boolean =>
+    list(join(removal.directory, "incoming")).some((name) => name.startsWith("trash-"));
+  while (!isAtWork() && child.exitCode === null && child.signalCode === null) await delay(1);
+  if (afterMs >= 1) await Promise.race([delay(afterMs), ended]);
   child.kill("SIGKILL");
   await ended;
-  return list(join(removal.directory, "incoming")).some((name) => name.startsWith("trash-"));
+  return isAtWork();
 }
 
 type RunningRemoval = {
-  readonly child: ChildProcessByStdio<null, Readable, null>;
+  readonly child: ChildProcess;
   readonly ended: Promise<unknown[]>;
 };
 
 function startRemoval({ directory, digests }: Removal): RunningRemoval {
   const child = spawn(process.execPath, [program, directory, ...digests], {
-    stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["ignore", "ignore", "inherit"],
   });
   return { child, ended: once(child, "exit") };
 }

@@ -20,6 +20,5 @@ const store = createImageStore({
   runner: selfCommand(),
   architecture: "amd64",
 });
-process.stdout.write("begin\n");
 for (const digest of digests) await store.remove(parseDigest(digest));
 await store.removeOrphans();
