@@ -13,7 +13,13 @@ import { aStream } from "../support/stream-connection.ts";
 async function aRunningProcess(): Promise<TestNode> {
   const node = await aNode({ config: { User: "www", WorkingDir: "/var/www" } });
   node.assign(
-    anAssignment("exec sleep 600", { spec: { env: { COLOUR: "green" }, stopGraceMs: 0 } }),
+    anAssignment("exec sleep 600", {
+      spec: {
+        env: { COLOUR: "green" },
+        stopGraceMs: 0,
+        limits: { memoryMaxBytes: 256 * 1024 ** 2, cpuMaxMillis: 1000, pidsMax: 512 },
+      },
+    }),
   );
   await node.until("web-1", ({ state }) => state === "running");
   return node;
