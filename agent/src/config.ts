@@ -70,7 +70,7 @@ const BRIDGE_NAME = /^[a-z][a-z0-9-]{0,8}$/;
  * STRATA_DISK_HIGH    per cent of the disk of the data in use above which images that nothing runs are deleted [85]
  * STRATA_DISK_LOW     and below which that ends; less than STRATA_DISK_HIGH [75]
  * STRATA_IMAGE_KEEP_DAYS  an image that nothing ran for so long is deleted however much room there is; 0 never [30]
- * STRATA_IMAGE_…, STRATA_LAYER_…, STRATA_LAYERS_AT_ONCE  what images may cost: `parseImageLimits`
+ * What images may cost is read by `parseImageLimits`.
  * STRATA_LOG_LEVEL    of the agent's own log: debug, info, warn, error or silent [info]
  * @throws AgentError CONFIG_INVALID */
 export function parseConfig(environment: Environment): AgentConfig {
