@@ -49,6 +49,7 @@ export function anAgent(
     STRATA_BRIDGE: `a${randomBytes(3).toString("hex")}`,
     STRATA_SUBNET: `10.${100 + (process.pid % 100)}.${200 + agents}.0/24`,
     STRATA_HOST_PORTS: "24000-24999",
+    STRATA_PEER_PORT: "0",
     STRATA_LOG_LEVEL: "warn",
     ...wishes,
   };
