@@ -112,7 +112,7 @@ suite("peers: certificates of nodes", (test) => {
     const nowMs = Date.parse("2026-01-01T00:00:00Z");
     const authority = await ensureAuthority(folder.path, nowMs);
     const { publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-    const publicKeyPem = publicKey.export({ type: "spki", format: "pem" }).toString();
+    const publicKeyPem = publicKey.export({ type: "spki", format: "pem" });
     const issued = await issueNodeCertificate(authority, { nodeId: "node-a", publicKeyPem, nowMs });
     const certificate = new X509Certificate(issued?.certificatePem ?? "");
     assert.is(certificate.subjectAltName, "DNS:node-a");
@@ -125,7 +125,7 @@ suite("peers: certificates of nodes", (test) => {
     await using folder = aTemporaryDirectory();
     const authority = await ensureAuthority(folder.path, 0);
     const { publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
-    for (const publicKeyPem of ["", publicKey.export({ type: "spki", format: "pem" }).toString()])
+    for (const publicKeyPem of ["", publicKey.export({ type: "spki", format: "pem" })])
       assert.is(
         await issueNodeCertificate(authority, { nodeId: "node-a", publicKeyPem, nowMs: 0 }),
         undefined,
