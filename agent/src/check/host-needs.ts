@@ -13,6 +13,7 @@ import {
   findExisting,
   probeIdMappedMount,
   probeLinks,
+  probeOverlay,
   probeRuleset,
   readLxcVersion,
 } from "./kernel-probes.ts";
@@ -49,9 +50,6 @@ function systemNeeds(config: AgentConfig): readonly Need[] {
         "install the distribution's newer kernel (Debian 12, Ubuntu 22.04 with HWE, or later)",
       ],
       () => isAtLeast(readFileSync("/proc/sys/kernel/osrelease", "utf8"), KERNEL_MIN),
-    ),
-    required("overlay", ["overlayfs", "modprobe overlay"], () =>
-      readFileSync("/proc/filesystems", "utf8").includes("\toverlay\n"),
     ),
     required(
       "user-namespaces",
@@ -110,6 +108,10 @@ function kernelNeeds(config: AgentConfig): readonly Need[] {
         return true;
       },
     ),
+    required("overlay", ["overlayfs", "modprobe overlay"], async () => {
+      await probeOverlay(config.dataDirectory);
+      return true;
+    }),
     required("links", ["bridges and veth", "modprobe bridge veth"], async () => {
       await probeLinks();
       return true;

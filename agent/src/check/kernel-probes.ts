@@ -54,6 +54,17 @@ export function findExisting(folder: string): string {
   return existsSync(folder) ? folder : findExisting(dirname(folder));
 }
 
+/** An overlay in memory, in a mount namespace of its own. The kernel loads the module when it is asked for one, so none
+ * of its lists tells whether it can.
+ * @throws AgentError TOOL_FAILED */
+export async function probeOverlay(folder: string): Promise<void> {
+  const script =
+    'mount -t tmpfs strata "$1" && cd "$1" && mkdir l u w m && ' +
+    "mount -t overlay strata -o lowerdir=l,upperdir=u,workdir=w m";
+  const place = findExisting(folder);
+  await probe("unshare", ["--mount", "--propagation", "private", "sh", "-c", script, "sh", place]);
+}
+
 /** A bridge and a wire, in a network of their own.
  * @throws AgentError TOOL_FAILED */
 export async function probeLinks(): Promise<void> {

@@ -134,6 +134,11 @@ suite("strata-agent check", (test) => {
     assert.match(find(answer, "id-mapped-mounts")?.detail ?? "", /mount_setattr/);
   });
 
+  test("tries an overlay, for a kernel that can load it lists it as little as one that cannot", () => {
+    const answer = check({ change: "mount --bind /dev/null /usr/bin/mount" });
+    assert.equal(missing(answer), ["overlay"]);
+  });
+
   test("tells root's lack as such", () => {
     const answer = check({ through: "setpriv --reuid 65534 --regid 65534 --clear-groups" });
     assert.is(missing(answer)[0], "root");
