@@ -64,7 +64,7 @@ export function createSampler(
       const { traffic, uptimeMs } = sources;
       return {
         ...usage,
-        ...counters.read(processId, uptimeMs),
+        ...counters.read(processId, { uptimeMs, isStill: found.atMs !== uptimeMs }),
         networkRxBytes: traffic?.rxBytes ?? 0,
         networkTxBytes: traffic?.txBytes ?? 0,
         networkRxDropped: traffic?.rxDropped ?? 0,

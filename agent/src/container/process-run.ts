@@ -38,9 +38,6 @@ export type ProcessRunOptions = {
   readonly onOver: () => void;
 };
 
-/** How often the application's first process is looked at. */
-const ORPHANS_MS = 500;
-
 /** The container of one process: made or taken over, watched, stopped, swept away. Each call is one step; which one is
  * next is the caller's decision. */
 export class ProcessRun {
@@ -252,7 +249,6 @@ export class ProcessRun {
     this.#watched = watched;
     const stopLooking = watchLife({
       process: () => watched.application,
-      everyMs: ORPHANS_MS,
       onGone: () => this.#endIfOrphaned(watched),
     });
     void supervisor.gone.then(() => {

@@ -2,12 +2,17 @@ import type { CgroupCounters, Cgroups } from "../cgroup/cgroups.ts";
 
 /** Reads of a process's counters are this far apart: up to seven files each, which nobody looks at more often. */
 const READ_EVERY_MS = 10_000;
+/** Of a process that used no processor time since. */
+const READ_STILL_EVERY_MS = 60_000;
 
 type Reading = { readonly atMs: number; readonly counters: CgroupCounters };
 
 export type SlowCounters = {
-  /** As they were at most 10 s before `uptimeMs`. */
-  readonly read: (processId: string, uptimeMs: number) => CgroupCounters;
+  /** As they were at most 10 s before `uptimeMs`, a minute when the process is still. */
+  readonly read: (
+    processId: string,
+    now: { readonly uptimeMs: number; readonly isStill: boolean },
+  ) => CgroupCounters;
   /** Of a process whose container ends: the next one counts from 0. */
   readonly forget: (processId: string) => void;
 };
@@ -15,9 +20,10 @@ export type SlowCounters = {
 export function createSlowCounters(cgroups: Pick<Cgroups, "readCounters">): SlowCounters {
   const readings = new Map<string, Reading>();
   return {
-    read: (processId, uptimeMs) => {
+    read: (processId, { uptimeMs, isStill }) => {
       const known = readings.get(processId);
-      if (known !== undefined && uptimeMs - known.atMs < READ_EVERY_MS) return known.counters;
+      const everyMs = isStill ? READ_STILL_EVERY_MS : READ_EVERY_MS;
+      if (known !== undefined && uptimeMs - known.atMs < everyMs) return known.counters;
       const counters = cgroups.readCounters(processId);
       readings.set(processId, { atMs: uptimeMs, counters });
       return counters;
