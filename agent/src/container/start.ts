@@ -82,7 +82,7 @@ export function launch(
   writePrivate(join(paths.run, "resolv.conf"), resolvConf());
   writePrivate(join(paths.run, "launch"), renderLaunch(context, request, paths));
   keepSecretEnv(paths.run, request.contents.secretEnv);
-  const supervisor = startSupervisor(paths, request.contents.input);
+  const supervisor = startSupervisor(paths, request.contents);
   if (supervisor === undefined)
     throw new AgentError("START_FAILED", "the supervisor did not start");
   return supervisor;

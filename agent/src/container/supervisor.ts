@@ -1,19 +1,16 @@
 import type { ChildProcess } from "node:child_process";
 import { closeSync, mkdirSync, openSync } from "node:fs";
 import { arch } from "node:os";
-import { setTimeout as delay } from "node:timers/promises";
 
 import type { Cgroups } from "../cgroup/cgroups.ts";
 import { readOptionalFile } from "../durable-file.ts";
-import {
-  identifyProcess,
-  isAlive,
-  type ProcessIdentity,
-  createLifeCheck,
-} from "../host/process-table.ts";
+import { identifyProcess, isAlive, type ProcessIdentity } from "../host/process-table.ts";
 import { startDetached } from "../host/run-tool.ts";
 import type { ProcessPaths } from "../paths.ts";
+import { contentsScript } from "../rootfs/contents-script.ts";
 import { supervisorScript } from "../rootfs/supervisor-script.ts";
+import type { Contents } from "./contents.ts";
+import { watchLife } from "./life-watch.ts";
 
 /** The process that outlives the agent and knows how its container ends. */
 export type Supervisor = {
@@ -22,22 +19,20 @@ export type Supervisor = {
   readonly gone: Promise<void>;
 };
 
-/** How often a supervisor that another life of the agent started is looked at. */
-const ADOPTED_POLL_MS = 500;
+const fullScript = supervisorScript(contentsScript);
+/** To read the rest takes perl a while, and most containers have neither volumes nor files. */
+const plainScript = supervisorScript("");
 
 /** Starts the supervisor of a run whose folder is complete. Undefined when it died before it could be named. */
-export function startSupervisor(
-  paths: ProcessPaths,
-  input: Buffer | undefined,
-): Supervisor | undefined {
+export function startSupervisor(paths: ProcessPaths, contents: Contents): Supervisor | undefined {
   const logFd = openSync(`${paths.run}/supervisor.log`, "a", 0o600);
   try {
     const child = startDetached(
       "/usr/bin/perl",
-      ["-e", supervisorScript, "--", arch(), paths.run],
+      ["-e", contents.lines.length > 0 ? fullScript : plainScript, "--", arch(), paths.run],
       {
         logFd,
-        input,
+        input: contents.input,
       },
     );
     const identity = child.pid === undefined ? undefined : identifyProcess(child.pid);
@@ -63,7 +58,7 @@ export function adoptSupervisor(
   ) {
     return undefined;
   }
-  return { identity, gone: pollUntilGone(identity) };
+  return { identity, gone: watchUntilGone(identity) };
 }
 
 function waitForExit(child: ChildProcess): Promise<void> {
@@ -73,9 +68,10 @@ function waitForExit(child: ChildProcess): Promise<void> {
   return promise;
 }
 
-async function pollUntilGone(identity: ProcessIdentity): Promise<void> {
-  const isThere = createLifeCheck();
-  while (isThere(identity)) await delay(ADOPTED_POLL_MS, undefined, { ref: false });
+function watchUntilGone(identity: ProcessIdentity): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const stopLooking = watchLife({ process: () => identity, onGone: resolve });
+  return promise.finally(stopLooking);
 }
 
 /** The exit code that the supervisor noted; undefined when it was killed before it could. */

@@ -1,13 +1,17 @@
-import { contentsScript } from "./contents-script.ts";
-
 /** The program that makes a container's root file system and starts the container. It is perl, because perl-base is on
  * every Debian and Ubuntu and can make the system calls that no runtime of ours has; it is no longer there when the
  * container runs: it turns into the shell script below, which costs a tenth of the memory.
  *
  * Arguments: the processor as Node names it, and the run's folder. In it: `launch` (lines "KEY VALUE"), `argv` (the command, each word ended by NUL).
  * Standard input: what `launch` says is there, see contents-script.ts.
- * It writes there: `pid` (itself), `user` (uid, gid, home), `error` (CODE, then why) and `lxc.log`. */
-export const supervisorScript = String.raw`
+ * It writes there: `pid` (itself), `user` (uid, gid, home), `error` (CODE, then why) and `lxc.log`.
+ *
+ * `contents` is `contentsScript`, or nothing where `launch` has no line of it. */
+export function supervisorScript(contents: string): string {
+  return declarations + contents + program;
+}
+
+const declarations = String.raw`
 use strict;
 
 # No module is loaded: POSIX alone would cost more time than all the mounts.
@@ -69,7 +73,9 @@ sub read_file {
 
 my (%one, %many, @mounts);
 my $config = "$folder/config";
-${contentsScript}
+`;
+
+const program = String.raw`
 for (split /\n/, read_file("$folder/launch")) {
   my ($key, $value) = split / /, $_, 2;
   $one{$key} = $value;
@@ -90,7 +96,7 @@ if ($mover == 0) {
 }
 my $arguments = read_file("$folder/argv");
 my %contents = map { my ($target, $source) = split / /; ($target => read_file($source)) } @{ $many{file} };
-@mounts = parse_mounts(@{ $many{mount} || [] });
+@mounts = parse_mounts(@{ $many{mount} }) if $many{mount};
 $code = "ROOTFS_FAILED";
 
 call("unshare", $number->{unshare}, $CLONE_NEWNS);
@@ -254,7 +260,7 @@ sub become_shell {
   my ($host_uid, $host_gid) = ($one{'id-base'} + $uid, $one{'id-base'} + $gid);
   pipe(my $log_out, my $log_in) or die "pipe: $!\n";
   chown $host_uid, $host_gid, $log_out, $log_in;
-  give_files(\@mounts, $host_uid, $host_gid);
+  give_files(\@mounts, $host_uid, $host_gid) if @mounts;
   my @command = split /\0/, $arguments, -1;
   pop @command;
   my @home = $one{'set-home'} ? ("-s", "lxc.environment=HOME=$home") : ();
