@@ -104,6 +104,8 @@ function moveAside(from: string, to: string): void {
 
 /** The last one asks the store alone. */
 const TRIES_MAX = 4;
+/** zlib is through with a smaller blob before another process has started. */
+const APART_BYTES_MIN = 2 * 1024 * 1024;
 
 /** A layer that is unpacked and right, but has no name yet. */
 export type FilledLayer = {
@@ -121,7 +123,7 @@ export async function pullLayer(
   const { repository, layer, signal } = request;
   const changed = await pullByDelta(options, request);
   if (changed !== undefined) return changed;
-  let apart = canInflateApart();
+  let apart = layer.descriptor.size >= APART_BYTES_MIN && canInflateApart();
   for (let tries = 1; ; tries += 1) {
     const sources = tries < TRIES_MAX ? options.sources : [];
     const fetch = new BlobFetch(
