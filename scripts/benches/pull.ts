@@ -1,5 +1,6 @@
 import { join } from "node:path";
 
+import { openBlobCache } from "@strata/agent/image/blob-cache";
 import { createImageStore } from "@strata/agent/image/image-store";
 import { createRegistryClient } from "@strata/agent/image/registry-client";
 import { type Digest, parseDigest } from "@strata/protocol/oci/digest";
@@ -85,7 +86,7 @@ async function pullImage(
   };
 }
 
-/** The image store of the agent, with the shipped binary to unpack. */
+/** The image store of the agent, which keeps the blobs for other nodes as well, with the shipped binary to unpack. */
 function aStore(options: {
   readonly url: string;
   readonly repository: string;
@@ -99,11 +100,21 @@ function aStore(options: {
       const digest = await digestOf(url, repository);
       const dispatcher = new Agent();
       const taken = await timeMs(async () => {
+        const directory = join(folder, String(round));
+        const logger = { info: () => undefined, warn: () => undefined };
+        const bytesMax = 4 * 1024 ** 3;
+        const blobs = openBlobCache({
+          directory: join(directory, "blobs"),
+          bytesMax,
+          clock: Date.now,
+          logger,
+        });
         const store = createImageStore({
-          directory: join(folder, String(round)),
+          directory,
+          blobs,
           client: createRegistryClient({ dispatcher, baseUrl: new URL(url) }),
           clock: Date.now,
-          logger: { info: () => undefined, warn: () => undefined },
+          logger,
           runner: { file, args: [] },
           architecture: architecture(),
         });
