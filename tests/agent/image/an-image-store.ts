@@ -35,8 +35,9 @@ const workerEntry = {
 /** An image store that pulls the repository `app` from a registry; in a folder of its own, unless `directory` names that
  * of another one, as a later life of the agent would open it. */
 export function anImageStore(url: string, options: Partial<ImageStoreOptions> = {}): TestStore {
-  const folder = aTemporaryDirectory();
-  const directory = options.directory ?? join(folder.path, "images");
+  // Whoever names a folder may be killed, and would leave one of its own behind.
+  const folder = options.directory === undefined ? aTemporaryDirectory() : undefined;
+  const directory = options.directory ?? join(folder?.path ?? "", "images");
   const dispatcher = new Agent();
   const store = createImageStore({
     directory,
@@ -61,7 +62,7 @@ export function anImageStore(url: string, options: Partial<ImageStoreOptions> = 
     incoming: () => list(join(directory, "incoming")),
     [Symbol.asyncDispose]: async () => {
       await dispatcher.destroy();
-      await folder[Symbol.asyncDispose]();
+      await folder?.[Symbol.asyncDispose]();
     },
   };
 }
