@@ -44,7 +44,7 @@ export function tarOnly(image: PullImage, folder: string): Contestant {
 
 export function pigzAndTar(image: PullImage, folder: string): Contestant {
   return floor(image, {
-    name: "pigz | tar",
+    name: "pigz + tar",
     folder,
     command: 'pigz -dc "$layer" | tar -x -C "$to"',
   });
