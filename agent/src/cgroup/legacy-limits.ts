@@ -14,7 +14,13 @@ import {
   writeGroupFile,
   writeOptionalGroupFile,
 } from "./group-folder.ts";
-import { DEFAULT_WEIGHT, requireHoldable, tooMuchInUse, weightWithoutEffect } from "./limits.ts";
+import {
+  BFQ_WEIGHT_MAX,
+  DEFAULT_WEIGHT,
+  requireHoldable,
+  tooMuchInUse,
+  weightWithoutEffect,
+} from "./limits.ts";
 
 export type LegacyController = "memory" | "cpu" | "pids" | "blkio";
 
@@ -31,7 +37,6 @@ const PAGE_BYTES = 4096;
 /** What a weight of 100 is in cpu.shares, and what the kernel takes at most. */
 const DEFAULT_SHARES = 1024;
 const SHARES_MAX = 262_144;
-const BFQ_WEIGHT_MAX = 1000;
 
 /** Of new groups: what nobody asks for is as the kernel made it. Limits of io are not here but LXC's to set.
  * @throws AgentError LIMIT_UNSUPPORTED */

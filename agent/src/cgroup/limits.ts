@@ -6,6 +6,8 @@ import { AgentError } from "../errors.ts";
 
 /** The share of who asks for none. */
 export const DEFAULT_WEIGHT = 100;
+/** Of a disk: BFQ knows no more. */
+export const BFQ_WEIGHT_MAX = 1000;
 
 export type HostAbilities = {
   readonly swap: () => boolean;

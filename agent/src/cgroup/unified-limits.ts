@@ -9,7 +9,13 @@ import { getErrorCode } from "@strata/protocol/errors";
 import { CPU_PERIOD_US, cpuQuotaUs } from "./cgroups.ts";
 import type { Disk } from "./disk.ts";
 import { readGroupFile, writeGroupFile, writeOptionalGroupFile } from "./group-folder.ts";
-import { DEFAULT_WEIGHT, requireHoldable, tooMuchInUse, weightWithoutEffect } from "./limits.ts";
+import {
+  BFQ_WEIGHT_MAX,
+  DEFAULT_WEIGHT,
+  requireHoldable,
+  tooMuchInUse,
+  weightWithoutEffect,
+} from "./limits.ts";
 
 /** Folders of one process. */
 export type UnifiedGroups = {
@@ -20,8 +26,6 @@ export type UnifiedGroups = {
   readonly container: string;
 };
 
-/** BFQ knows no more. */
-const BFQ_WEIGHT_MAX = 1000;
 const RECLAIM_ATTEMPTS = 5;
 
 /** Of new groups: what nobody asks for is as the kernel made it.
