@@ -2,7 +2,7 @@ import type { CgroupCounters, Cgroups } from "../cgroup/cgroups.ts";
 
 /** Reads of a process's counters are this far apart: up to seven files each, which nobody looks at more often. */
 const READ_EVERY_MS = 10_000;
-/** Of a process that used no processor time since. */
+/** Of a process that was still at the last read already: what it did before it fell asleep is not held back. */
 const READ_STILL_EVERY_MS = 60_000;
 
 type Reading = { readonly atMs: number; readonly counters: CgroupCounters };
@@ -22,10 +22,10 @@ export function createSlowCounters(cgroups: Pick<Cgroups, "readCounters">): Slow
   return {
     read: (processId, { uptimeMs, isStill }) => {
       const known = readings.get(processId);
-      const everyMs = isStill ? READ_STILL_EVERY_MS : READ_EVERY_MS;
+      const everyMs = isStill && known?.wasStill === true ? READ_STILL_EVERY_MS : READ_EVERY_MS;
       if (known !== undefined && uptimeMs - known.atMs < everyMs) return known.counters;
       const counters = cgroups.readCounters(processId);
-      readings.set(processId, { atMs: uptimeMs, counters });
+      readings.set(processId, { atMs: uptimeMs, wasStill: isStill, counters });
       return counters;
     },
     forget: (processId) => void readings.delete(processId),
