@@ -5,7 +5,11 @@ const READ_EVERY_MS = 10_000;
 /** Of a process that was still at the last read already: what it did before it fell asleep is not held back. */
 const READ_STILL_EVERY_MS = 60_000;
 
-type Reading = { readonly atMs: number; readonly counters: CgroupCounters };
+type Reading = {
+  readonly atMs: number;
+  readonly wasStill: boolean;
+  readonly counters: CgroupCounters;
+};
 
 export type SlowCounters = {
   /** As they were at most 10 s before `uptimeMs`, a minute when the process is still. */
