@@ -36,6 +36,9 @@ export function ensureAdminToken(store: Store, file: string, newSecret: () => st
       tenant: "default",
       secretHash: hashSecret(credential.secret),
       createdAt: unit.now,
+      previousSecretHash: null,
+      previousExpiresAt: null,
+      ratePerMinute: null,
       expiresAt: null,
       lastUsedAt: null,
     });

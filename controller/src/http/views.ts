@@ -13,6 +13,7 @@ import type {
   ScalingPolicyResource,
   Subscription,
 } from "@strata/protocol/api/resources";
+import type { RolloutPolicy } from "@strata/protocol/api/rollouts";
 import type {
   RetentionPolicyResource,
   SignaturePolicyResource,
@@ -133,6 +134,11 @@ export function showSubscription(
     processes: row.processes,
     scalingPolicy,
     lostAfter: row.lostAfterMs / 1000,
+    rollout: row.rollout === null ? null : showRollout(row.rollout),
+    placement: row.placement,
+    dependsOn: row.dependsOn,
+    ratio: row.ratio,
+    follow: row.follow,
     ...showRunning(running),
     generation,
     ...stored(row),
@@ -291,4 +297,14 @@ function endpoints({ ports }: ProcessRow, address: string): Process["endpoints"]
     const scheme = protocol === "tcp" ? "http" : "udp";
     return [{ name, protocol, url: `${scheme}://${host}:${hostPort}` }];
   });
+}
+
+function showRollout(policy: RolloutPolicy): Subscription["rollout"] {
+  const { canaryFor, minReady, progressDeadline } = policy;
+  return {
+    ...policy,
+    ...(canaryFor === undefined ? {} : { canaryFor: canaryFor / 1000 }),
+    minReady: minReady / 1000,
+    progressDeadline: progressDeadline / 1000,
+  };
 }

@@ -126,6 +126,7 @@ function createProcess(unit: Unit, subscription: SubscriptionRow, attempt: numbe
     state: "pending",
     stateAt: unit.now,
     ready: false,
+    runId: null,
     nodeId: null,
     assignmentId: null,
     fence: 0,

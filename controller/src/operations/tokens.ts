@@ -38,6 +38,9 @@ export function createToken(
     tenant: input.tenant,
     secretHash: hashSecret(secret),
     createdAt: unit.now,
+    previousSecretHash: null,
+    previousExpiresAt: null,
+    ratePerMinute: null,
     expiresAt: input.expiresIn === undefined ? null : expiry(unit, input.expiresIn),
     lastUsedAt: null,
   };

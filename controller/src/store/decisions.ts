@@ -1,7 +1,7 @@
 import { and, asc, desc, eq, gte, isNotNull, lt, ne, sql as raw } from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
-import { decisions } from "./schema.ts";
+import { decisions } from "./schema-autoscale.ts";
 
 export type DecisionRow = typeof decisions.$inferSelect;
 export type NewDecision = Omit<DecisionRow, "id">;

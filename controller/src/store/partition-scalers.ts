@@ -1,7 +1,7 @@
 import { and, desc, eq, lt, lte } from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
-import { partitionDecisions, partitionScalers } from "./schema.ts";
+import { partitionDecisions, partitionScalers } from "./schema-autoscale.ts";
 
 export type PartitionScalerRow = typeof partitionScalers.$inferSelect;
 export type PartitionDecisionRow = typeof partitionDecisions.$inferSelect;

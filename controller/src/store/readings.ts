@@ -2,7 +2,7 @@ import { and, eq, inArray, notInArray } from "drizzle-orm";
 
 import type { Reading } from "../domain/autoscale/l1/model.ts";
 import type { Sql } from "./database.ts";
-import { readings } from "./schema.ts";
+import { readings } from "./schema-autoscale.ts";
 
 /** The newest value of each custom metric, by subscription. */
 export function listReadings(

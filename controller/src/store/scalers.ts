@@ -3,7 +3,8 @@ import { and, eq, inArray, isNotNull, isNull } from "drizzle-orm";
 import { INITIAL_L1_STATE, type L1State } from "../domain/autoscale/l1/model.ts";
 import type { SeasonalHistory } from "../domain/autoscale/l1/seasonal.ts";
 import type { Sql } from "./database.ts";
-import { scalers, subscriptions } from "./schema.ts";
+import { scalers } from "./schema-autoscale.ts";
+import { subscriptions } from "./schema.ts";
 
 /** What a decision needs of a scaler; the season is long and is read when a slot ends. */
 export type ScalerRow = {

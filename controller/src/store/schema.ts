@@ -1,36 +1,26 @@
-import type { Scope } from "@strata/protocol/access";
 /** Every table of the controller. After a change run `pnpm exec drizzle-kit generate` in `controller/` and check the
  * new file of `migrations/` in: it is applied when a database is opened. */
 import type { Capacity, Exit, Port, ProcessSpec } from "@strata/protocol/agent/messages";
 import type { ProcessState } from "@strata/protocol/agent/process-state";
 import type { PartitionPolicyInput, ScalingPolicyInput } from "@strata/protocol/api/autoscale";
+import type { NodeUpgrade, Placement } from "@strata/protocol/api/placement";
+import type { Follow, Ratio, RolloutPolicy, RolloutState } from "@strata/protocol/api/rollouts";
 import type { NamedKey, SignatureMode } from "@strata/protocol/api/store-rules";
 import type { Signature } from "@strata/protocol/signature/read-signatures";
 import {
   index,
   integer,
   primaryKey,
-  real,
   sqliteTable,
   text,
   uniqueIndex,
 } from "drizzle-orm/sqlite-core";
 import type { z } from "zod";
 
-import type { History, L1State, L1Trace } from "../domain/autoscale/l1/model.ts";
-import type { SeasonalHistory } from "../domain/autoscale/l1/seasonal.ts";
-import type { L2Action, L2State, L2Trace } from "../domain/autoscale/l2/model.ts";
 import type { Admission, Presence } from "../domain/node.ts";
 import type { Problem } from "../domain/process.ts";
 import type { ImagePort, Running } from "../domain/running.ts";
-
-/** Columns are built anew by each table that spreads these. */
-const stored = {
-  /** The ETag: grows by one with each change that a PUT makes. */
-  revision: integer().notNull(),
-  createdAt: text().notNull(),
-  updatedAt: text().notNull(),
-};
+import { stored } from "./columns.ts";
 
 /** Facts about this database: `epoch`, `controllerId`. */
 export const meta = sqliteTable("meta", { key: text().primaryKey(), value: text().notNull() });
@@ -96,6 +86,15 @@ export const subscriptions = sqliteTable(
     scalingPolicy: text().references(() => scalingPolicies.name),
     lostAfterMs: integer().notNull(),
     running: text({ mode: "json" }).$type<Running>().notNull(),
+    /** What a PUT said of these, where it said anything; what each means is with its type. */
+    rollout: text({ mode: "json" }).$type<RolloutPolicy>(),
+    placement: text({ mode: "json" }).$type<Placement>(),
+    dependsOn: text({ mode: "json" }).$type<string[]>(),
+    ratio: text({ mode: "json" }).$type<Ratio>(),
+    /** Which image of its cartridge's repository it runs. */
+    follow: text().$type<Follow>().notNull().default("cartridge"),
+    /** The image that following found; null runs the cartridge's. */
+    followedDigest: text(),
     generation: integer().notNull(),
     /** Set by DELETE; the row goes when the last process has gone. */
     deletedAt: text(),
@@ -118,6 +117,31 @@ export const generations = sqliteTable(
     generation: integer().notNull(),
     spec: text({ mode: "json" }).$type<ProcessSpec>().notNull(),
     createdAt: text().notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.subscriptionId, table.generation] })],
+);
+
+/** How each generation of a subscription came in, and how that ended. */
+export const rollouts = sqliteTable(
+  "rollouts",
+  {
+    subscriptionId: text()
+      .notNull()
+      .references(() => subscriptions.id, { onDelete: "cascade" }),
+    generation: integer().notNull(),
+    /** The generation that ran before; null for the first. */
+    fromGeneration: integer(),
+    state: text().$type<RolloutState>().notNull(),
+    /** Why there is a new generation, for people. */
+    cause: text().notNull(),
+    /** Why it stands as it does; null while all goes well. */
+    reason: text(),
+    /** A canary that was found good goes on to all. */
+    isPromoted: integer({ mode: "boolean" }).notNull(),
+    startedAt: text().notNull(),
+    /** When it last came nearer to its end: its deadline counts from here. */
+    progressAt: text().notNull(),
+    endedAt: text(),
   },
   (table) => [primaryKey({ columns: [table.subscriptionId, table.generation] })],
 );
@@ -149,6 +173,8 @@ export const nodes = sqliteTable(
     /** Of what the node is told to run; grows with every change of it. */
     assignmentRevision: integer().notNull(),
     lastSeenAt: text(),
+    /** The version of the agent that an operator wants there, and how far that is; null wants what runs. */
+    upgrade: text({ mode: "json" }).$type<NodeUpgrade>(),
     ...stored,
   },
   (table) => [
@@ -190,6 +216,8 @@ export const processes = sqliteTable(
     startedAt: text(),
     lastExit: text({ mode: "json" }).$type<Exit>(),
     problem: text({ mode: "json" }).$type<Problem>(),
+    /** The run of a job that it is; null for a process of a subscription. */
+    runId: text(),
     createdAt: text().notNull(),
   },
   (table) => [
@@ -216,32 +244,6 @@ export const secretVersions = sqliteTable(
     createdAt: text().notNull(),
   },
   (table) => [primaryKey({ columns: [table.tenant, table.name, table.version] })],
-);
-
-export const joinTokens = sqliteTable("join_tokens", {
-  id: text().primaryKey(),
-  partition: text()
-    .notNull()
-    .references(() => partitions.name),
-  secretHash: text().notNull().unique(),
-  usesLeft: integer().notNull(),
-  expiresAt: text().notNull(),
-  createdAt: text().notNull(),
-});
-
-export const tokens = sqliteTable(
-  "tokens",
-  {
-    id: text().primaryKey(),
-    name: text().notNull(),
-    scope: text().$type<Scope>().notNull(),
-    tenant: text().notNull(),
-    secretHash: text().notNull(),
-    createdAt: text().notNull(),
-    expiresAt: text(),
-    lastUsedAt: text(),
-  },
-  (table) => [uniqueIndex("tokens_name").on(table.name)],
 );
 
 /** Append-only; the oldest go when there are more than the limit. */
@@ -272,116 +274,6 @@ export const storeQuotas = sqliteTable("store_quotas", {
   bytes: integer().notNull(),
   ...stored,
 });
-
-/** Level 1 of one subscription: what it carries from one decision to the next. */
-export const scalers = sqliteTable("scalers", {
-  subscriptionId: text()
-    .primaryKey()
-    .references(() => subscriptions.id, { onDelete: "cascade" }),
-  state: text({ mode: "json" }).$type<L1State>().notNull(),
-  seasonal: text({ mode: "json" }).$type<SeasonalHistory>().notNull(),
-  /** Newest measurements of placement to ready, in milliseconds, for the 90th percentile. */
-  startTimes: text({ mode: "json" }).$type<readonly number[]>().notNull(),
-  updatedAt: text().notNull(),
-});
-
-/** Decisions of level 1 with all that they were made of; the oldest of a subscription go when it has many. */
-export const decisions = sqliteTable(
-  "decisions",
-  {
-    id: integer().primaryKey({ autoIncrement: true }),
-    subscriptionId: text()
-      .notNull()
-      .references(() => subscriptions.id, { onDelete: "cascade" }),
-    at: integer().notNull(),
-    current: integer().notNull(),
-    desired: integer().notNull(),
-    acted: integer({ mode: "boolean" }).notNull(),
-    limiter: text(),
-    reason: text().notNull(),
-    policyName: text().notNull(),
-    policyRevision: integer().notNull(),
-    history: text({ mode: "json" }).$type<History>().notNull(),
-    trace: text({ mode: "json" }).$type<L1Trace>().notNull(),
-    /** Before the decision, now and then: a replay begins where one is. */
-    state: text({ mode: "json" }).$type<L1State>(),
-  },
-  (table) => [index("decisions_subscription").on(table.subscriptionId, table.id)],
-);
-
-/** The newest value of each custom metric. */
-export const readings = sqliteTable(
-  "readings",
-  {
-    subscriptionId: text()
-      .notNull()
-      .references(() => subscriptions.id, { onDelete: "cascade" }),
-    metric: text().notNull(),
-    value: real().notNull(),
-    at: integer().notNull(),
-  },
-  (table) => [primaryKey({ columns: [table.subscriptionId, table.metric] })],
-);
-
-/** Level 2 of one partition: what it carries from one decision to the next. */
-export const partitionScalers = sqliteTable("partition_scalers", {
-  partition: text()
-    .primaryKey()
-    .references(() => partitions.name, { onDelete: "cascade" }),
-  state: text({ mode: "json" }).$type<L2State>().notNull(),
-  /** Newest measurements of VM request to ready agent, in milliseconds. */
-  bootTimes: text({ mode: "json" }).$type<readonly number[]>().notNull(),
-  updatedAt: text().notNull(),
-});
-
-/** Decisions of level 2 that did something, or whose reason was a new one. */
-export const partitionDecisions = sqliteTable(
-  "partition_decisions",
-  {
-    id: integer().primaryKey({ autoIncrement: true }),
-    partition: text()
-      .notNull()
-      .references(() => partitions.name, { onDelete: "cascade" }),
-    at: integer().notNull(),
-    desired: integer().notNull(),
-    reason: text().notNull(),
-    actions: text({ mode: "json" }).$type<readonly L2Action[]>().notNull(),
-    trace: text({ mode: "json" }).$type<L2Trace>().notNull(),
-  },
-  (table) => [index("partition_decisions_partition").on(table.partition, table.id)],
-);
-
-/** A VM that was asked for, from the moment before its provider hears of it until it is known to be gone. */
-export const vms = sqliteTable(
-  "vms",
-  {
-    /** The client token: the same never makes a second VM. */
-    id: text().primaryKey(),
-    partition: text()
-      .notNull()
-      .references(() => partitions.name),
-    provider: text()
-      .notNull()
-      .references(() => providers.name),
-    /** Key of the line of the policy that it was made from. */
-    offer: text().notNull(),
-    flavor: text().notNull(),
-    zone: text(),
-    capacity: text({ mode: "json" }).$type<Capacity>().notNull(),
-    state: text().$type<"launching" | "booting" | "joined" | "deleting">().notNull(),
-    /** What the provider calls it, once it has said so. */
-    providerVmId: text(),
-    joinTokenId: text().notNull(),
-    nodeId: text().references(() => nodes.id, { onDelete: "set null" }),
-    requestedAt: text().notNull(),
-    joinedAt: text(),
-    /** Why it is being deleted. */
-    deleteReason: text(),
-    /** What the provider said last when something failed. */
-    problem: text({ mode: "json" }).$type<Problem>(),
-  },
-  (table) => [index("vms_partition").on(table.partition)],
-);
 
 /** Whose signatures images of some repositories need. */
 export const signaturePolicies = sqliteTable("signature_policies", {

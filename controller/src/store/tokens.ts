@@ -2,7 +2,7 @@ import { asc, eq, gt, lt } from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
 import type { Page } from "./page.ts";
-import { joinTokens, tokens } from "./schema.ts";
+import { joinTokens, tokens } from "./schema-access.ts";
 
 export type TokenRow = typeof tokens.$inferSelect;
 export type JoinTokenRow = typeof joinTokens.$inferSelect;

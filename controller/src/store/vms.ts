@@ -2,7 +2,7 @@ import { and, asc, count, eq, gt } from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
 import type { Page } from "./page.ts";
-import { vms } from "./schema.ts";
+import { vms } from "./schema-autoscale.ts";
 
 export type VmRow = typeof vms.$inferSelect;
 

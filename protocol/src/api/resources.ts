@@ -20,6 +20,8 @@ import { Alias, Labels, Name } from "../names.ts";
 import { DigestText } from "../oci/image.ts";
 import { parseReference } from "../oci/reference.ts";
 import { Bytes, CpuMillis, DurationMs } from "../units.ts";
+import { PlacementInput } from "./placement.ts";
+import { follows, RatioInput, RolloutPolicyInput, RolloutPolicyShown } from "./rollouts.ts";
 
 /** Fields that every stored resource has. `revision` is its ETag: send it as `If-Match` to change only what you saw. */
 const stored = {
@@ -262,6 +264,16 @@ export const SubscriptionInput = z.strictObject({
   scalingPolicy: Name.optional(),
   /** From the first missed beat of a node to a replacement of its processes. */
   lostAfter: DurationMs.default(60_000),
+  /** How a change comes to its processes. */
+  rollout: RolloutPolicyInput.optional(),
+  /** Which nodes may run them. */
+  placement: PlacementInput.optional(),
+  /** Aliases of the tenant that have to be ready before its first process starts. */
+  dependsOn: z.array(Alias).max(64).optional(),
+  /** Its count follows that of another subscription. */
+  ratio: RatioInput.optional(),
+  /** Which image it runs. */
+  follow: z.enum(follows).default("cartridge"),
   ...running,
 });
 export const Subscription = z.object({
@@ -273,6 +285,11 @@ export const Subscription = z.object({
   scalingPolicy: Name.nullable(),
   /** Seconds. */
   lostAfter: z.number(),
+  rollout: RolloutPolicyShown.nullable(),
+  placement: PlacementInput.nullable(),
+  dependsOn: z.array(Alias).nullable(),
+  ratio: RatioInput.nullable(),
+  follow: z.enum(follows),
   ...Running.shape,
   /** Of the spec: each change of what runs adds one, and old processes are replaced. */
   generation: z.int(),
