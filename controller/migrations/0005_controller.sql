@@ -66,6 +66,7 @@ CREATE TABLE `volumes` (
 CREATE TABLE `rollouts` (
 	`subscription_id` text NOT NULL,
 	`generation` integer NOT NULL,
+	`digest` text NOT NULL,
 	`from_generation` integer,
 	`state` text NOT NULL,
 	`cause` text NOT NULL,

@@ -129,6 +129,8 @@ export const rollouts = sqliteTable(
       .notNull()
       .references(() => subscriptions.id, { onDelete: "cascade" }),
     generation: integer().notNull(),
+    /** Of the image; kept when the generation itself is forgotten, so that one that failed stays known. */
+    digest: text().notNull(),
     /** The generation that ran before; null for the first. */
     fromGeneration: integer(),
     state: text().$type<RolloutState>().notNull(),
