@@ -42,8 +42,12 @@ export const jobRuns = sqliteTable(
     /** The time of the calendar that it is of; null when somebody asked. */
     scheduledAt: text(),
     state: text().$type<JobRunState>().notNull(),
+    /** What it runs, whatever the job says by now. */
+    generation: integer().notNull(),
     /** Tries that failed. */
     failures: integer().notNull(),
+    /** The next try does not begin before; null while none is due. */
+    retryAt: text(),
     startedAt: text().notNull(),
     endedAt: text(),
     exit: text({ mode: "json" }).$type<Exit>(),
@@ -64,6 +68,8 @@ export const volumes = sqliteTable(
     fence: integer().notNull(),
     /** The process that may write. */
     holder: text(),
+    /** Set by DELETE; the row goes when the node has said that the folder is gone. */
+    deletedAt: text(),
     ...stored,
   },
   (table) => [primaryKey({ columns: [table.tenant, table.name] })],
