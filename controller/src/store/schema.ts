@@ -91,6 +91,8 @@ export const subscriptions = sqliteTable(
     placement: text({ mode: "json" }).$type<Placement>(),
     dependsOn: text({ mode: "json" }).$type<string[]>(),
     ratio: text({ mode: "json" }).$type<Ratio>(),
+    /** When its first process was placed: from then on it waits for no other subscription. */
+    startedAt: text(),
     /** Which image of its cartridge's repository it runs. */
     follow: text().$type<Follow>().notNull().default("cartridge"),
     /** The image that following found; null runs the cartridge's. */

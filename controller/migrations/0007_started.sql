@@ -1,0 +1,1 @@
+ALTER TABLE `subscriptions` ADD `started_at` text;
