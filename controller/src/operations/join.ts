@@ -123,6 +123,7 @@ function newNode(
     machineId: request.machineId,
     admission: "open",
     drainedBy: null,
+    drainDeadline: null,
     upgrade: null,
     assignmentRevision: 1,
     revision: 1,

@@ -3,7 +3,8 @@
 import type { Capacity, Exit, Port, ProcessSpec } from "@strata/protocol/agent/messages";
 import type { ProcessState } from "@strata/protocol/agent/process-state";
 import type { PartitionPolicyInput, ScalingPolicyInput } from "@strata/protocol/api/autoscale";
-import type { NodeUpgrade, Placement } from "@strata/protocol/api/placement";
+import type { NodeUpgrade } from "@strata/protocol/api/nodes";
+import type { Placement } from "@strata/protocol/api/placement";
 import type { Follow, Ratio, RolloutPolicy, RolloutState } from "@strata/protocol/api/rollouts";
 import type { NamedKey, SignatureMode } from "@strata/protocol/api/store-rules";
 import type { Signature } from "@strata/protocol/signature/read-signatures";
@@ -163,6 +164,8 @@ export const nodes = sqliteTable(
     admission: text().$type<Admission>().notNull(),
     /** Who drains it: the scaler may think better of its own drains alone. Null when nobody does. */
     drainedBy: text().$type<"operator" | "scaler">(),
+    /** When a drain stops what has not left by then, replaced or not; null waits for ever. */
+    drainDeadline: text(),
     presence: text().$type<Presence>().notNull(),
     /** Since when it is away; null when it is not. */
     awaySince: text(),
@@ -187,6 +190,14 @@ export const nodes = sqliteTable(
     index("nodes_machine").on(table.machineId),
   ],
 );
+
+/** Nodes that were deleted: an agent that comes back with the credential of one is told to give up what it runs. */
+export const formerNodes = sqliteTable("former_nodes", {
+  id: text().primaryKey(),
+  name: text().notNull(),
+  credentialHash: text().notNull(),
+  deletedAt: text().notNull(),
+});
 
 export const processes = sqliteTable(
   "processes",

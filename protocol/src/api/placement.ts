@@ -1,4 +1,4 @@
-/** Which nodes may run a subscription's processes, and what an operator wants of a node. */
+/** Which nodes may run a subscription's processes. */
 import { z } from "zod";
 
 import { Labels } from "../names.ts";
@@ -20,15 +20,3 @@ export const PlacementInput = z.strictObject({
     .optional(),
 });
 export type Placement = z.output<typeof PlacementInput>;
-
-/** How far the upgrade of a node's agent is. */
-export const NodeUpgrade = z.object({
-  version: z.string(),
-  /** SHA-256 of the program, lower-case hex. */
-  sha256: z.string().regex(/^[0-9a-f]{64}$/),
-  state: z.enum(["wanted", "complete", "rolledBack"]),
-  /** Why it was rolled back. */
-  reason: z.string().nullable(),
-  requestedAt: z.iso.datetime(),
-});
-export type NodeUpgrade = z.infer<typeof NodeUpgrade>;
