@@ -19,6 +19,7 @@ import {
 import type { z } from "zod";
 
 import type { Admission, Presence } from "../domain/node.ts";
+import type { ImageVariant } from "../domain/image-variant.ts";
 import type { Problem } from "../domain/process.ts";
 import type { ImagePort, Running } from "../domain/running.ts";
 import { stored } from "./columns.ts";
@@ -299,14 +300,16 @@ export const signaturePolicies = sqliteTable("signature_policies", {
   ...stored,
 });
 
-/** The signatures that an image had when a cartridge was last put that names it: a policy can so be held against it
- * when its processes are placed, without reading the store. */
+/** What is known of an image since a cartridge was last put that names it: its signatures, so that a policy can be held
+ * against it when its processes are placed, and what it is made of, without reading the store. */
 export const imageSignatures = sqliteTable(
   "image_signatures",
   {
     repository: text().notNull(),
     digest: text().notNull(),
     signatures: text({ mode: "json" }).$type<readonly Signature[]>().notNull(),
+    /** Null for an image that was looked at by an older controller. */
+    variants: text({ mode: "json" }).$type<readonly ImageVariant[]>(),
   },
   (table) => [primaryKey({ columns: [table.repository, table.digest] })],
 );

@@ -1,0 +1,1 @@
+ALTER TABLE `image_signatures` ADD `variants` text;
