@@ -26,6 +26,7 @@ export type ControllerErrorCode =
   | "PATH_UNUSABLE" // It cannot be read or written so; the message has the system's reason.
   | "ARCHIVE_INVALID" // What was sent is no tar archive, or holds what is never unpacked.
   | "NODE_AWAY"
+  | "NODE_DECOMMISSIONED" // An operator deleted the node whose agent asks.
   | "SIMULATION_TIMEOUT" // A simulation took longer than it may.
   | "STREAM_TIMEOUT" // The node did not open the connection in time.
   | "STREAM_FAILED" // The node opened it and then said no, or broke off.

@@ -12,6 +12,8 @@ export const Problem = z.object({
   detail: z.string(),
   /** What to do about it. */
   hint: z.string().optional(),
+  /** Of the state that says so: an agent does not obey that of another. */
+  epoch: z.string().optional(),
   /** One entry for each field that was refused. */
   errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
 });

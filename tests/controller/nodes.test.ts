@@ -261,7 +261,10 @@ suite("cordon, drain, delete", (test) => {
       ["to", "to", "to"],
     );
     assert.is((await controller.call("DELETE", "/v1/nodes/from")).status, 204);
-    assert.is((await from.report([])).status, 401);
+    const refused = await from.report([]);
+    assert.is(refused.status, 410);
+    assert.is(refused.body.code, "NODE_DECOMMISSIONED");
+    assert.is(refused.body.epoch, controller.services.epoch);
   });
 
   test("a drain without another node waits, and can be called off", async () => {

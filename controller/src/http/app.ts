@@ -3,6 +3,7 @@ import type { RegistryEnv } from "@strata/registry/http/env";
 import type { Hono } from "hono";
 import { routePath } from "hono/route";
 
+import { createRefuseFormerNode } from "../access/former-nodes.ts";
 import { ControllerError } from "../errors.ts";
 import { toProblem } from "./problem.ts";
 import { createRouter, type RouteEntry } from "./route.ts";
@@ -46,7 +47,11 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
       (services.clock.monotonicMs() - startedMs) / 1000,
     );
   });
-  const router = createRouter(app, services.authenticate);
+  const router = createRouter(
+    app,
+    services.authenticate,
+    createRefuseFormerNode(services.store.sql, () => services.epoch),
+  );
   addGeneralRoutes(router, services);
   addAgentBinaryRoute(router, services);
   addPartitionRoutes(router, services);

@@ -3,6 +3,7 @@ import { CodedError, type Problem } from "@strata/protocol/errors";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { ZodError } from "zod";
 
+import { DecommissionedError } from "../access/former-nodes.ts";
 import { ControllerError, type ControllerErrorCode } from "../errors.ts";
 
 const statusOf: Readonly<Record<ControllerErrorCode, ContentfulStatusCode>> = {
@@ -30,6 +31,7 @@ const statusOf: Readonly<Record<ControllerErrorCode, ContentfulStatusCode>> = {
   PATH_UNUSABLE: 422,
   ARCHIVE_INVALID: 422,
   NODE_AWAY: 503,
+  NODE_DECOMMISSIONED: 410,
   SIMULATION_TIMEOUT: 504,
   STREAM_TIMEOUT: 504,
   STREAM_FAILED: 502,
@@ -51,6 +53,7 @@ const titles: Readonly<Record<number, string>> = {
   405: "Method Not Allowed",
   408: "Request Timeout",
   409: "Conflict",
+  410: "Gone",
   412: "Precondition Failed",
   413: "Content Too Large",
   422: "Unprocessable Content",
@@ -76,6 +79,7 @@ export function toProblem(error: unknown): ProblemAnswer {
       detail: error.message,
       ...(hint === undefined ? {} : { hint }),
       ...(error instanceof FieldsError ? { errors: error.errors } : {}),
+      ...(error instanceof DecommissionedError ? { epoch: error.epoch } : {}),
     });
   }
   if (error instanceof CodedError && error.code === "INVALID") {

@@ -7,6 +7,7 @@ import { z } from "zod";
 
 import type { Authenticate, Principal } from "../access/authenticate.ts";
 import { bearerOf } from "../access/bearer.ts";
+import type { RefuseFormerNode } from "../access/former-nodes.ts";
 import { ControllerError } from "../errors.ts";
 import type { Precondition } from "../operations/upsert.ts";
 import { parseJsonBody, readBody } from "./body.ts";
@@ -79,7 +80,12 @@ export type Router = {
   readonly entries: readonly RouteEntry[];
 };
 
-export function createRouter(app: OpenAPIHono, authenticate: Authenticate): Router {
+/** @param refuseFormer says more to the agent of a node that was deleted */
+export function createRouter(
+  app: OpenAPIHono,
+  authenticate: Authenticate,
+  refuseFormer: RefuseFormerNode,
+): Router {
   const entries: RouteEntry[] = [];
   return {
     entries,
@@ -87,7 +93,7 @@ export function createRouter(app: OpenAPIHono, authenticate: Authenticate): Rout
       entries.push({ method: route.method, path: route.path, access: route.access });
       describe(app, route);
       app.on(route.method.toUpperCase(), route.path.replaceAll(/\{(\w+)\}/g, ":$1"), async (c) => {
-        const caller = authorize(c, { access: route.access, authenticate });
+        const caller = authorize(c, { access: route.access, authenticate, refuseFormer });
         if (route.streams === true && c.req.method === "HEAD") throw noHead();
         const params = parseFields(route.params, { values: c.req.param(), what: "path" });
         const query = parseFields(route.query, { values: readQuery(c), what: "query" });
@@ -104,16 +110,24 @@ function noHead(): ControllerError {
 
 const nobody: Principal = { id: "anonymous", scope: "pull", tenant: "", nodeId: undefined };
 
-/** @throws ControllerError UNAUTHENTICATED, FORBIDDEN */
+/** @throws ControllerError UNAUTHENTICATED, FORBIDDEN, NODE_DECOMMISSIONED */
 function authorize(
   c: Pick<Context, "req">,
-  { access, authenticate }: { readonly access: Access; readonly authenticate: Authenticate },
+  {
+    access,
+    authenticate,
+    refuseFormer,
+  }: {
+    readonly access: Access;
+    readonly authenticate: Authenticate;
+    readonly refuseFormer: RefuseFormerNode;
+  },
 ): Principal {
   if (access === "public") return nobody;
-  return authorizeCaller(authenticate(bearerOf(c.req.header("authorization")) ?? ""), {
-    access,
-    nodeId: c.req.param("id"),
-  });
+  const credential = bearerOf(c.req.header("authorization")) ?? "";
+  const caller = authenticate(credential);
+  if (caller === undefined && access === "node") refuseFormer(credential);
+  return authorizeCaller(caller, { access, nodeId: c.req.param("id") });
 }
 
 /** @throws ControllerError UNAUTHENTICATED, FORBIDDEN */

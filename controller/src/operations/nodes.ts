@@ -1,5 +1,6 @@
 import type { Admission } from "../domain/node.ts";
 import { ControllerError } from "../errors.ts";
+import { insertFormerNode } from "../store/former-nodes.ts";
 import { deleteNode, getNode, getNodeByName, type NodeRow, updateNode } from "../store/nodes.ts";
 import {
   deleteProcess,
@@ -64,16 +65,24 @@ export function markAway(unit: Unit, row: NodeRow): void {
   });
 }
 
-/** Forgets a node and what was placed on it; its credential is worth nothing from then on. Its VM, if it has one, goes
- * with it.
- * @throws ControllerError IN_USE for a present node that still holds processes. */
+/** Forgets a node and what was placed on it; its credential is worth nothing from then on, and its agent, if it comes
+ * back, gives up what it runs. Its VM, if it has one, goes with it.
+ * @throws ControllerError IN_USE for a present node that still holds processes, unless forced. */
 export function removeNode(
   unit: Unit,
-  { idOrName, precondition }: { readonly idOrName: string; readonly precondition: Precondition },
+  {
+    idOrName,
+    precondition,
+    force = false,
+  }: {
+    readonly idOrName: string;
+    readonly precondition: Precondition;
+    readonly force?: boolean;
+  },
 ): NodeRow {
   const row = requireNode(unit, idOrName);
   requirePrecondition(precondition, row, `node ${row.name}`);
-  requireEmpty(unit, row);
+  if (!force) requireEmpty(unit, row);
   const vm = getVmOfNode(unit.sql, row.id);
   if (vm !== undefined) orderVmDeletion(unit, vm, "its node was deleted");
   forgetNode(unit, row);
@@ -119,14 +128,18 @@ function requireEmpty({ sql }: Unit, { id, name, presence }: NodeRow): void {
   const held = listProcessesOfNode(sql, id);
   if (presence === "away" || held.length === 0) return;
   throw new ControllerError("IN_USE", `node ${name} still holds ${held.length} processes`, {
-    hint: `move them away first: POST /v1/nodes/${name}/drain`,
+    hint: `move them away first: POST /v1/nodes/${name}/drain; with ?force=true they are replaced elsewhere at once`,
   });
 }
 
 function forgetNode(unit: Unit, row: NodeRow): void {
   const held = listProcessesOfNode(unit.sql, row.id);
   for (const { id } of held) deleteProcess(unit.sql, id);
-  deleteNode(unit.sql, row.id);
+  // Whoever waits for its assignments hears of the end.
+  unit.touchNode(row.id);
+  const { id, name, credentialHash } = row;
+  insertFormerNode(unit.sql, { id, name, credentialHash, deletedAt: unit.now });
+  deleteNode(unit.sql, id);
   unit.emit({
     type: "node.deleted",
     subject: row.name,

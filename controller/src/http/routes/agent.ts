@@ -116,7 +116,10 @@ function addAssignmentRoute(router: Router, services: Services): void {
       const endsAt = clock.monotonicMs() + waitMs;
       for (;;) {
         // Not only newer ones: after a restore ours may be behind what the node has.
-        const revision = getNode(store.sql, nodeId)?.assignmentRevision ?? 0;
+        const node = getNode(store.sql, nodeId);
+        // Deleted while it waited: asked again, its agent is told so.
+        if (node === undefined) return c.body(null, 204);
+        const revision = node.assignmentRevision;
         if (revision !== query.revision) {
           const answer: Assignments = {
             epoch,

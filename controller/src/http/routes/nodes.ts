@@ -44,11 +44,14 @@ export function addNodeRoutes(router: Router, services: Services): void {
     method: "delete",
     path: "/v1/nodes/{id}",
     access: "operator",
-    summary: "Forgets a node that is away or holds nothing; its credential ends.",
+    summary:
+      "Forgets a node that is away or holds nothing, or any with force=true; its credential ends.",
     params: Params,
+    query: z.strictObject({ force: z.enum(["true", "false"]).default("false") }),
     answers: { 204: { description: "Gone." } },
-    handle: ({ params: { id: idOrName }, precondition, c }) => {
-      const row = store.write((unit) => removeNode(unit, { idOrName, precondition }));
+    handle: ({ params: { id: idOrName }, query, precondition, c }) => {
+      const force = query.force === "true";
+      const row = store.write((unit) => removeNode(unit, { idOrName, precondition, force }));
       forgetNodeInMemory(services, row.id);
       services.reconcileSoon();
       return answerNothing(c);
