@@ -77,6 +77,7 @@ export function putSubscription(unit: Unit, put: PutSubscription): Outcome<Subsc
       revision: (stored?.revision ?? 0) + 1,
       generation: stored?.generation ?? 0,
       followedDigest: stored?.followedDigest ?? null,
+      wishedGeneration: stored?.wishedGeneration ?? null,
       deletedAt: null,
     }),
     save: (row) => saveSubscription(unit.sql, row),

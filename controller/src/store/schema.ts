@@ -8,6 +8,7 @@ import type { Placement } from "@strata/protocol/api/placement";
 import type { Follow, Ratio, RolloutPolicy, RolloutState } from "@strata/protocol/api/rollouts";
 import type { NamedKey, SignatureMode } from "@strata/protocol/api/store-rules";
 import type { Signature } from "@strata/protocol/signature/read-signatures";
+import { sql as raw } from "drizzle-orm";
 import {
   index,
   integer,
@@ -100,6 +101,8 @@ export const subscriptions = sqliteTable(
     /** The image that following found; null runs the cartridge's. */
     followedDigest: text(),
     generation: integer().notNull(),
+    /** The generation that its fields describe, where a roll-back has it run another; null when it runs that one. */
+    wishedGeneration: integer(),
     /** Set by DELETE; the row goes when the last process has gone. */
     deletedAt: text(),
     ...stored,
@@ -140,16 +143,26 @@ export const rollouts = sqliteTable(
     state: text().$type<RolloutState>().notNull(),
     /** Why there is a new generation, for people. */
     cause: text().notNull(),
+    /** Fields of what a process runs that differ from the generation before. */
+    changed: text({ mode: "json" }).$type<readonly string[]>().notNull().default([]),
+    /** The generation whose spec this one has taken again; null when it is no roll-back. */
+    rollbackTo: integer(),
     /** Why it stands as it does; null while all goes well. */
     reason: text(),
     /** A canary that was found good goes on to all. */
     isPromoted: integer({ mode: "boolean" }).notNull(),
+    /** How many processes may be of this generation while it is paused; null when it is not. */
+    held: integer(),
     startedAt: text().notNull(),
     /** When it last came nearer to its end: its deadline counts from here. */
     progressAt: text().notNull(),
+    /** Null as long as there is something to do for it, or to try again. */
     endedAt: text(),
   },
-  (table) => [primaryKey({ columns: [table.subscriptionId, table.generation] })],
+  (table) => [
+    primaryKey({ columns: [table.subscriptionId, table.generation] }),
+    index("rollouts_open").on(table.subscriptionId).where(raw`ended_at is null`),
+  ],
 );
 
 export const nodes = sqliteTable(
