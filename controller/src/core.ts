@@ -25,6 +25,7 @@ import { createPrefetchBook, findPrefetch } from "./loops/prefetch.ts";
 import { createProviderBook, type OpenProvider } from "./loops/provision-providers.ts";
 import { createProvision, type Provision } from "./loops/provision.ts";
 import { reconcile } from "./loops/reconcile.ts";
+import { keepRelations } from "./loops/relations.ts";
 import { createSampleBeats } from "./loops/sample-beats.ts";
 import type { SnapshotOptions } from "./loops/snapshot.ts";
 import { createWakeups, type Wakeups } from "./loops/wakeups.ts";
@@ -257,15 +258,16 @@ export function createTicks(services: Services): Ticks {
   const provision = createLevelTwo(services, { now, moving });
   return {
     provision: { ...provision, tick: timed("provision", provision.tick) },
-    reconcile: timed("reconcile", () =>
-      reconcile({
+    reconcile: timed("reconcile", () => {
+      keepRelations(store, clock.nowMs());
+      return reconcile({
         store,
         now,
         scheduling: { cpuOvercommit: config.cpuOvercommit },
         startDeadlineMs: config.startDeadlineMs,
         actionsMax: limits.actionsPerTickMax,
-      }),
-    ),
+      });
+    }),
     prefetch: timed("prefetch", () =>
       services.prefetch.replace(
         findPrefetch(store.sql, now(), { cpuOvercommit: config.cpuOvercommit }),

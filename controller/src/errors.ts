@@ -19,8 +19,11 @@ export type ControllerErrorCode =
   | "IMAGE_UNSIGNED" // A signature policy wants a signature that the image does not have.
   | "LIMITS_UNSATISFIABLE" // No node of the partition could ever hold one process.
   | "PROCESSES_OUT_OF_BOUNDS" // More or fewer than the scaling policy allows.
+  | "RATIO_DECIDES" // A count was asked for, or a scaler named, where the ratio to another subscription says it.
+  | "RELATION_CYCLE" // Subscriptions wait for each other, or take their counts from each other.
   | "METRIC_UNKNOWN" // A value was posted that no scaling policy asks for.
   | "NAME_TAKEN"
+  | "QUOTA_EXCEEDED" // The tenant would wish for more than it may have.
   | "PROCESS_NOT_RUNNING"
   | "PATH_NOT_FOUND" // The container has no such file or folder.
   | "PATH_UNUSABLE" // It cannot be read or written so; the message has the system's reason.
@@ -32,6 +35,8 @@ export type ControllerErrorCode =
   | "STREAM_FAILED" // The node opened it and then said no, or broke off.
   | "EXEC_TIMEOUT" // The command ran longer than it may.
   | "TOO_MANY" // A bounded queue is full.
+  | "RATE_LIMITED" // More requests, or more wrong credentials, than a minute allows.
+  | "ISSUER_UNREACHABLE" // The OIDC issuer does not answer, and its keys are not known.
   | "AGENT_NOT_BUILT"
   | "PROTOCOL_UNSUPPORTED"
   | "SECRET_KEY_LOST" // The value of a secret was sealed with a key that is not there.

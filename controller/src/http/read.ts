@@ -16,7 +16,7 @@ import {
 } from "../store/processes.ts";
 import { getScaler } from "../store/scalers.ts";
 import { readScalingPolicy } from "../store/scaling-policies.ts";
-import type { SubscriptionRow } from "../store/subscriptions.ts";
+import { getSubscription, type SubscriptionRow } from "../store/subscriptions.ts";
 import type { Services } from "./services.ts";
 import { showProcess, showSubscription } from "./views.ts";
 
@@ -66,7 +66,7 @@ export function readSubscription(services: Services, row: SubscriptionRow): Subs
     processes: listProcessesOfSubscription(sql, row.id),
     count: row.deletedAt === null ? wishedProcesses(row.processes, policy) : 0,
     held: services.isHeld(),
-    notice: scalingNotice(services, row, policy),
+    notice: scalingNotice(services, row, policy) ?? ratioNotice(services, row),
   });
 }
 
@@ -78,6 +78,18 @@ function scalingNotice(
   if (policy === undefined || deletedAt !== null || !isAutoscaled(policy)) return null;
   const state = getScaler(store.sql, id)?.state;
   return state === undefined ? null : noticeOf(state, policy, clock.nowMs());
+}
+
+/** Its count stays as it was when the other one went. */
+function ratioNotice(
+  { store }: Services,
+  { tenant, ratio, deletedAt }: SubscriptionRow,
+): string | null {
+  if (ratio === null || deletedAt !== null) return null;
+  const other = getSubscription(store.sql, { tenant, alias: ratio.of });
+  return other?.deletedAt === null
+    ? null
+    : `its count stays as it is: there is no subscription ${ratio.of} for its ratio any more`;
 }
 
 export function readProcess(services: Services, view: ProcessView): Process {

@@ -27,6 +27,7 @@ import {
 import { listScalingPolicies, parseScalingPolicy } from "../store/scaling-policies.ts";
 import { listSubscriptions, type SubscriptionRow } from "../store/subscriptions.ts";
 import { listVms } from "../store/vms.ts";
+import { readDependencyRefusals } from "./relations.ts";
 import { readRefusals } from "./signatures.ts";
 
 export type Snapshot = {
@@ -85,19 +86,24 @@ export function readSnapshot(sql: Sql, options: SnapshotOptions): Snapshot {
   const zones = new Map(
     listVms(sql).flatMap(({ nodeId, zone }) => (nodeId === null ? [] : [[nodeId, zone]])),
   );
-  return {
-    ...options,
+  const world = {
     subscriptions: listSubscriptions(sql),
     processes: Map.groupBy(processes, ({ subscriptionId }) => subscriptionId),
+    count: ({ deletedAt, processes, scalingPolicy }: SubscriptionRow): number =>
+      deletedAt === null ? wishedProcesses(processes, policies.get(scalingPolicy ?? "")) : 0,
+  };
+  const isUnsigned = readRefusals(sql, inUse);
+  const isEarly = readDependencyRefusals(world);
+  return {
+    ...options,
+    ...world,
     processesOnNode: countOnNodes(processes),
     drainMs: ({ deletedAt, scalingPolicy }) =>
       deletedAt === null ? (policies.get(scalingPolicy ?? "")?.drainMax ?? 0) : 0,
     nodes,
     held: isMassLoss(silence),
-    count: ({ deletedAt, processes, scalingPolicy }) =>
-      deletedAt === null ? wishedProcesses(processes, policies.get(scalingPolicy ?? "")) : 0,
     needOf: (process) => needs.get(generationKey(process)),
-    refusalOf: readRefusals(sql, inUse),
+    refusalOf: (process) => isUnsigned(process) ?? isEarly(process),
     packingOf: readPackings(sql),
     zoneOf: ({ id, labels }) => zones.get(id) ?? labels["zone"] ?? null,
   };

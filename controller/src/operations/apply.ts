@@ -11,11 +11,13 @@ import {
 import type { z } from "zod";
 
 import type { SignedRunnableImage } from "../images/signed-image.ts";
+import { getSubscription } from "../store/subscriptions.ts";
 import type { Unit } from "../store/unit.ts";
 import { putCartridge } from "./cartridges.ts";
 import { putPartition, putPartitionPolicy } from "./partitions.ts";
 import { ProviderInput } from "./provider-input.ts";
 import { putProvider } from "./providers.ts";
+import { requireRelations } from "./relations.ts";
 import { putScalingPolicy } from "./scaling-policies.ts";
 import { putSubscription } from "./subscriptions.ts";
 import type { Outcome } from "./upsert.ts";
@@ -54,17 +56,23 @@ const order: readonly ApplyKind[] = [
   "Subscription",
 ];
 
+/** @throws ControllerError of whichever is refused; then nothing of all is done. */
 export function applyDocuments(
   unit: Unit,
   { documents, ...author }: { readonly documents: readonly ApplyDocument[] } & Author,
 ): ApplyResult {
   const sorted = documents.toSorted((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind));
-  return {
-    results: sorted.map((document) => {
-      const { action, changes } = applyOne(unit, document, author);
-      return { kind: document.kind, name: document.name, action, changes: [...changes] };
-    }),
-  };
+  const results = sorted.map((document) => {
+    const { action, changes } = applyOne(unit, document, author);
+    return { kind: document.kind, name: document.name, action, changes: [...changes] };
+  });
+  // Each may name any other, whichever of them came first.
+  for (const { kind, name: alias } of sorted) {
+    const row =
+      kind === "Subscription" ? getSubscription(unit.sql, { ...author, alias }) : undefined;
+    if (row !== undefined) requireRelations(unit, row);
+  }
+  return { results };
 }
 
 /** For whom the documents are applied, and with what right. */
@@ -83,7 +91,12 @@ function applyOne(unit: Unit, document: ApplyDocument, author: Author): Outcome<
     case "Cartridge":
       return putCartridge(unit, { ...document, ...author });
     case "Subscription":
-      return putSubscription(unit, { ...author, alias: document.name, input: document.input });
+      return putSubscription(unit, {
+        ...author,
+        alias: document.name,
+        input: document.input,
+        relations: "later",
+      });
     default:
       return document satisfies never;
   }

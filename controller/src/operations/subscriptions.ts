@@ -14,6 +14,7 @@ import { getSubscription, saveSubscription, type SubscriptionRow } from "../stor
 import type { Unit } from "../store/unit.ts";
 import { pauseScaling } from "./autoscale.ts";
 import { requireHostPathsAllowed } from "./host-paths.ts";
+import { firstCount, requireFreeCount, requireRelations, requireUnnamed } from "./relations.ts";
 import { toRunning } from "./running-input.ts";
 import { computeSpec, recordGeneration, specOf } from "./subscription-spec.ts";
 import {
@@ -32,15 +33,20 @@ export type PutSubscription = SubscriptionKey & {
   /** Of whoever asks. */
   readonly scope: Scope;
   readonly precondition?: Precondition;
+  /** Whoever puts several looks at what they say of each other when all are there. */
+  readonly relations?: "now" | "later";
 };
 
-/** @throws ControllerError REFERENCE_UNKNOWN, PROCESSES_OUT_OF_BOUNDS, LIMITS_UNSATISFIABLE, FORBIDDEN */
+/** @throws ControllerError REFERENCE_UNKNOWN, PROCESSES_OUT_OF_BOUNDS, LIMITS_UNSATISFIABLE, FORBIDDEN, RATIO_DECIDES,
+ * RELATION_CYCLE */
 export function putSubscription(unit: Unit, put: PutSubscription): Outcome<SubscriptionRow> {
   const { tenant, alias, input } = put;
   const stored = getSubscription(unit.sql, put);
   // One that is still being deleted comes back under its id: its last processes then stop as outdated ones.
   const current = stored?.deletedAt === null ? stored : undefined;
   const { cartridge, partition, policy } = requireReferences(unit, input);
+  const { ratio = null } = input;
+  requireFreeCount({ alias, ratio }, input.processes, policy);
   const running = toRunning(input);
   requireHostPathsAllowed(put.scope, { ...cartridge.running, ...running });
   const id = stored?.id ?? unit.newId();
@@ -55,7 +61,7 @@ export function putSubscription(unit: Unit, put: PutSubscription): Outcome<Subsc
       ownPartition: input.partition ?? null,
       processes: wantedProcesses(unit, {
         asked: input.processes,
-        before: current?.processes,
+        before: current?.processes ?? firstCount(unit, tenant, ratio),
         policy,
       }),
       scalingPolicy: input.scalingPolicy ?? null,
@@ -64,7 +70,7 @@ export function putSubscription(unit: Unit, put: PutSubscription): Outcome<Subsc
       rollout: input.rollout ?? null,
       placement: input.placement ?? null,
       dependsOn: input.dependsOn ?? null,
-      ratio: input.ratio ?? null,
+      ratio,
       follow: input.follow,
     },
     precondition: put.precondition,
@@ -78,10 +84,12 @@ export function putSubscription(unit: Unit, put: PutSubscription): Outcome<Subsc
       generation: stored?.generation ?? 0,
       followedDigest: stored?.followedDigest ?? null,
       wishedGeneration: stored?.wishedGeneration ?? null,
+      startedAt: current?.startedAt ?? null,
       deletedAt: null,
     }),
     save: (row) => saveSubscription(unit.sql, row),
   });
+  if (put.relations !== "later") requireRelations(unit, outcome.row);
   if (outcome.action === "unchanged") return outcome;
   if (
     current !== undefined &&
@@ -92,7 +100,7 @@ export function putSubscription(unit: Unit, put: PutSubscription): Outcome<Subsc
   return { ...outcome, row: advance(unit, { row: outcome.row, before: current, cartridge }) };
 }
 
-/** @throws ControllerError PROCESSES_OUT_OF_BOUNDS */
+/** @throws ControllerError PROCESSES_OUT_OF_BOUNDS, RATIO_DECIDES */
 export function scaleSubscription(
   unit: Unit,
   {
@@ -104,6 +112,7 @@ export function scaleSubscription(
   const row = requireLive(unit, key);
   requirePrecondition(precondition, row, `subscription ${key.alias}`);
   const policy = readNamedPolicy(unit, row.scalingPolicy);
+  requireFreeCount(row, processes, policy);
   const wanted = wantedProcesses(unit, { asked: processes, before: row.processes, policy });
   pauseByHand(unit, { row, policy });
   if (wanted === row.processes) return row;
@@ -136,7 +145,8 @@ export function restartSubscription(unit: Unit, key: SubscriptionKey): Subscript
   return next;
 }
 
-/** Its processes are stopped by the reconcile loop, which forgets it with the last of them. Idempotent. */
+/** Its processes are stopped by the reconcile loop, which forgets it with the last of them. Idempotent.
+ * @throws ControllerError IN_USE */
 export function removeSubscription(
   unit: Unit,
   { precondition, ...key }: SubscriptionKey & { precondition?: Precondition },
@@ -144,6 +154,7 @@ export function removeSubscription(
   const row = requireSubscription(unit, key);
   requirePrecondition(precondition, row, `subscription ${key.alias}`);
   if (row.deletedAt !== null) return row;
+  requireUnnamed(unit, row);
   const next = touch(unit, { ...row, deletedAt: unit.now });
   unit.emit({
     type: "subscription.deleting",

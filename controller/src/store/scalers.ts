@@ -22,7 +22,7 @@ export type Candidate = {
   readonly decidedAt: string | null;
 };
 
-/** Every live subscription with a scaling policy. */
+/** Every live subscription with a scaling policy that may decide: a ratio decides alone. */
 export function listScalingCandidates(sql: Sql): readonly Candidate[] {
   const rows = sql
     .select({
@@ -32,7 +32,13 @@ export function listScalingCandidates(sql: Sql): readonly Candidate[] {
     })
     .from(subscriptions)
     .leftJoin(scalers, eq(scalers.subscriptionId, subscriptions.id))
-    .where(and(isNotNull(subscriptions.scalingPolicy), isNull(subscriptions.deletedAt)))
+    .where(
+      and(
+        isNotNull(subscriptions.scalingPolicy),
+        isNull(subscriptions.deletedAt),
+        isNull(subscriptions.ratio),
+      ),
+    )
     .all();
   return rows.flatMap(({ policyName, ...row }) =>
     policyName === null ? [] : [{ ...row, policyName }],
