@@ -47,6 +47,8 @@ export type Config = {
   readonly deltaBlobBytesMax: number;
   /** STRATA_EVENTS_MAX [100000]: events kept. */
   readonly eventsMax: number;
+  /** STRATA_METRICS_MAX_MIB [1024]: disk for the metrics history; 0 keeps none. */
+  readonly metricsBytesMax: number;
   /** STRATA_PROMETHEUS []: `name=url,…`: the servers that scaling policies may ask, by the name that they say. */
   readonly prometheus: Readonly<Record<string, string>>;
 };
@@ -61,10 +63,14 @@ export const limits = {
   reconcileEveryMs: 3000,
   expireEveryMs: 1000,
   prefetchEveryMs: 3000,
+  /** Between two looks at what followers follow; a push to the store is looked at at once. */
+  followEveryMs: 60_000,
   provisionEveryMs: 5000,
   /** Level 1 looks this often whose turn it is. */
   autoscaleEveryMs: 250,
   pollMetricsEveryMs: 500,
+  /** A point is made every 10 s; what is in memory is written down little by little. */
+  recordMetricsEveryMs: 1000,
   actionsPerTickMax: 1000,
   reportBytesMax: 32 * 1024 * 1024,
   /** One turn of the re-hash of stored blobs; the next goes on where it stopped. */
@@ -135,6 +141,14 @@ export function readConfig(environment: Environment): Config {
       min: 1000,
       max: 100_000_000,
     }),
+    metricsBytesMax:
+      1024 ** 2 *
+      integer(environment, {
+        name: "STRATA_METRICS_MAX_MIB",
+        initial: 1024,
+        min: 0,
+        max: 1_000_000,
+      }),
     prometheus: namedUrls(environment, "STRATA_PROMETHEUS"),
   };
 }

@@ -69,14 +69,16 @@ export async function startController(world: World): Promise<Controller> {
     publicPort: () => port,
     isStopping: () => stopping,
   });
+  undo.defer(services.history.close);
   const loops = startLoops(services, registry);
   undo.defer(async () => {
     await Promise.all(loops.map((loop) => loop.stop()));
   });
-  const [reconcile, autoscale, provision] = loops;
+  const [reconcile, autoscale, provision, follow] = loops;
   if (reconcile !== undefined) state.setReconcileSoon(reconcile.wake);
   if (autoscale !== undefined) state.setAutoscaleWake(autoscale.wake);
   if (provision !== undefined) state.setProvisionWake(provision.wake);
+  if (follow !== undefined) state.setFollowWake(follow.wake);
 
   const listeners = await openListeners(services, { registry, certificate });
   const [main, plain] = listeners;
@@ -134,6 +136,7 @@ async function openRegistry(world: World, state: State): Promise<Registry> {
     ...createStoreLogin({ ...world, sql: state.store.sql, authenticate: state.authenticate }),
     mirrors: config.mirrors,
     quota: createFindQuota(state.store.sql),
+    onTagMoved: state.followSoon,
     onCorrupt: (corrupt) => announceCorruption({ store: state.store, logger }, corrupt),
     clock: clock.nowMs,
     newId,
@@ -143,7 +146,7 @@ async function openRegistry(world: World, state: State): Promise<Registry> {
   return registry;
 }
 
-/** The first three are the reconcile loop and the two levels of the autoscaler. */
+/** The first four are the reconcile loop, the two levels of the autoscaler, and the one that follows tags. */
 function startLoops(services: Services, registry: Registry): readonly Loop[] {
   const { logger } = services;
   const ticks = createTicks(services);
@@ -166,6 +169,15 @@ function startLoops(services: Services, registry: Registry): readonly Loop[] {
       logger,
     }),
     startProvision(services, ticks.provision),
+    startLoop({
+      name: "follow",
+      tick: async () => {
+        await ticks.follow();
+        return false;
+      },
+      intervalMs: limits.followEveryMs,
+      logger,
+    }),
     startPoll(services),
     startLoop({
       name: "expire-nodes",
@@ -183,6 +195,15 @@ function startLoops(services: Services, registry: Registry): readonly Loop[] {
         return false;
       },
       intervalMs: limits.prefetchEveryMs,
+      logger,
+    }),
+    startLoop({
+      name: "record-metrics",
+      tick: () => {
+        ticks.recordMetrics();
+        return false;
+      },
+      intervalMs: limits.recordMetricsEveryMs,
       logger,
     }),
     startLoop({

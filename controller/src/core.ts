@@ -12,23 +12,26 @@ import { beatIntervalMs, isMassLoss } from "./domain/node.ts";
 import { createPeerBook } from "./domain/peer-book.ts";
 import { createPresenceBook, type PresenceBook, START_GRACE_MS } from "./domain/presence.ts";
 import { createReportOrder } from "./domain/report.ts";
+import { createHistory } from "./history/history.ts";
 import { advertisedUrl } from "./http/own-address.ts";
 import { forgetNodeInMemory, type Services } from "./http/services.ts";
 import { createTelemetry } from "./http/telemetry.ts";
 import { createDeltaBook } from "./images/deltas.ts";
-import type { SignedImageSource } from "./images/signed-image.ts";
 import { createAutoscale } from "./loops/autoscale.ts";
 import { createExpireNodes } from "./loops/expire-nodes.ts";
 import { createExternalMetrics } from "./loops/external-metrics.ts";
+import { createFollow, type FollowedImages } from "./loops/follow.ts";
 import { createStoreKeeper, type KeptRegistry } from "./loops/keep-store.ts";
 import { createPrefetchBook, findPrefetch } from "./loops/prefetch.ts";
 import { createProviderBook, type OpenProvider } from "./loops/provision-providers.ts";
 import { createProvision, type Provision } from "./loops/provision.ts";
 import { reconcile } from "./loops/reconcile.ts";
 import { keepRelations } from "./loops/relations.ts";
+import { createRecordMetrics } from "./loops/record-metrics.ts";
 import { createSampleBeats } from "./loops/sample-beats.ts";
 import type { SnapshotOptions } from "./loops/snapshot.ts";
 import { createWakeups, type Wakeups } from "./loops/wakeups.ts";
+import { ensureTenants } from "./operations/tenants.ts";
 import { createSecretBox } from "./pki/secret-box.ts";
 import { createProvider } from "./providers/create-provider.ts";
 import type { OpenDatabase } from "./store/database.ts";
@@ -59,6 +62,9 @@ export type State = {
   readonly reconcileSoon: () => void;
   readonly setProvisionWake: (wake: () => void) => void;
   readonly provisionSoon: () => void;
+  readonly setFollowWake: (wake: () => void) => void;
+  /** Asks whether followers have another image to run. */
+  readonly followSoon: () => void;
   readonly setAutoscaleWake: (wake: () => void) => void;
   readonly autoscaleSoon: (subscriptionId: string) => void;
   readonly posted: Set<string>;
@@ -73,6 +79,7 @@ export function openState(world: World, database: OpenDatabase): State {
   let wakeReconcile = (): void => undefined;
   let wakeProvision = (): void => undefined;
   let wakeAutoscale = (): void => undefined;
+  let wakeFollow = (): void => undefined;
   const posted = new Set<string>();
   const store = createStore({
     database,
@@ -84,6 +91,7 @@ export function openState(world: World, database: OpenDatabase): State {
       if (events > 0) eventWakeups.wake("events");
     },
   });
+  ensureTenants(store);
   return {
     store,
     epoch: getOrSetMeta(store.sql, "epoch", random.newSecret()),
@@ -99,6 +107,10 @@ export function openState(world: World, database: OpenDatabase): State {
       wakeProvision = wake;
     },
     provisionSoon: () => wakeProvision(),
+    setFollowWake: (wake) => {
+      wakeFollow = wake;
+    },
+    followSoon: () => wakeFollow(),
     setAutoscaleWake: (wake) => {
       wakeAutoscale = wake;
     },
@@ -111,7 +123,7 @@ export function openState(world: World, database: OpenDatabase): State {
 }
 
 export type CoreOptions = {
-  readonly images: SignedImageSource & KeptRegistry;
+  readonly images: FollowedImages & KeptRegistry;
   readonly pki: Services["pki"];
   readonly publicPort: () => number;
   readonly isStopping: () => boolean;
@@ -144,6 +156,11 @@ export function createServices(world: World, state: State, options: CoreOptions)
     reportOrder: createReportOrder(),
     samples: new Map(),
     usage: createUsageBook(),
+    history: createHistory({
+      path: join(world.config.dataDirectory, "controller", "metrics.db"),
+      bytesMax: world.config.metricsBytesMax,
+      logger: world.logger,
+    }),
     beats: createSampleBeats(world.config.reportsPerSecond),
     external: createExternalMetrics({
       sql: store.sql,
@@ -179,6 +196,10 @@ export type Ticks = {
   readonly expireNodes: () => void;
   /** Looks what nodes will probably run soon. */
   readonly prefetch: () => void;
+  /** Takes followers to the images that the store has for them. */
+  readonly follow: () => Promise<void>;
+  /** Writes the metrics history. */
+  readonly recordMetrics: () => void;
   /** Level 2. */
   readonly provision: Provision;
   /** Level 1. True when there is more to do at once. */
@@ -268,12 +289,28 @@ export function createTicks(services: Services): Ticks {
         actionsMax: limits.actionsPerTickMax,
       });
     }),
+    follow: createFollow({
+      store,
+      images: services.images,
+      logger: services.logger,
+      onChange: services.reconcileSoon,
+    }),
     prefetch: timed("prefetch", () =>
       services.prefetch.replace(
         findPrefetch(store.sql, now(), { cpuOvercommit: config.cpuOvercommit }),
       ),
     ),
     autoscale: timed("autoscale", createLevelOne(services)),
+    recordMetrics: timed(
+      "record-metrics",
+      createRecordMetrics({
+        sql: store.sql,
+        history: services.history,
+        samples: services.samples,
+        beatIntervalMs: beatMs,
+        nowMs: clock.nowMs,
+      }),
+    ),
     expireNodes: timed(
       "expire-nodes",
       createExpireNodes({

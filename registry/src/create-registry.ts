@@ -17,7 +17,7 @@ import { answerError, toRegistryError } from "./http/errors.ts";
 import { defaultLimits, type RegistryLimits } from "./limits.ts";
 import type { RegistryLogger } from "./logger.ts";
 import { cacheManifests } from "./manifest-cache.ts";
-import type { MetadataStore, StoredManifest } from "./metadata-store.ts";
+import type { ManifestIndex, MetadataStore, StoredManifest } from "./metadata-store.ts";
 import { createMirror, type Mirror } from "./mirror/mirror.ts";
 import type { MirrorRule } from "./mirror/rules.ts";
 import type { FindQuota } from "./quota.ts";
@@ -74,6 +74,8 @@ export type Registry = {
   readonly readBlob: (request: ReadBlob) => Promise<Buffer | undefined>;
   /** The manifests of a type that refer to a manifest; the first 64 by digest. Asks no one for permission. */
   readonly listReferrers: (request: ListReferrers) => Promise<readonly Digest[]>;
+  /** Tags of a repository of this store, those that were moved last first. Asks no one for permission. */
+  readonly listNewestTags: ManifestIndex["listNewestTags"];
   /** Hashes stored blobs at a slow pace, quarantines damaged ones, and repairs those that are lost. One at a time. */
   readonly scrub: (request?: Scrub) => Promise<ScrubReport>;
   /** Bytes held by the repository of this name and all below it; by all for the empty prefix. */
@@ -144,6 +146,7 @@ export function createRegistry(options: RegistryOptions): Registry {
       return readBlob(options, request);
     },
     listReferrers: (request) => listReferrers(metadata, request),
+    listNewestTags: metadata.listNewestTags,
     sumBytes: metadata.sumBytes,
     collectGarbage: createGarbageCollector(parts),
     scrub: createScrubber({ ...parts, repair }),

@@ -138,6 +138,8 @@ export type ManifestIndex = {
   readonly removeTag: (repository: string, tag: string) => Promise<Digest | undefined>;
   /** Undefined when nothing was ever pushed to the repository. */
   readonly listTags: (repository: string, page: Page) => Promise<readonly string[] | undefined>;
+  /** Those that were moved last come first. Empty for whatever is unknown. */
+  readonly listNewestTags: (repository: string, limit: number) => Promise<readonly TagFacts[]>;
   /** Entries in the order of their digests, as JSON. Empty for whatever is unknown. */
   readonly listReferrers: (
     query: ReferrersQuery,

@@ -206,6 +206,21 @@ const manifestCases: readonly Case[] = [
     },
   },
   {
+    title: "lists the tags that were moved last first",
+    body: async (store) => {
+      assert.equal(await store.listNewestTags("a", 10), []);
+      const one = aManifest("one", { tags: ["x", "w"], at: 1 });
+      const two = aManifest("two", { tags: ["y"], at: 2 });
+      await store.putManifest(one);
+      await store.putManifest(two);
+      const newest = { name: "y", digest: two.digest, updatedAt: 2 };
+      assert.equal(await store.listNewestTags("a", 1), [newest]);
+      await store.putManifest(aManifest("one", { tags: ["x"], at: 3 }));
+      const names = (await store.listNewestTags("a", 10)).map(({ name }) => name);
+      assert.equal(names, ["x", "y", "w"]);
+    },
+  },
+  {
     title: "stores nothing when a reference is missing or has another size",
     body: async (store) => {
       const manifest = aManifest("one", { ...needs(4), tags: ["x"] });

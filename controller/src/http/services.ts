@@ -8,9 +8,10 @@ import type { Clock, Randomness } from "../domain/clock.ts";
 import type { PeerBook } from "../domain/peer-book.ts";
 import type { PresenceBook } from "../domain/presence.ts";
 import type { ReportOrder } from "../domain/report.ts";
+import type { History } from "../history/history.ts";
 import type { DeltaBook } from "../images/deltas.ts";
-import type { SignedImageSource } from "../images/signed-image.ts";
 import type { ExternalMetrics } from "../loops/external-metrics.ts";
+import type { FollowedImages } from "../loops/follow.ts";
 import type { StoreKeeper } from "../loops/keep-store.ts";
 import type { PrefetchBook } from "../loops/prefetch.ts";
 import type { OpenProvider } from "../loops/provision-providers.ts";
@@ -30,7 +31,7 @@ export type Services = {
   readonly random: Randomness;
   readonly logger: Logger;
   readonly authenticate: Authenticate;
-  readonly images: SignedImageSource;
+  readonly images: FollowedImages;
   readonly storeKeeper: StoreKeeper;
   /** Seals the values of secrets. */
   readonly secretBox: SecretBox;
@@ -49,6 +50,8 @@ export type Services = {
   readonly samples: Map<string, ReadonlyMap<string, ProcessMetrics>>;
   /** What level 1 sees of the processes. */
   readonly usage: UsageBook;
+  /** What they used, over time. */
+  readonly history: History;
   readonly beats: SampleBeats;
   /** Metrics that other servers know. */
   readonly external: ExternalMetrics;
@@ -64,6 +67,8 @@ export type Services = {
   readonly publicPort: () => number;
   /** Asks the reconcile loop to look. */
   readonly reconcileSoon: () => void;
+  /** Asks whether followers have another image to run. */
+  readonly followSoon: () => void;
   /** Asks level 2 to look. */
   readonly provisionSoon: () => void;
   readonly openProvider: OpenProvider;

@@ -45,10 +45,11 @@ export function putCartridge(unit: Unit, put: PutCartridge): Outcome<CartridgeRo
     requireReference(exists, { kind: "partition", name: partition });
   }
   const objection = requireSigned(unit, image);
+  const current = getCartridge(unit.sql, name);
   const outcome = upsert(unit, {
     kind: "cartridge",
     name,
-    current: getCartridge(unit.sql, name),
+    current,
     fields: {
       description: input.description,
       image: input.image,
@@ -62,10 +63,9 @@ export function putCartridge(unit: Unit, put: PutCartridge): Outcome<CartridgeRo
     toRow: (fields, stored): CartridgeRow => ({ name, ...fields, ...stored }),
     save: (row) => saveCartridge(unit.sql, row),
   });
-  const { repository, digest, signatures } = image;
-  saveImageSignatures(unit.sql, { repository, digest, signatures });
+  saveImageSignatures(unit.sql, image);
   if (objection !== undefined) emitUnsigned(unit, name, objection);
-  if (outcome.action === "updated") rollOutCartridge(unit, outcome.row);
+  if (outcome.action === "updated") rollOutCartridge(unit, outcome.row, current);
   return outcome;
 }
 

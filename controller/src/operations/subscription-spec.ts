@@ -5,7 +5,7 @@ import { formatBytes } from "@strata/protocol/units";
 
 import { isSame } from "../domain/canonical.ts";
 import { resolveSpec } from "../domain/running.ts";
-import { neverFits } from "../domain/schedule.ts";
+import { neverFits } from "../domain/obstacle.ts";
 import { ControllerError } from "../errors.ts";
 import type { CartridgeRow } from "../store/cartridges.ts";
 import { listNodesOfPartition } from "../store/nodes.ts";
@@ -32,7 +32,7 @@ export function computeSpec(
 ): ProcessSpec {
   const spec = resolveSpec({
     subscription,
-    cartridge: { ...cartridge, digest: parseDigest(cartridge.digest) },
+    cartridge: { ...cartridge, digest: parseDigest(imageDigest(subscription, cartridge)) },
     secret: (name) => {
       const found = getSecret(unit.sql, { tenant: subscription.tenant, name });
       if (found === undefined) throw unknownReference({ kind: "secret", name });
@@ -41,6 +41,14 @@ export function computeSpec(
   });
   requireSatisfiable(unit, { subscription, limits: spec.limits });
   return spec;
+}
+
+/** The image that the subscription wishes for. */
+export function imageDigest(
+  { follow, followedDigest }: Pick<SubscriptionRow, "follow" | "followedDigest">,
+  { digest }: Pick<CartridgeRow, "digest">,
+): string {
+  return follow === "cartridge" ? digest : (followedDigest ?? digest);
 }
 
 /** Writes down the spec under the row's present generation. The row must be stored already. */
@@ -61,11 +69,18 @@ export function specOf(unit: Unit, row: SubscriptionRow): ProcessSpec | undefine
 
 /** A changed cartridge is a new generation of every subscription that runs it: update once, everywhere.
  * @throws ControllerError LIMITS_UNSATISFIABLE, naming the subscription that it would break. */
-export function rollOutCartridge(unit: Unit, cartridge: CartridgeRow): void {
+export function rollOutCartridge(
+  unit: Unit,
+  cartridge: CartridgeRow,
+  before: CartridgeRow | undefined,
+): void {
+  const isMoved = before?.repository !== cartridge.repository;
   for (const row of listSubscriptionsWhere(unit.sql, { cartridge: cartridge.name })) {
-    if (row.deletedAt === null) {
-      rollOut(unit, { subscription: row, cartridge, why: `cartridge ${cartridge.name}` });
-    }
+    if (row.deletedAt !== null) continue;
+    // Its tag was just resolved, and images of another repository are not its own.
+    const isStale = isMoved || row.follow === "tag";
+    const subscription = isStale ? { ...row, followedDigest: null } : row;
+    rollOut(unit, { subscription, cartridge, why: `cartridge ${cartridge.name}` });
   }
 }
 

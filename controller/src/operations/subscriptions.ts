@@ -1,6 +1,7 @@
 import type { Scope } from "@strata/protocol/access";
 import type { ScalingPolicy } from "@strata/protocol/api/autoscale";
 import type { SubscriptionInput } from "@strata/protocol/api/resources";
+import { parseReference } from "@strata/protocol/oci/reference";
 import type { z } from "zod";
 
 import { boundsAt } from "../domain/autoscale/l1/bounds.ts";
@@ -82,7 +83,7 @@ export function putSubscription(unit: Unit, put: PutSubscription): Outcome<Subsc
       ...times,
       revision: (stored?.revision ?? 0) + 1,
       generation: stored?.generation ?? 0,
-      followedDigest: stored?.followedDigest ?? null,
+      followedDigest: keepsFollowing(current, fields) ? (current?.followedDigest ?? null) : null,
       wishedGeneration: stored?.wishedGeneration ?? null,
       startedAt: current?.startedAt ?? null,
       deletedAt: null,
@@ -165,6 +166,14 @@ export function removeSubscription(
   return next;
 }
 
+/** What following found is found anew for another cartridge or another way of following. */
+function keepsFollowing(
+  current: SubscriptionRow | undefined,
+  { cartridge, follow }: Pick<SubscriptionRow, "cartridge" | "follow">,
+): boolean {
+  return current?.cartridge === cartridge && current.follow === follow;
+}
+
 function requireSubscription(unit: Unit, key: SubscriptionKey): SubscriptionRow {
   return requireFound(getSubscription(unit.sql, key), { kind: "subscription", name: key.alias });
 }
@@ -228,6 +237,7 @@ function requireReferences(unit: Unit, input: Input): References {
       hint: `create it with PUT /v1/cartridges/${input.cartridge}, or choose one of GET /v1/cartridges`,
     });
   }
+  requireFollowable(input, cartridge);
   const partition = input.partition ?? cartridge.partition;
   if (partition === null) {
     throw new ControllerError(
@@ -245,6 +255,14 @@ function requireReferences(unit: Unit, input: Input): References {
   if (scalingPolicy !== null)
     requireReference(policy !== undefined, { kind: "scaling policy", name: scalingPolicy });
   return { cartridge, partition, policy };
+}
+
+/** @throws ControllerError INVALID */
+function requireFollowable({ follow }: Input, { name, image }: CartridgeRow): void {
+  if (follow !== "tag" || "tag" in parseReference(image)) return;
+  throw new ControllerError("INVALID", `cartridge ${name} names an image by digest: ${image}`, {
+    hint: 'name it by a tag, or leave "follow" at "cartridge", or follow the "newest"',
+  });
 }
 
 function readNamedPolicy({ sql }: Unit, name: string | null): NamedPolicy | undefined {

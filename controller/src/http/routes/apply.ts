@@ -2,6 +2,7 @@ import { ApplyResult } from "@strata/protocol/api/resources";
 import { z } from "zod";
 
 import { applyDocuments } from "../../operations/apply.ts";
+import { withinQuota } from "../../operations/quotas.ts";
 import { answerJson } from "../answer.ts";
 import { parseDocuments, readDocument } from "../apply-documents.ts";
 import { readBody } from "../body.ts";
@@ -40,9 +41,12 @@ export function addApplyRoute(router: Router, services: Services): void {
         authorizeCaller(caller, { access: "admin", nodeId: undefined });
       const run = query.dryRun === "true" ? store.rehearse : store.write;
       const result = run((unit) =>
-        applyDocuments(unit, { documents, tenant, scope: caller.scope }),
+        withinQuota(unit, tenant, () =>
+          applyDocuments(unit, { documents, tenant, scope: caller.scope }),
+        ),
       );
       services.reconcileSoon();
+      services.followSoon();
       return answerJson(c, result);
     },
   });

@@ -32,6 +32,7 @@ export function addCartridgeRoutes(router: Router, services: Services): void {
         putCartridge(unit, { name, input, image, scope: caller.scope, precondition }),
       );
       services.reconcileSoon();
+      services.followSoon();
       return answerResource(c, showCartridge(row), action);
     },
   });

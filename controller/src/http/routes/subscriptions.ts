@@ -8,6 +8,7 @@ import {
 import { Alias } from "@strata/protocol/names";
 import { z } from "zod";
 
+import { withinQuota } from "../../operations/quotas.ts";
 import {
   putSubscription,
   removeSubscription,
@@ -107,9 +108,12 @@ function addWriters(router: Router, services: Services): void {
     handle: ({ params: { alias }, query, body: input, caller, precondition, c }) => {
       const tenant = tenantOf(caller, query.tenant);
       const { row, action } = services.store.write((unit) =>
-        putSubscription(unit, { tenant, alias, input, scope: caller.scope, precondition }),
+        withinQuota(unit, tenant, () =>
+          putSubscription(unit, { tenant, alias, input, scope: caller.scope, precondition }),
+        ),
       );
       services.reconcileSoon();
+      services.followSoon();
       return answerResource(c, readSubscription(services, row), action);
     },
   });
@@ -145,7 +149,9 @@ function addVerbs(router: Router, services: Services): void {
     handle: ({ params: { alias }, query, body, caller, precondition, c }) => {
       const tenant = tenantOf(caller, query.tenant);
       const row = services.store.write((unit) =>
-        scaleSubscription(unit, { tenant, alias, processes: body.processes, precondition }),
+        withinQuota(unit, tenant, () =>
+          scaleSubscription(unit, { tenant, alias, processes: body.processes, precondition }),
+        ),
       );
       services.reconcileSoon();
       return answerResource(c, readSubscription(services, row));

@@ -1,5 +1,5 @@
 import { type Digest, isDigest } from "@strata/protocol/oci/digest";
-import { and, asc, eq, gt, sql } from "drizzle-orm";
+import { and, asc, desc, eq, gt, sql } from "drizzle-orm";
 
 import type {
   ManifestDescriptor,
@@ -66,6 +66,14 @@ export function createManifestIndex(
         }),
       ),
     listTags: async (repository, page) => listTags(database, repository, page),
+    listNewestTags: async (repository, limit) =>
+      database
+        .select({ name: tags.name, digest: tags.digest, updatedAt: tags.updatedAt })
+        .from(tags)
+        .where(eq(tags.repository, repository))
+        .orderBy(desc(tags.updatedAt), asc(tags.name))
+        .limit(limit)
+        .all(),
     listReferrers: async (query) => listReferrers(database, query),
     listRepositories: async ({ last, limit }) =>
       database
