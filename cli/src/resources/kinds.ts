@@ -10,13 +10,13 @@ import type {
   ScalingPolicyResource,
   Secret,
   Subscription,
-  TokenResource,
 } from "@strata/protocol/api/resources";
 import type {
   RetentionPolicyResource,
   SignaturePolicyResource,
   StoreQuotaResource,
 } from "@strata/protocol/api/store-rules";
+import type { TokenResource } from "@strata/protocol/api/tokens";
 import { formatBytes } from "@strata/protocol/format-bytes";
 import type { z } from "zod";
 
@@ -221,7 +221,7 @@ const storeQuotas = defineKind<StoreQuotaResource>({
   columns: [name, { title: "BYTES", cell: (item) => formatBytes(item.bytes) }, age],
 });
 
-const tokens = defineKind<z.infer<typeof TokenResource>>({
+const tokens = defineKind<TokenResource>({
   kind: "Token",
   names: ["tokens", "token"],
   path: "/v1/tokens",

@@ -6,7 +6,8 @@ import { deleteToken, getToken, getTokenByName, insertToken } from "../store/tok
 import type { Store } from "../store/unit.ts";
 import { formatCredential, hashSecret, readCredential, secretMatches } from "./secret.ts";
 
-const NAME = "admin";
+/** Of the token whose secret is in the file. */
+export const ADMIN_TOKEN_NAME = "admin";
 
 /** Makes sure that the file holds a token with the scope `admin`. The file is root's alone, so what it says is believed:
  * a token that the database does not know (a crash between the two writes, a database restored from a backup) is
@@ -27,11 +28,11 @@ export function ensureAdminToken(store: Store, file: string, newSecret: () => st
     const known = getToken(unit.sql, credential.id);
     if (known !== undefined && secretMatches(credential.secret, known.secretHash)) return;
     if (present === undefined) writeFileDurably(file, `${formatCredential(credential)}\n`);
-    const replaced = known ?? getTokenByName(unit.sql, NAME);
+    const replaced = known ?? getTokenByName(unit.sql, ADMIN_TOKEN_NAME);
     if (replaced !== undefined) deleteToken(unit.sql, replaced.id);
     insertToken(unit.sql, {
       id: credential.id,
-      name: NAME,
+      name: ADMIN_TOKEN_NAME,
       scope: "admin",
       tenant: "default",
       secretHash: hashSecret(credential.secret),
@@ -42,6 +43,11 @@ export function ensureAdminToken(store: Store, file: string, newSecret: () => st
       expiresAt: null,
       lastUsedAt: null,
     });
-    unit.emit({ type: "token.created", subject: NAME, message: "the admin token was made" });
+    unit.emit({
+      type: "token.created",
+      tenant: "default",
+      subject: ADMIN_TOKEN_NAME,
+      message: "the admin token was made",
+    });
   });
 }

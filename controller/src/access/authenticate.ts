@@ -13,6 +13,8 @@ export type Principal = {
   readonly tenant: string;
   /** Set for an agent: the one node that it speaks for. */
   readonly nodeId: string | undefined;
+  /** Requests it may send in a minute; null is as the installation has it. */
+  readonly ratePerMinute: number | null;
 };
 
 export type Authenticate = (credential: string) => Principal | undefined;
@@ -35,8 +37,8 @@ export function createAuthenticate(sql: Sql, clock: Clock): Authenticate {
       return agentPrincipal(id);
     }
     const token = getToken(sql, id);
-    if (token === undefined || !secretMatches(secret, token.secretHash)) return undefined;
     const nowMs = clock.nowMs();
+    if (token === undefined || !holdsSecret(token, secret, nowMs)) return undefined;
     if (hasExpired(token, nowMs)) return undefined;
     if (nowMs - Date.parse(token.lastUsedAt ?? token.createdAt) >= LAST_USED_EVERY_MS)
       setTokenLastUsed(sql, id, new Date(nowMs).toISOString());
@@ -54,14 +56,26 @@ export function createFindPrincipal(sql: Sql, clock: Clock): FindPrincipal {
   };
 }
 
+/** The present secret, or the one before for as long as their overlap lasts. */
+function holdsSecret(token: TokenRow, secret: string, nowMs: number): boolean {
+  if (secretMatches(secret, token.secretHash)) return true;
+  const { previousSecretHash, previousExpiresAt } = token;
+  return (
+    previousSecretHash !== null &&
+    previousExpiresAt !== null &&
+    nowMs < Date.parse(previousExpiresAt) &&
+    secretMatches(secret, previousSecretHash)
+  );
+}
+
 function hasExpired({ expiresAt }: TokenRow, nowMs: number): boolean {
   return expiresAt !== null && Date.parse(expiresAt) <= nowMs;
 }
 
 function agentPrincipal(id: string): Principal {
-  return { id, scope: "agent", tenant: "default", nodeId: id };
+  return { id, scope: "agent", tenant: "default", nodeId: id, ratePerMinute: null };
 }
 
-function tokenPrincipal({ id, scope, tenant }: TokenRow): Principal {
-  return { id, scope, tenant, nodeId: undefined };
+function tokenPrincipal({ id, scope, tenant, ratePerMinute }: TokenRow): Principal {
+  return { id, scope, tenant, nodeId: undefined, ratePerMinute };
 }

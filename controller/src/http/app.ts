@@ -27,6 +27,7 @@ import { addNodeSecretRoute, addSecretRoutes } from "./routes/secrets.ts";
 import { addSimulateRoute } from "./routes/simulate.ts";
 import { addStoreRoutes } from "./routes/store.ts";
 import { addSubscriptionRoutes } from "./routes/subscriptions.ts";
+import { addTenantRoutes } from "./routes/tenants.ts";
 import { addTokenRoutes } from "./routes/tokens.ts";
 import type { Services } from "./services.ts";
 
@@ -72,6 +73,7 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
   addNodeSecretRoute(router, services);
   addNodeRoutes(router, services);
   addTokenRoutes(router, services);
+  addTenantRoutes(router, services);
   addApplyRoute(router, services);
   addStoreRoutes(router, services);
   addEventRoutes(router, services);

@@ -108,7 +108,13 @@ function noHead(): ControllerError {
   return new ControllerError("METHOD_NOT_ALLOWED", "HEAD does nothing here", { hint: "use GET" });
 }
 
-const nobody: Principal = { id: "anonymous", scope: "pull", tenant: "", nodeId: undefined };
+const nobody: Principal = {
+  id: "anonymous",
+  scope: "pull",
+  tenant: "",
+  nodeId: undefined,
+  ratePerMinute: null,
+};
 
 /** @throws ControllerError UNAUTHENTICATED, FORBIDDEN, NODE_DECOMMISSIONED */
 function authorize(

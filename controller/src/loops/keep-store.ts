@@ -28,6 +28,8 @@ export type StoreKeeper = {
   /** Hashes blobs for up to `durationMs`, from where the last one stopped. */
   readonly scrub: (request: Scrub) => Promise<ScrubReport>;
   readonly status: () => Promise<StoreStatus>;
+  /** Bytes of the repository of this name and all below it. */
+  readonly usedBytes: (prefix: string) => Promise<number>;
 };
 
 export type Collect = {
@@ -84,6 +86,7 @@ export function createStoreKeeper({ store, registry, nowMs }: StoreKeeperOptions
       for (const digest of repaired) announceRepair(store, digest);
       return lastScrub;
     },
+    usedBytes: (prefix) => registry.sumBytes(prefix),
     status: async () => ({
       bytes: await registry.sumBytes(""),
       quotas: await Promise.all(

@@ -4,6 +4,7 @@ import type { Problem } from "../domain/process.ts";
 import { schedule, type SchedulingOptions, type WaitingProcess } from "../domain/schedule.ts";
 import { type ProcessRow, updateProcess } from "../store/processes.ts";
 import type { Unit } from "../store/unit.ts";
+import { findOverQuota } from "./quota-refusals.ts";
 import { nameOf, type Snapshot, toCandidates } from "./snapshot.ts";
 
 /** One decision: a node for the process, or the reason why there is none. */
@@ -63,9 +64,10 @@ export function planPlacements(
 type Refused = { readonly processId: string; readonly problem: Problem };
 
 /** What may run nowhere, so that no room is looked for. */
-function findRefused({ refusalOf }: Snapshot, rows: readonly ProcessRow[]): readonly Refused[] {
+function findRefused(snapshot: Snapshot, rows: readonly ProcessRow[]): readonly Refused[] {
+  const overQuota = findOverQuota(snapshot);
   return rows.flatMap((row) => {
-    const problem = refusalOf(row);
+    const problem = snapshot.refusalOf(row) ?? overQuota.get(row.id);
     return problem === undefined ? [] : [{ processId: row.id, problem }];
   });
 }

@@ -13,6 +13,7 @@ import { type Need, promisedCapacity, sizeOf } from "../domain/schedule.ts";
 import type { NodeRow } from "../store/nodes.ts";
 import type { SubscriptionRow } from "../store/subscriptions.ts";
 import type { VmRow } from "../store/vms.ts";
+import { countOverQuota } from "./quota-refusals.ts";
 import { heldByNode, nameOf, type Snapshot, toPlanned } from "./snapshot.ts";
 
 export type Fleet = {
@@ -134,13 +135,14 @@ export function readSubscriptions(
   fleet: Fleet,
   atHorizon: (subscription: SubscriptionRow, desired: number) => number,
 ): readonly SubscriptionView[] {
+  const overQuota = countOverQuota(fleet.snapshot);
   return fleet.snapshot.subscriptions.flatMap((subscription): readonly SubscriptionView[] => {
     const need = fleet.needs.get(subscription.id);
     if (subscription.partition !== partition || need === undefined) return [];
     // No room is rented for what must not be placed.
     const { id: subscriptionId, generation } = subscription;
     if (fleet.snapshot.refusalOf({ subscriptionId, generation }) !== undefined) return [];
-    const desired = fleet.snapshot.count(subscription);
+    const desired = fleet.snapshot.count(subscription) - (overQuota.get(subscriptionId) ?? 0);
     return [
       {
         name: nameOf(subscription),

@@ -2,6 +2,7 @@
 import type { ProcessSpec } from "@strata/protocol/agent/messages";
 import { isTerminal } from "@strata/protocol/agent/process-state";
 import { PartitionPolicyInput } from "@strata/protocol/api/autoscale";
+import type { TenantQuota } from "@strata/protocol/api/tenants";
 
 import type { Packing } from "../domain/autoscale/l2/bins.ts";
 import type { Held } from "../domain/autoscale/l2/model.ts";
@@ -27,6 +28,7 @@ import {
 import { listScalingPolicies, parseScalingPolicy } from "../store/scaling-policies.ts";
 import { listSubscriptions, type SubscriptionRow } from "../store/subscriptions.ts";
 import { listVms } from "../store/vms.ts";
+import { readQuotas } from "./quota-refusals.ts";
 import { readDependencyRefusals } from "./relations.ts";
 import { readRefusals } from "./signatures.ts";
 
@@ -50,6 +52,8 @@ export type Snapshot = {
   readonly refusalOf: (
     process: Pick<ProcessRow, "subscriptionId" | "generation">,
   ) => Problem | undefined;
+  /** Of the tenants that have one. */
+  readonly quotaOf: (tenant: string) => TenantQuota | undefined;
   /** How the partition's policy has its processes packed. */
   readonly packingOf: (partition: string) => Packing;
   /** Of its VM, or the label `zone`. */
@@ -103,6 +107,7 @@ export function readSnapshot(sql: Sql, options: SnapshotOptions): Snapshot {
     nodes,
     held: isMassLoss(silence),
     needOf: (process) => needs.get(generationKey(process)),
+    quotaOf: readQuotas(sql),
     refusalOf: (process) => isUnsigned(process) ?? isEarly(process),
     packingOf: readPackings(sql),
     zoneOf: ({ id, labels }) => zones.get(id) ?? labels["zone"] ?? null,

@@ -18,6 +18,7 @@ import { listSubscriptions, type SubscriptionRow } from "../store/subscriptions.
 import type { Unit } from "../store/unit.ts";
 import { dropUnusedSecretVersions, secretsOfRunning, secretsOfSpec } from "./secret-versions.ts";
 import { rollOut } from "./subscription-spec.ts";
+import { requireTenant } from "./tenants.ts";
 import {
   type Outcome,
   type Precondition,
@@ -34,9 +35,10 @@ export type PutSecret = SecretKey & {
 
 /** A new value is a new version, and a new generation of every subscription that uses the secret; the value that it has
  * already changes nothing.
- * @throws ControllerError LIMITS_UNSATISFIABLE, naming the subscription that it would break. */
+ * @throws ControllerError REFERENCE_UNKNOWN; LIMITS_UNSATISFIABLE, naming the subscription that it would break. */
 export function putSecret(unit: Unit, box: SecretBox, put: PutSecret): Outcome<SecretRow> {
   const { tenant, name, value } = put;
+  requireTenant(unit, tenant);
   const current = getSecret(unit.sql, put);
   const isSame = current !== undefined && holds(unit, box, { row: current, value });
   const version = isSame ? current.version : nextVersion(unit, put, current);

@@ -11,6 +11,7 @@ import {
   saveStoreQuota,
   type StoreQuotaRow,
 } from "../store/store-rules.ts";
+import { getTenant } from "../store/tenants.ts";
 import type { Unit } from "../store/unit.ts";
 import type { Delete, Put } from "./partitions.ts";
 import { type Outcome, requireFound, requirePrecondition, upsert } from "./upsert.ts";
@@ -56,6 +57,7 @@ export function putStoreQuota(
   return upsert(unit, {
     kind: "store-quota",
     name,
+    ...ofTenant(unit, name),
     current: getStoreQuota(unit.sql, name),
     fields: { bytes: input.bytes },
     precondition,
@@ -70,7 +72,13 @@ export function removeStoreQuota(unit: Unit, { name, precondition }: Delete): vo
   deleteStoreQuota(unit.sql, name);
   unit.emit({
     type: "store-quota.deleted",
+    ...ofTenant(unit, name),
     subject: name,
     message: `store quota ${name} was deleted`,
   });
+}
+
+/** A tenant's quota is nobody else's business. */
+function ofTenant({ sql }: Unit, name: string): { readonly tenant?: string } {
+  return getTenant(sql, name) === undefined ? {} : { tenant: name };
 }

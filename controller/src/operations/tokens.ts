@@ -1,7 +1,9 @@
 import { formatJoinToken } from "@strata/protocol/agent/join-token";
-import type { JoinTokenInput, TokenInput } from "@strata/protocol/api/resources";
+import type { JoinTokenInput } from "@strata/protocol/api/resources";
+import type { RotateInput, TokenInput } from "@strata/protocol/api/tokens";
 import type { z } from "zod";
 
+import { ADMIN_TOKEN_NAME } from "../access/admin-token.ts";
 import { formatCredential, hashSecret, secretMatches } from "../access/secret.ts";
 import { ControllerError } from "../errors.ts";
 import { getPartition } from "../store/partitions.ts";
@@ -14,18 +16,21 @@ import {
   insertJoinToken,
   insertToken,
   type JoinTokenRow,
+  saveTokenSecret,
   type TokenRow,
 } from "../store/tokens.ts";
 import type { Unit } from "../store/unit.ts";
+import { requireTenant } from "./tenants.ts";
 import { requireFound, requireReference } from "./upsert.ts";
 
 const DATE_MS_MAX = 8_640_000_000_000_000;
 
-/** The token in the answer is shown this once. @throws ControllerError NAME_TAKEN */
+/** The token in the answer is shown this once. @throws ControllerError NAME_TAKEN, REFERENCE_UNKNOWN */
 export function createToken(
   unit: Unit,
   { input, secret }: { readonly input: z.output<typeof TokenInput>; readonly secret: string },
-): { readonly row: TokenRow; readonly token: string } {
+): NewToken {
+  requireTenant(unit, input.tenant);
   if (getTokenByName(unit.sql, input.name) !== undefined) {
     throw new ControllerError("NAME_TAKEN", `there is a token ${input.name} already`, {
       hint: "choose another name, or delete that one first",
@@ -40,18 +45,60 @@ export function createToken(
     createdAt: unit.now,
     previousSecretHash: null,
     previousExpiresAt: null,
-    ratePerMinute: null,
+    ratePerMinute: input.ratePerMinute ?? null,
     expiresAt: input.expiresIn === undefined ? null : expiry(unit, input.expiresIn),
     lastUsedAt: null,
   };
   insertToken(unit.sql, row);
   unit.emit({
     type: "token.created",
+    tenant: row.tenant,
     subject: row.name,
     message: `token ${row.name} with scope ${row.scope} was made`,
     data: { id: row.id, scope: row.scope, tenant: row.tenant },
   });
   return { row, token: formatCredential({ id: row.id, secret }) };
+}
+
+type NewToken = { readonly row: TokenRow; readonly token: string };
+
+/** A new secret under the same id, name and rights; the old one is good for the overlap. A secret from an earlier
+ * rotation ends at once: there are never more than two.
+ * @throws ControllerError INVALID for the admin token, which is what its file says. */
+export function rotateToken(
+  unit: Unit,
+  {
+    id,
+    input,
+    secret,
+  }: { readonly id: string; readonly input: z.output<typeof RotateInput>; readonly secret: string },
+): NewToken {
+  const row = requireFound(getToken(unit.sql, id), { kind: "token", name: id });
+  if (row.name === ADMIN_TOKEN_NAME) {
+    throw new ControllerError("INVALID", "the admin token is what the file admin-token says", {
+      hint: "delete the file and start the controller again: a new one is written to it",
+    });
+  }
+  const overlapEnds = input.overlap === 0 ? null : expiry(unit, input.overlap);
+  const next: TokenRow = {
+    ...row,
+    secretHash: hashSecret(secret),
+    previousSecretHash: overlapEnds === null ? null : row.secretHash,
+    previousExpiresAt: overlapEnds,
+    expiresAt: input.expiresIn === undefined ? row.expiresAt : expiry(unit, input.expiresIn),
+  };
+  saveTokenSecret(unit.sql, next);
+  unit.emit({
+    type: "token.rotated",
+    tenant: row.tenant,
+    subject: row.name,
+    message:
+      overlapEnds === null
+        ? `token ${row.name} has a new secret`
+        : `token ${row.name} has a new secret; the old one is good until ${overlapEnds}`,
+    data: { id },
+  });
+  return { row: next, token: formatCredential({ id, secret }) };
 }
 
 /** Ends the token at once. */
@@ -60,6 +107,7 @@ export function revokeToken(unit: Unit, id: string): void {
   deleteToken(unit.sql, id);
   unit.emit({
     type: "token.deleted",
+    tenant: row.tenant,
     subject: row.name,
     message: `token ${row.name} was revoked`,
     data: { id },

@@ -99,6 +99,7 @@ const pathOfKind: Readonly<Record<string, string>> = {
   "retention policy": "retention-policies",
   "store quota": "store-quotas",
   secret: "secrets",
+  tenant: "tenants",
 };
 
 /** @throws ControllerError IN_USE, naming up to five of the users. */

@@ -33,6 +33,18 @@ export function setTokenLastUsed(sql: Sql, id: string, at: string): void {
   sql.update(tokens).set({ lastUsedAt: at }).where(eq(tokens.id, id)).run();
 }
 
+/** What a rotation changes. */
+export function saveTokenSecret(
+  sql: Sql,
+  { id, secretHash, previousSecretHash, previousExpiresAt, expiresAt }: TokenRow,
+): void {
+  sql
+    .update(tokens)
+    .set({ secretHash, previousSecretHash, previousExpiresAt, expiresAt })
+    .where(eq(tokens.id, id))
+    .run();
+}
+
 export function deleteToken(sql: Sql, id: string): void {
   sql.delete(tokens).where(eq(tokens.id, id)).run();
 }

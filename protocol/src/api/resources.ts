@@ -2,7 +2,6 @@
  * the OpenAPI document. `…Input` is the body of a PUT; what a GET answers adds the name, times and the status. */
 import { z } from "zod";
 
-import { scopes } from "../access.ts";
 import {
   Argv,
   Capacity,
@@ -399,23 +398,6 @@ export const JoinTokenCreated = JoinTokenResource.extend({
   command: z.string(),
 });
 export type JoinTokenCreated = z.infer<typeof JoinTokenCreated>;
-
-export const TokenInput = z.strictObject({
-  name: Name,
-  scope: z.enum(scopes).exclude(["agent"]),
-  tenant: Name.default("default"),
-  expiresIn: DurationMs.optional(),
-});
-export const TokenResource = z.object({
-  id: z.string(),
-  name: Name,
-  scope: z.enum(scopes),
-  tenant: Name,
-  createdAt: z.iso.datetime(),
-  expiresAt: z.iso.datetime().nullable(),
-  lastUsedAt: z.iso.datetime().nullable(),
-});
-export const TokenCreated = TokenResource.extend({ token: z.string() });
 
 export const Event = z.object({
   id: z.int().positive(),

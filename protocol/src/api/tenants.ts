@@ -39,7 +39,8 @@ export const Tenant = z.object({
     processes: z.int(),
     cpu: z.number(),
     memory: z.int(),
-    storage: z.int(),
+    /** Null for `default`, whose repositories have no prefix in common. */
+    storage: z.int().nullable(),
   }),
 });
 export type Tenant = z.infer<typeof Tenant>;

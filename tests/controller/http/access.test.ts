@@ -9,6 +9,7 @@ async function aToken(
   scope: Scope,
   tenant = "default",
 ): Promise<string> {
+  if (tenant !== "default") await controller.call("PUT", `/v1/tenants/${tenant}`, { body: {} });
   const body = { name: `${scope}-${tenant}`, scope, tenant };
   const answer = await controller.call("POST", "/v1/tokens", { body });
   assert.is(answer.status, 201);

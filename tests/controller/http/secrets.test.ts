@@ -174,6 +174,7 @@ suite("secrets", (test) => {
     const tokenOf = async (scope: string, tenant: string): Promise<string> =>
       (await call("POST", "/v1/tokens", { body: { name: `${scope}-${tenant}`, scope, tenant } }))
         .body.token;
+    await call("PUT", "/v1/tenants/other", { body: {} });
     const other = await tokenOf("deployer", "other");
     const viewer = await tokenOf("viewer", "default");
     assert.is((await call("GET", "/v1/secrets/db", { token: other })).status, 404);

@@ -3,10 +3,8 @@ import {
   JoinTokenInput,
   JoinTokenResource,
   listOf,
-  TokenCreated,
-  TokenInput,
-  TokenResource,
 } from "@strata/protocol/api/resources";
+import { RotateInput, TokenCreated, TokenInput, TokenResource } from "@strata/protocol/api/tokens";
 import { z } from "zod";
 
 import {
@@ -15,6 +13,7 @@ import {
   revealJoinToken,
   revokeJoinToken,
   revokeToken,
+  rotateToken,
 } from "../../operations/tokens.ts";
 import { renderCloudConfig } from "../../providers/cloud-init.ts";
 import { planJoin } from "../../providers/first-boot.ts";
@@ -33,7 +32,7 @@ import type { Services } from "../services.ts";
 const Params = z.object({ id: z.string().max(100) });
 
 export function addTokenRoutes(router: Router, services: Services): void {
-  const { store, random } = services;
+  const { store, random, clock } = services;
   router.add({
     method: "post",
     path: "/v1/tokens",
@@ -45,7 +44,7 @@ export function addTokenRoutes(router: Router, services: Services): void {
       const { row, token } = store.write((unit) =>
         createToken(unit, { input, secret: random.newSecret() }),
       );
-      return answerJson(c, { ...showToken(row), token }, 201);
+      return answerJson(c, { ...showToken(row, clock.nowMs()), token }, 201);
     },
   });
   router.add({
@@ -57,7 +56,23 @@ export function addTokenRoutes(router: Router, services: Services): void {
     answers: { 200: { description: "One page.", schema: listOf(TokenResource) } },
     handle: ({ query: { after, limit }, c }) => {
       const rows = listTokens(store.sql, { after, limit: limit + 1 });
-      return answerJson(c, toPage(rows, { limit, keyOf: ({ id }) => id, show: showToken }));
+      const show = (row: TokenRow): TokenResource => showToken(row, clock.nowMs());
+      return answerJson(c, toPage(rows, { limit, keyOf: ({ id }) => id, show }));
+    },
+  });
+  router.add({
+    method: "post",
+    path: "/v1/tokens/{id}/rotate",
+    access: "admin",
+    summary: "Gives a token a new secret; the old one is good for the overlap.",
+    params: Params,
+    body: RotateInput,
+    answers: { 200: { description: "The token, shown this once.", schema: TokenCreated } },
+    handle: ({ params: { id }, body: input, c }) => {
+      const { row, token } = store.write((unit) =>
+        rotateToken(unit, { id, input, secret: random.newSecret() }),
+      );
+      return answerJson(c, { ...showToken(row, clock.nowMs()), token });
     },
   });
   router.add({
@@ -146,9 +161,21 @@ function addCloudInitRoute(router: Router, services: Services): void {
   });
 }
 
-function showToken(row: TokenRow): z.infer<typeof TokenResource> {
-  const { id, name, scope, tenant, createdAt, expiresAt, lastUsedAt } = row;
-  return { id, name, scope, tenant, createdAt, expiresAt, lastUsedAt };
+function showToken(row: TokenRow, nowMs: number): TokenResource {
+  const { id, name, scope, tenant, ratePerMinute, createdAt, expiresAt, lastUsedAt } = row;
+  const { previousExpiresAt } = row;
+  const overlaps = previousExpiresAt !== null && nowMs < Date.parse(previousExpiresAt);
+  return {
+    id,
+    name,
+    scope,
+    tenant,
+    ratePerMinute,
+    createdAt,
+    expiresAt,
+    lastUsedAt,
+    previousExpiresAt: overlaps ? previousExpiresAt : null,
+  };
 }
 
 function showJoinToken(row: JoinTokenRow): z.infer<typeof JoinTokenResource> {
