@@ -1,5 +1,6 @@
 import type { Assignment, Assignments } from "@strata/protocol/agent/messages";
 import { Assignment as AssignmentSchema, PrefetchImages } from "@strata/protocol/agent/messages";
+import type { UpgradeOrder } from "@strata/protocol/agent/upgrade";
 import { LABEL_LENGTH_MAX, Name } from "@strata/protocol/names";
 import { z } from "zod";
 
@@ -16,6 +17,8 @@ export type DesiredState = z.infer<typeof DesiredState>;
 
 export type Acceptance = {
   readonly desired: DesiredState;
+  /** From the known epoch alone. */
+  readonly upgrade: UpgradeOrder | undefined;
   /** Why parts of the message were not taken, for the log. */
   readonly refusals: readonly string[];
 };
@@ -55,6 +58,7 @@ export function acceptAssignments(known: DesiredState, message: Assignments): Ac
       assignments: [...after.values()],
       ...(message.prefetch !== undefined && { prefetch: message.prefetch }),
     },
+    upgrade: isTrusted ? message.upgrade : undefined,
     refusals,
   };
 }

@@ -22,7 +22,7 @@ import { Agent, type Dispatcher, request, upgrade } from "undici";
 import type { z } from "zod";
 
 import type { SecretSource } from "./container/secret-keeper.ts";
-import { AgentError } from "./errors.ts";
+import { AgentError, DecommissionedError } from "./errors.ts";
 
 /** How to reach a controller and whom to trust. */
 export type ControllerAddress = {
@@ -285,6 +285,8 @@ function parseAnswer<T>(bytes: Buffer, schema: z.ZodType<T>): T {
 function refusal(status: number, bytes: Buffer): AgentError {
   const problem = parseProblem(bytes);
   const message = `the controller answered ${status}: ${problem?.detail ?? "without a reason"}`;
+  if (problem?.code === "NODE_DECOMMISSIONED")
+    return new DecommissionedError(message, problem.epoch);
   const isOurs = status >= 400 && status < 500 && status !== 408 && status !== 429;
   return new AgentError(isOurs ? "CONTROLLER_REFUSED" : "CONTROLLER_UNREACHABLE", message, {
     retryable: !isOurs,

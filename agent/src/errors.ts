@@ -11,6 +11,8 @@ export type AgentErrorCode =
   | "CONTROLLER_UNTRUSTED" // The controller's certificate is not the one that the join token names.
   | "CONTROLLER_UNREACHABLE" // Connect, TLS or 5xx: worth another try.
   | "CONTROLLER_REFUSED" // A 4xx to a message of ours.
+  | "DECOMMISSIONED" // An operator deleted this node.
+  | "UPGRADE_REFUSED" // The new program cannot be had, or does not run here.
   | "NODE_FULL" // No free address, id range or host port.
   | "PORT_TAKEN" // The wanted host port belongs to another process or program.
   | "CONTAINER_CONFIG_INVALID" // A value of the image or the assignment cannot be put into a container's configuration.
@@ -32,3 +34,13 @@ export type AgentErrorCode =
   | "STREAM_FAILED"; // A stream of logs, exec or files broke off.
 
 export class AgentError extends CodedError<AgentErrorCode> {}
+
+/** An operator deleted this node; `epoch` is the one of the state that says so. */
+export class DecommissionedError extends AgentError {
+  readonly epoch: string | undefined;
+
+  constructor(message: string, epoch: string | undefined) {
+    super("DECOMMISSIONED", message, { hint: "to make a node of this machine again, join anew" });
+    this.epoch = epoch;
+  }
+}

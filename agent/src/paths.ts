@@ -8,6 +8,10 @@ export type AgentPaths = {
   readonly run: string;
   readonly identity: string;
   readonly machineId: string;
+  /** How far the last upgrade of the agent is. */
+  readonly upgrade: string;
+  /** Made by a new agent on trial. */
+  readonly upgradeProof: string;
   /** The last assignments that were taken in. */
   readonly desired: string;
   readonly images: string;
@@ -28,6 +32,8 @@ export function agentPaths({ dataDirectory, runDirectory }: AgentConfig): AgentP
     run: runDirectory,
     identity: join(dataDirectory, "identity.json"),
     machineId: join(dataDirectory, "machine-id"),
+    upgrade: join(dataDirectory, "upgrade.json"),
+    upgradeProof: join(dataDirectory, "upgrade-proof"),
     desired: join(dataDirectory, "desired.json"),
     images: join(dataDirectory, "images"),
     processes: join(dataDirectory, "processes"),

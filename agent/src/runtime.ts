@@ -166,6 +166,12 @@ export class Runtime {
     }
   }
 
+  /** Stops every process and forgets it: the node is no more. */
+  async giveUpAll(): Promise<void> {
+    this.assign([]);
+    while (this.#processes.size > 0) await this.#changes.wait();
+  }
+
   /** Removes all that the agent made on the host outside its data folder. Nothing may run. */
   async tearDown(): Promise<void> {
     this.#clearTimers();

@@ -7,12 +7,14 @@ import type {
   ReportResponse,
   StreamRequest,
 } from "@strata/protocol/agent/messages";
+import type { UpgradeOrder, UpgradeReport } from "@strata/protocol/agent/upgrade";
 import type { Logger } from "pino";
 
 import { acceptAssignments, type DesiredState } from "./accept-assignments.ts";
 import { createWaker } from "./container/waker.ts";
 import type { ControllerClient } from "./controller-client.ts";
 import { replaceFile, syncFile } from "./durable-file.ts";
+import { AgentError, DecommissionedError } from "./errors.ts";
 import { readCapacity } from "./host/machine.ts";
 
 export type SessionOptions = {
@@ -31,6 +33,9 @@ export type SessionOptions = {
   /** The controller took a report in. */
   readonly onAnswer?: (answer: ReportResponse) => void;
   readonly onStream: (request: StreamRequest) => void;
+  /** Another version of the agent is wanted. Comes again until its end is reported. */
+  readonly onUpgrade?: (order: UpgradeOrder) => void;
+  readonly describeUpgrade?: () => UpgradeReport | undefined;
   readonly describeProcesses: () => readonly ProcessReport[];
 };
 
@@ -41,6 +46,11 @@ const GATHER_MS = 100;
 const STREAMS_REMEMBERED = 1000;
 const BACKOFF_FIRST_MS = 250;
 const BACKOFF_MAX_MS = 15_000;
+/** For a controller that answers, and says no: only a person can change that. */
+const REFUSED_MAX_MS = 5 * 60_000;
+
+/** `decommissioned`: an operator deleted this node. */
+export type SessionEnd = "closed" | "decommissioned";
 
 /** The conversation with the controller: what to run comes by long poll, what runs goes by report. Neither waits for the
  * other, and silence of the controller changes nothing on this node (rule 3). */
@@ -55,6 +65,7 @@ export class Session {
   #synced = Promise.resolve();
   #syncs = 0;
   #gathering: NodeJS.Timeout | undefined;
+  #end: SessionEnd = "closed";
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -62,10 +73,11 @@ export class Session {
     this.#beatIntervalMs = options.beatIntervalMs;
   }
 
-  /** Runs until `close`. */
-  async run(): Promise<void> {
+  /** Runs until `close`, or until the node was deleted. */
+  async run(): Promise<SessionEnd> {
     await Promise.all([this.#pollForEver(), this.#reportForEver()]);
     await this.#synced;
+    return this.#end;
   }
 
   close(): void {
@@ -102,14 +114,15 @@ export class Session {
   }
 
   #take(message: Assignments): void {
-    const { logger, onDesired } = this.#options;
-    const { desired, refusals } = acceptAssignments(this.#desired, message);
+    const { logger, onDesired, onUpgrade } = this.#options;
+    const { desired, refusals, upgrade } = acceptAssignments(this.#desired, message);
     for (const refusal of refusals) logger.warn({ refusal }, "part of the assignments was refused");
     this.#keep(desired);
     onDesired(desired);
     // Only now: what could not be acted on is asked for again.
     this.#desired = desired;
     message.streams.forEach((request) => this.#openOnce(request));
+    if (upgrade !== undefined) onUpgrade?.(upgrade);
     // The controller learns that this revision was taken in, and which epoch is held.
     this.changed("soon");
   }
@@ -156,7 +169,8 @@ export class Session {
 
   #makeReport(): Report {
     this.#sequence += 1;
-    const { bootId, agentVersion, describeProcesses } = this.#options;
+    const { bootId, agentVersion, describeProcesses, describeUpgrade } = this.#options;
+    const upgrade = describeUpgrade?.();
     return {
       epoch: this.#desired.epoch,
       sequence: this.#sequence,
@@ -165,6 +179,7 @@ export class Session {
       agentVersion,
       capacity: readCapacity(),
       processes: [...describeProcesses()],
+      ...(upgrade !== undefined && { upgrade }),
     };
   }
 
@@ -180,11 +195,22 @@ export class Session {
 
   async #backOff(error: unknown, failures: number): Promise<void> {
     const { logger, random } = this.#options;
-    const limit = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** Math.min(failures - 1, 16));
+    // The word of another epoch ends nothing: a restored backup may not know this node.
+    if (error instanceof DecommissionedError && error.epoch === this.#desired.epoch) {
+      this.#end = "decommissioned";
+      return this.close();
+    }
+    const isRefused = error instanceof AgentError && !error.retryable;
+    const limit = Math.min(
+      isRefused ? REFUSED_MAX_MS : BACKOFF_MAX_MS,
+      BACKOFF_FIRST_MS * 2 ** Math.min(failures - 1, 16),
+    );
     const waitMs = limit * (0.5 + random() / 2);
     logger.warn(
       { err: error, failures, waitMs: Math.round(waitMs) },
-      "no contact with the controller",
+      isRefused
+        ? "the controller refuses this node: its containers go on; join anew if its credential was revoked"
+        : "no contact with the controller",
     );
     await this.#pause(waitMs);
   }

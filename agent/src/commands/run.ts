@@ -4,6 +4,7 @@ import { parseArgs } from "node:util";
 import type { Logger } from "pino";
 
 import { DesiredState } from "../accept-assignments.ts";
+import type { AgentConfig } from "../config.ts";
 import { listRecords } from "../container/record.ts";
 import { createControllerClient, createDispatcher } from "../controller-client.ts";
 import { readStateFile } from "../durable-file.ts";
@@ -13,12 +14,18 @@ import { readDiskShare } from "../image/layer-gc.ts";
 import { createPrefetcher } from "../image/prefetch.ts";
 import { readOrMakeMachineId } from "../machine-id.ts";
 import { agentPaths } from "../paths.ts";
-import { createPeer } from "../peer/peer.ts";
+import { createPeer, type PeerOptions } from "../peer/peer.ts";
 import { Runtime } from "../runtime.ts";
 import { Session } from "../session.ts";
 import { serveStream } from "../streams.ts";
+import { beOnTrial } from "../upgrade/on-trial.ts";
+import { findProgram } from "../upgrade/program.ts";
+import { resumeUpgrade } from "../upgrade/resume-upgrade.ts";
+import { readUpgradeRecord } from "../upgrade/upgrade-record.ts";
+import { createUpgrader, type Upgrader, type UpgraderOptions } from "../upgrade/upgrader.ts";
 import { AGENT_VERSION } from "../version.ts";
 import type { Command, CommandContext } from "./context.ts";
+import { giveUpNode } from "./give-up.ts";
 import { joinNow, joinOptions, readWish } from "./join.ts";
 import { lockAgent } from "./lock.ts";
 import { openImages } from "./open-images.ts";
@@ -34,6 +41,7 @@ export const runCommand: Command = {
   run: async (argv, context) => {
     const { values } = parseArgs({ args: [...argv], options: joinOptions });
     const paths = agentPaths(context.config);
+    if ((await finishUpgrade(argv, context)) === "end") return 0;
     using _lock = lockAgent(paths.data);
     const identity =
       readIdentity(paths.identity) ??
@@ -43,30 +51,44 @@ export const runCommand: Command = {
   },
 };
 
+/** What another life has begun. */
+async function finishUpgrade(
+  argv: readonly string[],
+  { config, environment, logger }: CommandContext,
+): Promise<"go on" | "end"> {
+  const paths = agentPaths(config);
+  // The new program needs the lock; nobody else may have it.
+  lockAgent(paths.data)[Symbol.dispose]();
+  const stop = new AbortController();
+  stopOnSignal(() => stop.abort());
+  const outcome = await resumeUpgrade({
+    program: findProgram(),
+    recordPath: paths.upgrade,
+    proofPath: paths.upgradeProof,
+    argv: ["run", ...argv],
+    environment,
+    logger,
+    signal: stop.signal,
+  });
+  return stop.signal.aborted ? "end" : outcome;
+}
+
 async function serve(identity: Identity, context: CommandContext): Promise<void> {
   const { config, clock, logger, random, newId } = context;
+  const { controllerUrl, nodeId, credential, caPem } = identity;
   const paths = agentPaths(config);
-  const address = { url: identity.controllerUrl, caPem: identity.caPem };
-  const dispatcher = createDispatcher(address);
+  const dispatcher = createDispatcher({ url: controllerUrl, caPem });
   const desired = readDesired(identity, context);
-  const client = createControllerClient(
-    { url: identity.controllerUrl, nodeId: identity.nodeId, credential: identity.credential },
-    dispatcher,
-  );
+  const client = createControllerClient({ url: controllerUrl, nodeId, credential }, dispatcher);
   const bootId = newId();
-  const port = config.peerPort === 0 ? undefined : config.peerPort;
-  const bytesPerSecond = config.peerBytesPerSecond;
-  const peer = createPeer({ identity, client, bootId, port, bytesPerSecond, clock, logger });
+  const peer = createPeer({ ...peerSettings(config), identity, client, bootId, clock, logger });
   const images = openImages(identity, context, {
     dispatcher,
     peer,
     inUse: () => new Set([...runtime.imagesInUse(), ...prefetcher.wished()]),
   });
-  const prefetcher = createPrefetcher({
-    store: images,
-    hasRoom: () => readDiskShare(paths.images) < config.disk.highShare,
-    logger,
-  });
+  const hasRoom = (): boolean => readDiskShare(paths.images) < config.disk.highShare;
+  const prefetcher = createPrefetcher({ store: images, hasRoom, logger });
   const memory = keepMemorySmall(logger);
   const runtime = await Runtime.open({
     config,
@@ -84,6 +106,14 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
     runtime.assign(assignments);
     prefetcher.wish(prefetch);
   };
+  const upgrader = openUpgrader(context, {
+    controllerUrl,
+    dispatcher,
+    onChange: () => session.changed("now"),
+    // Ended like this, the agent is started again by whoever keeps it, and tries the new program first.
+    onStaged: () => session.close(),
+  });
+  const trial = beOnTrial(context, paths.upgradeProof, () => session);
   const session = new Session({
     client,
     logger,
@@ -94,21 +124,46 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
     desired,
     desiredPath: paths.desired,
     onDesired: obey,
-    onAnswer: peer.heard,
+    onAnswer: trial.hearing(peer.heard),
+    onUpgrade: upgrader.order,
+    describeUpgrade: upgrader.report,
     onStream: (request) => void serveStream(request, { runtime, client, logger }),
     describeProcesses: () => runtime.report(),
   });
   obey(desired);
   memory.stir();
   using _gc = images.keep();
-  logger.info({ node: identity.name, controller: identity.controllerUrl }, "agent runs");
+  logger.info({ node: identity.name, controller: controllerUrl }, "agent runs");
   stopOnSignal(() => session.close());
-  await session.run();
-  prefetcher.close();
+  const end = await session.run();
   await peer.close();
+  prefetcher.close();
+  if (end === "decommissioned") process.exit(await giveUpNode({ paths, runtime, desired, logger }));
   logger.info("agent ends, containers go on");
   // Steps under way, such as a long grace period, are taken up again by the next life.
   process.exit(0);
+}
+
+function peerSettings({
+  peerPort,
+  peerBytesPerSecond: bytesPerSecond,
+}: AgentConfig): Pick<PeerOptions, "port" | "bytesPerSecond"> {
+  return { port: peerPort === 0 ? undefined : peerPort, bytesPerSecond };
+}
+
+function openUpgrader(
+  { config, environment, logger }: CommandContext,
+  options: Pick<UpgraderOptions, "controllerUrl" | "dispatcher" | "onChange" | "onStaged">,
+): Upgrader {
+  const { upgrade: recordPath } = agentPaths(config);
+  return createUpgrader({
+    ...options,
+    program: findProgram(),
+    environment,
+    logger,
+    record: readUpgradeRecord(recordPath),
+    recordPath,
+  });
 }
 
 /** A node that was never told anything works from an empty list, and asks for revision 0. One that lost what it was told

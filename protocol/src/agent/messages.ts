@@ -15,6 +15,7 @@ import { z } from "zod";
 import { Labels, Name } from "../names.ts";
 import { DigestText } from "../oci/image.ts";
 import { processStates } from "./process-state.ts";
+import { UpgradeOrder, UpgradeReport } from "./upgrade.ts";
 
 export const PROTOCOL_VERSION = 1;
 
@@ -275,6 +276,8 @@ export const Assignments = z.object({
   /** All that shall be fetched beforehand. */
   prefetch: PrefetchImages.optional(),
   streams: z.array(StreamRequest),
+  /** Taken from the known epoch alone; delivered until the node has reported how it ended. */
+  upgrade: UpgradeOrder.optional(),
 });
 export type Assignments = z.infer<typeof Assignments>;
 
@@ -353,6 +356,8 @@ export const Report = z.object({
   capacity: Capacity,
   /** Every process that the node holds, so that the controller may compare. Ended ones until they are unassigned. */
   processes: z.array(ProcessReport),
+  /** How far the last upgrade of the agent is. */
+  upgrade: UpgradeReport.optional(),
 });
 export type Report = z.infer<typeof Report>;
 
