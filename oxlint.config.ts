@@ -40,6 +40,7 @@ const controllerLayers: readonly (readonly string[])[] = [
   ["store", "providers", "pki", "images", "streams"],
   ["access"],
   ["operations"],
+  ["backup"],
   ["loops"],
   ["http"],
   ["core", "controller", "main"],

@@ -41,6 +41,13 @@ export type ControllerErrorCode =
   | "PROTOCOL_UNSUPPORTED"
   | "SECRET_KEY_LOST" // The value of a secret was sealed with a key that is not there.
   | "DATABASE_NEWER" // Written by a later version of this program.
+  | "DATABASE_CORRUPT" // It, or its write-ahead log, is damaged.
+  | "DATA_IN_USE" // Another program has the data folder open.
+  | "BACKUP_RUNNING" // One is being made already.
+  | "BACKUP_FAILED" // It could not be made; a full disk, most of the time.
+  | "BACKUP_INVALID" // What was to be restored is no backup, cut off or altered.
+  | "BACKUP_SEALED" // It is encrypted, and the key or passphrase given does not open it.
+  | "EPOCH_UNCONFIRMED" // A restored state deletes nothing until somebody confirms it.
   | "SETTING_INVALID"
   | "STOPPING";
 

@@ -148,7 +148,10 @@ suite("the controller as a program", (test) => {
       () => undefined,
       (caught: unknown) => caught,
     );
-    assert.match(String(error), /later version of Strata \(DATABASE_NEWER\)/);
+    assert.match(
+      String(error),
+      /was written by Strata 0\.1\.0 \(migration \d+\); this is 0\.1\.0 .*\(DATABASE_NEWER\)/,
+    );
     await controller.kill("SIGKILL");
   });
 

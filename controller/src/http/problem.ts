@@ -46,6 +46,13 @@ const statusOf: Readonly<Record<ControllerErrorCode, ContentfulStatusCode>> = {
   PROTOCOL_UNSUPPORTED: 400,
   SECRET_KEY_LOST: 500,
   DATABASE_NEWER: 500,
+  DATABASE_CORRUPT: 500,
+  DATA_IN_USE: 500,
+  BACKUP_RUNNING: 409,
+  BACKUP_FAILED: 507,
+  BACKUP_INVALID: 422,
+  BACKUP_SEALED: 422,
+  EPOCH_UNCONFIRMED: 409,
   SETTING_INVALID: 500,
   STOPPING: 503,
 };
@@ -67,6 +74,7 @@ const titles: Readonly<Record<number, string>> = {
   502: "Bad Gateway",
   503: "Service Unavailable",
   504: "Gateway Timeout",
+  507: "Insufficient Storage",
 };
 
 export type ProblemAnswer = {

@@ -12,3 +12,16 @@ export function getOrSetMeta(
   sql.insert(meta).values({ key, value: initial }).onConflictDoNothing().run();
   return sql.select().from(meta).where(eq(meta.key, key)).get()?.value ?? initial;
 }
+
+/** Undefined when there is none. */
+export function getMeta(sql: Sql, key: "follows" | "restored"): string | undefined {
+  return sql.select().from(meta).where(eq(meta.key, key)).get()?.value;
+}
+
+export function setMeta(sql: Sql, key: "follows" | "restored", value: string): void {
+  sql
+    .insert(meta)
+    .values({ key, value })
+    .onConflictDoUpdate({ target: meta.key, set: { value } })
+    .run();
+}

@@ -19,6 +19,12 @@ export type SqliteMetadataOptions = {
   readonly onRecovered?: (recovery: Recovery) => void;
 };
 
+export type SqliteMetadataStore = MetadataStore & {
+  /** Copies all of it to a new file, a few pages at a time, while it is used. What was stored before the call is in
+   * the copy. @throws SQLITE_FULL when the disk is full */
+  readonly copyTo: (file: string) => Promise<void>;
+};
+
 /** Metadata in one SQLite file, or in memory for `:memory:`. One owner at a time. Beside the file is a journal, from
  * which a lost or outdated database is made anew when it is opened.
  * @throws RegistryError INTERNAL when a newer version wrote the file, another process still has it after
@@ -26,8 +32,8 @@ export type SqliteMetadataOptions = {
 export function createSqliteMetadataStore(
   path: string,
   options: SqliteMetadataOptions = {},
-): MetadataStore {
-  const { database, close } = openDatabase(path, options);
+): SqliteMetadataStore {
+  const { database, copyTo, close } = openDatabase(path, options);
   const journal = path === ":memory:" ? undefined : openJournalBeside(path, close);
   const reserve = journal === undefined ? noReserve : createReserve(`${path}.reserve`);
   const recorder =
@@ -39,6 +45,7 @@ export function createSqliteMetadataStore(
     ...createGarbageIndex(database, recorder, reserve),
     ...createUsageIndex(database),
     ...createScrubIndex(database),
+    copyTo,
     compact: async () => {
       recorder.compact();
       reserve.refill();

@@ -14,6 +14,8 @@ export type Transaction = Parameters<Parameters<RegistryDatabase["transaction"]>
 const migrationsFolder = new URL("./migrations/", import.meta.url).pathname;
 /** How long to wait for a process that is on its way out. */
 const BUSY_TIMEOUT_MS = 5_000;
+/** Pages of a copy in one turn of the event loop. */
+const COPY_PAGES = 100;
 
 /** Opens the database, brings it to this version's schema, and sees that a commit survives a power cut.
  * @throws RegistryError INTERNAL when a newer version wrote it, another process has it open, or it is damaged */
@@ -22,6 +24,7 @@ export function openDatabase(
   { busyTimeoutMs = BUSY_TIMEOUT_MS }: { readonly busyTimeoutMs?: number } = {},
 ): {
   readonly database: RegistryDatabase;
+  readonly copyTo: (file: string) => Promise<void>;
   readonly close: () => void;
 } {
   const client = new Database(path, { timeout: busyTimeoutMs });
@@ -35,7 +38,13 @@ export function openDatabase(
     const database = drizzle(client, { casing: "snake_case" });
     refuseNewer(client, path);
     migrate(database, { migrationsFolder });
-    return { database, close: () => client.close() };
+    return {
+      database,
+      copyTo: async (file) => {
+        await client.backup(file, { progress: () => COPY_PAGES });
+      },
+      close: () => client.close(),
+    };
   } catch (error) {
     client.close();
     const code = getErrorCode(error) ?? "";
