@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 
-import type { Assignment } from "@strata/protocol/agent/messages";
+import type { Assignment, Exit } from "@strata/protocol/agent/messages";
 
 import type { ProcessIdentity } from "../host/process-table.ts";
 import type { PublishedPort } from "../network/ruleset.ts";
@@ -138,6 +138,7 @@ export class ManagedProcess {
       // Limits that were refused and are no longer wanted are put right as well.
       isResized: problem?.code === "RESIZE_REFUSED" || !isDeepStrictEqual(limitsNow, limits),
       ended,
+      isOnce: isOnce(this.#keeper.record),
       hasBegun: begun,
       startDeadlineMs: Date.parse(assignment.startDeadline),
       retryAtMs: endOfPause(this.#retryPause, nowMs),
@@ -230,7 +231,11 @@ export class ManagedProcess {
     const { run, crashes } = this.#keeper.record;
     const hadRun = run !== undefined;
     if (hadRun) await this.#run.cleanUp();
-    const { problem, retry } = judgeStartFailure(error, { hadRun, crashes });
+    const { problem, retry } = judgeStartFailure(error, {
+      hadRun,
+      crashes,
+      isOnce: isOnce(this.#keeper.record),
+    });
     if (retry === undefined) return await this.#fail(problem);
     this.#retryPause = { fromMs: this.#services.start.clock(), ms: retry.delayMs };
     this.#keeper.save({ run: undefined, problem, crashes: retry.crashes });
@@ -259,6 +264,7 @@ export class ManagedProcess {
     const { clock } = this.#services.start;
     const { run, crashes } = this.#keeper.record;
     const lastExit = this.#run.noteExit();
+    if (isOnce(this.#keeper.record)) return await this.#conclude(lastExit);
     const ranMs = clock() - (run?.startedAtMs ?? clock());
     const { history, delayMs } = planRestart(crashes, ranMs);
     await this.#run.cleanUp();
@@ -271,6 +277,17 @@ export class ManagedProcess {
       problem: { code: "CRASHED", message },
     });
     this.#services.onChange("now");
+  }
+
+  /** It is not to run again. The record on disk says all of it at once: what died half-way here comes back to `settle`,
+   * and never to a second start. */
+  async #conclude(lastExit: Exit): Promise<void> {
+    await this.#run.release();
+    const { code, reason } = lastExit;
+    const problem =
+      code === 0 ? undefined : { code: "EXITED", message: `ended with ${code} (${reason})` };
+    this.#keeper.save({ lastExit, problem, ended: code === 0 ? "stopped" : "failed" });
+    this.#setActivity(undefined, "now");
   }
 
   async #finish(ended: "stopped" | "failed"): Promise<void> {
@@ -288,4 +305,8 @@ export class ManagedProcess {
     this.#activity = activity;
     this.#services.onChange(urgency);
   }
+}
+
+function isOnce({ assignment, run }: ProcessRecord): boolean {
+  return (run?.spec ?? assignment.spec).restart === "never";
 }

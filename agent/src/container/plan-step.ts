@@ -10,6 +10,8 @@ export type StepView = {
   /** It has other limits than are wanted, and need not be restarted for them. */
   readonly isResized: boolean;
   readonly ended: "stopped" | "failed" | undefined;
+  /** However it ends, it is not started again. */
+  readonly isOnce: boolean;
   /** A container was started for this assignment before. */
   readonly hasBegun: boolean;
   readonly startDeadlineMs: number;
@@ -36,7 +38,7 @@ export type Step =
  *
  * start   pull, make and run a container          finish  it is stopped: give back what it held
  * stop    end the container that runs             forget  finish, and drop all that is known of it
- * settle  learn how it ended and plan a restart   wait, rest  nothing until then, or until something changes
+ * settle  learn how it ended, plan a restart      wait, rest  nothing until then, or until something changes
  * expire  too late to start: it has failed          resize  give the container that runs its new limits */
 export function planStep(view: StepView): Step {
   if (view.isOver) return { kind: "settle" };
@@ -57,6 +59,7 @@ function planStart({
   isRunning,
   isResized,
   ended,
+  isOnce,
   hasBegun,
   startDeadlineMs,
   retryAtMs,
@@ -65,7 +68,8 @@ function planStart({
   if (isRunning && isResized) {
     return retryAtMs > nowMs ? { kind: "wait", ms: retryAtMs - nowMs } : { kind: "resize" };
   }
-  if (isRunning || ended === "failed") return { kind: "rest" };
+  const isOver = ended === "failed" || (ended === "stopped" && isOnce);
+  if (isRunning || isOver) return { kind: "rest" };
   if (!hasBegun && nowMs > startDeadlineMs) return { kind: "expire" };
   return retryAtMs > nowMs ? { kind: "wait", ms: retryAtMs - nowMs } : { kind: "start" };
 }

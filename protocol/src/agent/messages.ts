@@ -194,6 +194,8 @@ export const ProcessSpec = z.object({
   /** The image's files cannot be changed; /tmp, /run and /dev/shm are in memory. */
   readOnly: z.boolean().optional(),
   init: z.enum(containerKinds).optional(),
+  /** `never`: its end is the end of the process, stopped after exit code 0 and failed after another. Left out, `always`. */
+  restart: z.enum(["always", "never"]).optional(),
   volumes: z.array(Volume).max(64).optional(),
   files: z.array(ContainerFile).max(64).optional(),
   /** Variables whose values are secrets. They win over `env`. */

@@ -6,7 +6,7 @@
  * running    the application runs
  * draining   it runs, takes no new work and will be stopped
  * suspect    its node is silent; it may well run (the controller's view only)
- * stopped    it was told to stop and has ended
+ * stopped    it was told to stop and has ended, or runs once and ended well
  * failed     it cannot be started, or ended for good */
 export const processStates = [
   "pending",

@@ -39,6 +39,7 @@ const view = (part: Partial<StepView>): StepView => ({
   isOutdated: false,
   isResized: false,
   ended: undefined,
+  isOnce: false,
   hasBegun: false,
   startDeadlineMs: 1000,
   retryAtMs: 0,
@@ -91,6 +92,8 @@ suite("planStep", (test) => {
     assert.is(planStep(view({ isRunning: true })).kind, "rest");
     assert.is(planStep(view({ ended: "failed", hasBegun: true })).kind, "rest");
     assert.is(planStep(view({ wanted: "stopped", ended: "stopped" })).kind, "rest");
+    assert.is(planStep(view({ ended: "stopped", hasBegun: true })).kind, "start");
+    assert.is(planStep(view({ ended: "stopped", hasBegun: true, isOnce: true })).kind, "rest");
   });
 
   test("never starts what is not wanted, nor a second container", () => {
@@ -101,6 +104,7 @@ suite("planStep", (test) => {
       isOutdated: fc.boolean(),
       isResized: fc.boolean(),
       ended: fc.constantFrom(undefined, "stopped" as const, "failed" as const),
+      isOnce: fc.boolean(),
       hasBegun: fc.boolean(),
       startDeadlineMs: fc.nat(),
       retryAtMs: fc.nat(),
