@@ -37,7 +37,7 @@ const forbiddenPackages: Readonly<Record<string, string>> = {
  * other. */
 const controllerLayers: readonly (readonly string[])[] = [
   ["domain"],
-  ["store", "providers", "pki", "images", "streams"],
+  ["store", "history", "providers", "pki", "images", "streams"],
   ["access"],
   ["operations"],
   ["backup"],
@@ -71,7 +71,7 @@ const packageBans = (name: string): readonly Ban[] => [
 
 const sqlBan = ban(
   "^(better-sqlite3|drizzle-orm)(/|$)",
-  "SQL lives in controller/src/store and registry/src/drivers alone",
+  "SQL lives in controller/src/store, controller/src/history and registry/src/drivers alone",
 );
 
 const layerBans = (layer: string): readonly Ban[] => [
@@ -80,7 +80,7 @@ const layerBans = (layer: string): readonly Ban[] => [
     `^(\\.\\./)+(${forbiddenLayers(layer)})(/|\\.ts$)`,
     `controller/${layer} may not import this layer`,
   ),
-  ...(layer === "store" ? [] : [sqlBan]),
+  ...(layer === "store" || layer === "history" ? [] : [sqlBan]),
 ];
 
 const domainBans: readonly Ban[] = [

@@ -15,6 +15,7 @@ import { addDecisionRoutes } from "./routes/decisions.ts";
 import { addDeltaRoute } from "./routes/deltas.ts";
 import { addEventRoutes } from "./routes/events.ts";
 import { addGeneralRoutes } from "./routes/general.ts";
+import { addMetricsQueryRoutes } from "./routes/metrics-query.ts";
 import { addMetricRoutes } from "./routes/metrics.ts";
 import { addNodeRoutes } from "./routes/nodes.ts";
 import { addPartitionDecisionRoute } from "./routes/partition-decisions.ts";
@@ -63,6 +64,7 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
   addSecretRoutes(router, services);
   addDecisionRoutes(router, services);
   addMetricRoutes(router, services);
+  addMetricsQueryRoutes(router, services);
   addSimulateRoute(router, services);
   addProcessRoutes(router, services);
   addProcessStreamRoutes(router, services);

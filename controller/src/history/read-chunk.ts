@@ -1,0 +1,26 @@
+import { type Chunk, decodeChunk, slotsOf, type Tier } from "./chunk.ts";
+import type { HistoryFile } from "./file.ts";
+import { columnCount, type SeriesKind } from "./series.ts";
+
+type ChunkPlace = {
+  readonly start: number;
+  readonly series: number;
+  readonly kind: SeriesKind;
+};
+
+/** What does not inflate, or is of another length, is no chunk: it is left out rather than shown wrong. */
+export function readChunk(
+  file: HistoryFile,
+  tier: Tier,
+  { start, series, kind }: ChunkPlace,
+): Chunk | undefined {
+  const data = file.read({ tier: tier.id, start, series });
+  if (data === undefined) return undefined;
+  const numbers = columnCount(kind) * slotsOf(tier) * tier.parts;
+  try {
+    const chunk = decodeChunk(data, numbers);
+    return chunk.length === numbers ? chunk : undefined;
+  } catch {
+    return undefined;
+  }
+}
