@@ -284,7 +284,7 @@ export function createTicks(services: Services): Ticks {
       return reconcile({
         store,
         now,
-        scheduling: { cpuOvercommit: config.cpuOvercommit },
+        scheduling: { cpuOvercommit: config.cpuOvercommit, peers: services.peers },
         startDeadlineMs: config.startDeadlineMs,
         actionsMax: limits.actionsPerTickMax,
       });

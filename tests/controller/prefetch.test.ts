@@ -147,6 +147,7 @@ function aCandidate(id: string, fields: Partial<Candidate> = {}): Candidate {
     name: id,
     partition: "web",
     zone: null,
+    starting: 0,
     closed: undefined,
     capacity: aCapacity,
     held: [],

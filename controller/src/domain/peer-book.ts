@@ -29,6 +29,8 @@ export type PeerBook = {
   readonly announce: (node: PeerNode, news: PeerNews) => void;
   /** Notes that the node fetches the blob from what is answered. */
   readonly find: (finding: PeerFinding) => PeerFound;
+  /** Nodes of the partition that have the whole blob. */
+  readonly holdersOf: (partition: string, digest: string) => readonly string[];
   readonly forget: (nodeId: string) => void;
 };
 
@@ -72,6 +74,7 @@ export function createPeerBook(): PeerBook {
   return {
     announce: (node, news) => book.announce(node, news),
     find: (finding) => book.find(finding),
+    holdersOf: (partition, digest) => book.holdersOf(partition, digest),
     forget: (nodeId) => book.forget(nodeId),
   };
 }
@@ -118,6 +121,13 @@ class Book {
     if (found.kind === "node") own.source = { nodeId: found.nodeId };
     if (found.kind === "store") own.source = "store";
     return found;
+  }
+
+  holdersOf(partition: string, digest: string): readonly string[] {
+    const swarm = this.#swarmOf(partition, digest);
+    return [...swarm.values()].flatMap(({ nodeId, source }) =>
+      source === "whole" ? [nodeId] : [],
+    );
   }
 
   forget(nodeId: string): void {
@@ -191,7 +201,7 @@ class Book {
     return holding;
   }
 
-  #swarmOf(partition: string, digest: Digest): Swarm {
+  #swarmOf(partition: string, digest: string): Swarm {
     return this.#swarms.get(swarmKey(partition, digest)) ?? new Map();
   }
 
@@ -214,7 +224,7 @@ class Book {
   }
 }
 
-function swarmKey(partition: string, digest: Digest): string {
+function swarmKey(partition: string, digest: string): string {
   return `${partition} ${digest}`;
 }
 

@@ -2,40 +2,59 @@
 import type { Capacity, Limits } from "@strata/protocol/agent/messages";
 
 import { type Bin, createBin, type Packing } from "./autoscale/l2/bins.ts";
-import type { Group, Held } from "./autoscale/l2/model.ts";
-import { largestFirst, pack } from "./autoscale/l2/pack.ts";
+import type { Group, Held, LayerHolder, PlacementRule, Traits } from "./autoscale/l2/model.ts";
+import { largestFirst, packGroup } from "./autoscale/l2/pack.ts";
+import { createPool } from "./autoscale/l2/pool.ts";
+import { findObstacle, type NodeBefore } from "./obstacle.ts";
 import type { Problem } from "./process.ts";
 
-export type Need = { readonly limits: Limits; readonly hostPorts: readonly string[] };
+export type Need = {
+  readonly limits: Limits;
+  readonly hostPorts: readonly string[];
+  /** The same object for all that have the same rule is fastest. */
+  readonly rule?: PlacementRule;
+  /** Digest of what it runs, to ask `holdersOf` with [nobody is asked]. */
+  readonly image?: string;
+};
 export type WaitingProcess = Need & {
   readonly id: string;
   readonly partition: string;
   /** Tells apart whose processes are kept apart. */
   readonly subscription: string;
+  /** It can be on this node alone [any]. */
+  readonly nodeId?: string;
 };
 
-export type Candidate = {
-  readonly id: string;
-  readonly name: string;
-  readonly partition: string;
-  readonly zone: string | null;
-  /** Why it takes nothing new; undefined when it does. */
-  readonly closed: "cordoned" | "draining" | "away" | undefined;
-  /** As its agent reports it. */
-  readonly capacity: Capacity;
-  readonly held: readonly Held[];
-};
+export type Candidate = Traits &
+  NodeBefore & {
+    readonly id: string;
+    readonly name: string;
+    readonly partition: string;
+    readonly zone: string | null;
+    readonly held: readonly Held[];
+  };
 
 export type SchedulingOptions = {
   /** Processors may be promised this many times over: they are shared fairly when they are short, memory is not. */
   readonly cpuOvercommit: number;
   /** Of the partition's policy. */
   readonly packingOf: (partition: string) => Packing;
+  /** Nodes of the partition that have layers of the image, those with the most bytes first [nobody]. */
+  readonly holdersOf?: (partition: string, image: string) => readonly LayerHolder[];
 };
 
 export type Schedule = {
-  readonly placed: readonly { readonly processId: string; readonly nodeId: string }[];
+  readonly placed: readonly PlacedProcess[];
+  /** Of those that have a node, but have to wait until it has started others. */
+  readonly deferred: readonly string[];
   readonly unplaced: readonly { readonly processId: string; readonly problem: Problem }[];
+};
+
+export type PlacedProcess = {
+  readonly processId: string;
+  readonly nodeId: string;
+  /** Bytes of its image's layers that the node has. */
+  readonly layerBytes: number;
 };
 
 /** Gives each process a node by its partition's policy, large ones first. The same input gives the same answer. */
@@ -47,25 +66,13 @@ export function schedule(
   const nodes = Map.groupBy(candidates.toSorted(byId), ({ partition }) => partition);
   const partitions = [...Map.groupBy(waiting, ({ partition }) => partition)].map(
     ([partition, processes]) =>
-      schedulePartition(processes, nodes.get(partition) ?? [], {
-        cpuOvercommit: options.cpuOvercommit,
-        packing: options.packingOf(partition),
-      }),
+      schedulePartition(processes, nodes.get(partition) ?? [], { ...options, partition }),
   );
   return {
     placed: partitions.flatMap(({ placed }) => placed),
+    deferred: partitions.flatMap(({ deferred }) => deferred),
     unplaced: partitions.flatMap(({ unplaced }) => unplaced),
   };
-}
-
-/** Why the node could not hold one such process even if it were empty; undefined when it could. */
-export function neverFits(capacity: Capacity, limits: Limits): string | undefined {
-  if (limits.memoryMaxBytes > capacity.memoryBytes)
-    return `memory ${limits.memoryMaxBytes} of ${capacity.memoryBytes} bytes`;
-  if (limits.cpuMaxMillis > capacity.cpuMillis)
-    return `cpu ${limits.cpuMaxMillis} of ${capacity.cpuMillis} thousandths`;
-  if (limits.pidsMax > capacity.pids) return `pids ${limits.pidsMax} of ${capacity.pids}`;
-  return undefined;
 }
 
 /** What a process takes of a node. */
@@ -84,59 +91,95 @@ export function promisedCapacity(
   };
 }
 
-type Rules = { readonly cpuOvercommit: number; readonly packing: Packing };
+/** A candidate as a bin. */
+export function toBin(node: Candidate, cpuOvercommit: number): Bin {
+  return createBin({ ...node, ...promisedCapacity(node.capacity, cpuOvercommit), ready: true });
+}
+
+type Options = SchedulingOptions & { readonly partition: string };
+type Left = { readonly processes: readonly WaitingProcess[]; readonly group: Group };
 
 function schedulePartition(
   waiting: readonly WaitingProcess[],
   nodes: readonly Candidate[],
-  { cpuOvercommit, packing }: Rules,
+  options: Options,
 ): Schedule {
-  const bins = new Map(
-    nodes
-      .filter(({ closed }) => closed === undefined)
-      .map((node) => {
-        const promised = promisedCapacity(node.capacity, cpuOvercommit);
-        return [node.id, createBin({ ...node, ...promised, ready: true })];
-      }),
+  const { cpuOvercommit, packingOf, partition } = options;
+  const packing = packingOf(partition);
+  const bins = new Map(nodes.map((node) => [node.id, toBin(node, cpuOvercommit)]));
+  const open = nodes.filter(({ closed }) => closed === undefined);
+  const pool = createPool(
+    open.flatMap(({ id }) => bins.get(id) ?? []),
+    packing,
   );
-  const placed: Schedule["placed"][number][] = [];
-  const left: { readonly process: WaitingProcess; readonly group: Group }[] = [];
-  for (const { group, processes } of groupAlike(waiting)) {
+  const starts = new Map(open.map(({ id, starting }) => [id, packing.startsAtOnce - starting]));
+  const placed: PlacedProcess[] = [];
+  const deferred: string[] = [];
+  const left: Left[] = [];
+  for (const { group, processes } of groupAlike(waiting, options)) {
+    const bytesOn = new Map(group.holders?.map(({ binId, bytes }) => [binId, bytes]));
     // One group after the other, so that it is known whose places they are.
-    const places = pack([group], [...bins.values()], packing).placed.flatMap(({ binId, count }) =>
-      Array.from({ length: count }, () => binId),
-    );
-    processes.forEach((process, index) => {
-      const nodeId = places[index];
-      if (nodeId === undefined) left.push({ process, group });
-      else placed.push({ processId: process.id, nodeId });
-    });
+    let next = 0;
+    for (const { binId: nodeId, count } of packGroup(group, pool).placed) {
+      for (const { id: processId } of processes.slice(next, next + count)) {
+        const starting = starts.get(nodeId) ?? 0;
+        starts.set(nodeId, starting - 1);
+        // It keeps its place: a packing that waits is better than one that spills over.
+        if (starting <= 0) deferred.push(processId);
+        else placed.push({ processId, nodeId, layerBytes: bytesOn.get(nodeId) ?? 0 });
+      }
+      next += count;
+    }
+    if (next < processes.length) left.push({ processes: processes.slice(next), group });
   }
-  return {
-    placed,
-    unplaced: left.map(({ process, group }) => ({
-      processId: process.id,
-      problem: explain({ nodes, bins, packing }, process, group),
-    })),
-  };
+  const unplaced = left.flatMap(({ processes, group }) => {
+    const problem = explain({ nodes, bins, options }, group);
+    return processes.map(({ id: processId }) => ({ processId, problem }));
+  });
+  return { placed, deferred, unplaced };
 }
 
 type Alike = { readonly group: Group; readonly processes: readonly WaitingProcess[] };
 
 /** Processes that are the same to the packing, in the order in which they are packed. */
-function groupAlike(waiting: readonly WaitingProcess[]): readonly Alike[] {
-  const keyOf = ({ subscription, limits, hostPorts }: WaitingProcess): string =>
-    JSON.stringify([subscription, sizeOf(limits), hostPorts]);
-  return [...Map.groupBy(waiting.toSorted(byId), keyOf)]
+function groupAlike(
+  waiting: readonly WaitingProcess[],
+  { holdersOf, partition }: Options,
+): readonly Alike[] {
+  const alike = Map.groupBy(waiting.toSorted(byId), createKeyOf());
+  return [...alike]
     .toSorted(([left], [right]) => (left < right ? -1 : 1))
     .flatMap(([, processes]): readonly Alike[] => {
       const [first] = processes;
       if (first === undefined) return [];
-      const { subscription, limits, hostPorts } = first;
-      const group = { subscription, size: sizeOf(limits), hostPorts, count: processes.length };
+      const { image } = first;
+      const rule = ruleOf(first);
+      const group: Group = {
+        subscription: first.subscription,
+        size: sizeOf(first.limits),
+        hostPorts: first.hostPorts,
+        ...(rule === undefined ? {} : { rule }),
+        ...(image === undefined ? {} : { holders: holdersOf?.(partition, image) ?? [] }),
+        count: processes.length,
+      };
       return [{ group, processes }];
     })
     .toSorted((left, right) => largestFirst(left.group, right.group));
+}
+
+function ruleOf({ rule, nodeId }: WaitingProcess): PlacementRule | undefined {
+  return nodeId === undefined ? rule : { ...rule, nodeId };
+}
+
+function createKeyOf(): (process: WaitingProcess) => string {
+  const rules = new Map<PlacementRule | undefined, string>();
+  return ({ subscription, limits, hostPorts, rule, nodeId = "", image = "" }) => {
+    const text = rules.get(rule) ?? JSON.stringify(rule ?? null);
+    rules.set(rule, text);
+    const { cpuMaxMillis, memoryMaxBytes, pidsMax } = limits;
+    const size = `${cpuMaxMillis} ${memoryMaxBytes} ${pidsMax}`;
+    return `${subscription} ${size} ${hostPorts.join()} ${nodeId} ${image} ${text}`;
+  };
 }
 
 function byId(left: { readonly id: string }, right: { readonly id: string }): number {
@@ -148,52 +191,29 @@ const NODES_EXPLAINED_MAX = 5;
 type Filled = {
   readonly nodes: readonly Candidate[];
   readonly bins: ReadonlyMap<string, Bin>;
-  readonly packing: Packing;
+  readonly options: Options;
 };
 
-function explain({ nodes, bins, packing }: Filled, process: WaitingProcess, group: Group): Problem {
+function explain({ nodes, bins, options }: Filled, group: Group): Problem {
+  const { partition, packingOf } = options;
   if (nodes.length === 0)
     return {
       code: "NO_NODES",
-      message: `partition ${process.partition} has no nodes; let one join with a token of POST /v1/join-tokens`,
+      message: `partition ${partition} has no nodes; let one join with a token of POST /v1/join-tokens`,
     };
+  const packing = packingOf(partition);
+  const open = nodes.flatMap(({ id, closed }) =>
+    closed === undefined ? (bins.get(id) ?? []) : [],
+  );
   const reasons = nodes.slice(0, NODES_EXPLAINED_MAX).map((node) => {
     const bin = bins.get(node.id);
-    const why =
-      bin === undefined
-        ? `is ${node.closed}`
-        : (neverReason(node, process) ?? obstacle(bin, group, packing));
-    return `${node.name} ${why}`;
+    const obstacle =
+      bin === undefined ? undefined : findObstacle({ bin, node, packing, open }, group);
+    return `${node.name} ${obstacle?.text ?? "has none left"}`;
   });
   const more = nodes.length - reasons.length;
   return {
     code: "NO_ROOM",
     message: `no node has room: ${reasons.join("; ")}${more > 0 ? `; and ${more} more` : ""}`,
   };
-}
-
-function neverReason({ capacity }: Candidate, { limits }: WaitingProcess): string | undefined {
-  const never = neverFits(capacity, limits);
-  return never === undefined ? undefined : `is too small: ${never}`;
-}
-
-function obstacle(
-  bin: Bin,
-  { subscription, size, hostPorts = [] }: Group,
-  packing: Packing,
-): string {
-  const { free } = bin;
-  if (free.memoryBytes < size.memoryBytes)
-    return `lacks memory: ${free.memoryBytes} of ${size.memoryBytes} bytes free`;
-  if (free.cpuMillis < size.cpuMillis)
-    return `lacks cpu: ${free.cpuMillis} of ${size.cpuMillis} thousandths free`;
-  if (free.pids < size.pids) return `lacks pids: ${free.pids} of ${size.pids} free`;
-  const port = hostPorts.find((wanted) => bin.hostPorts.has(wanted));
-  if (port !== undefined) return `has no free port ${port}`;
-  const most = packing.exclusive ? 1 : (packing.maxPerNode ?? Infinity);
-  if (bin.total >= most) return `has its ${most} of at most ${most} processes`;
-  const own = bin.counts.get(subscription) ?? 0;
-  if (packing.apart.nodes === "require" && own > 0)
-    return `has one of ${subscription}, which are kept apart`;
-  return `is in a zone that has enough of ${subscription}`;
 }

@@ -10,6 +10,7 @@ import { isIndex, layerCompression } from "@strata/protocol/oci/media-type";
 import { formatReference, parseReference } from "@strata/protocol/oci/reference";
 import type { z } from "zod";
 
+import type { ImageVariant } from "../domain/image-variant.ts";
 import type { ImagePort } from "../domain/running.ts";
 import { ControllerError } from "../errors.ts";
 
@@ -34,6 +35,8 @@ export type RunnableImage = {
   readonly repository: string;
   readonly digest: string;
   readonly ports: readonly ImagePort[];
+  /** One for each architecture that it can run on. */
+  readonly variants: readonly ImageVariant[];
 };
 
 const PORTS_MAX = 64;
@@ -61,7 +64,15 @@ export async function inspectImage(source: ImageSource, text: string): Promise<R
   const configs = await Promise.all(manifests.map((manifest) => readConfig(image, manifest)));
   const [config] = configs;
   if (config === undefined) throw notRunnable(image, "it holds no linux image for amd64 or arm64");
-  return { repository, digest: found.digest, ports: exposedPorts(config) };
+  const variants = configs.map(({ architecture }, index) =>
+    toVariant(architecture, manifests[index]),
+  );
+  return { repository, digest: found.digest, ports: exposedPorts(config), variants };
+}
+
+function toVariant(architecture: string, manifest: ImageManifest | undefined): ImageVariant {
+  const layers = (manifest?.layers ?? []).map(({ digest, size }) => ({ digest, size }));
+  return { architecture, layers };
 }
 
 type Image = { readonly source: ImageSource; readonly repository: string; readonly name: string };

@@ -1,22 +1,36 @@
+import type { Packing } from "../domain/autoscale/l2/bins.ts";
+import { termsOf } from "../domain/autoscale/l2/bins.ts";
 /** The waiting processes and the scheduler: what it decides, and how that is written down. */
 import { isSame } from "../domain/canonical.ts";
+import type { PeerBook } from "../domain/peer-book.ts";
 import type { Problem } from "../domain/process.ts";
-import { schedule, type SchedulingOptions, type WaitingProcess } from "../domain/schedule.ts";
+import {
+  schedule,
+  type SchedulingOptions,
+  sizeOf,
+  type WaitingProcess,
+} from "../domain/schedule.ts";
 import { type ProcessRow, updateProcess } from "../store/processes.ts";
 import type { Unit } from "../store/unit.ts";
+import { createHoldersOf } from "./needs.ts";
 import { findOverQuota } from "./quota-refusals.ts";
 import { nameOf, type Snapshot, toCandidates } from "./snapshot.ts";
 
 /** One decision: a node for the process, or the reason why there is none. */
 export type Placement = { readonly row: ProcessRow; readonly tenant: string } & (
-  | { readonly nodeId: string; readonly nodeName: string }
-  | { readonly problem: Problem }
+  | { readonly nodeId: string; readonly nodeName: string; readonly why: string }
+  | { readonly problem: Problem | null }
 );
+
+export type PlacementOptions = Pick<SchedulingOptions, "cpuOvercommit"> & {
+  /** Who has which layers. */
+  readonly peers: Pick<PeerBook, "holdersOf">;
+};
 
 /** Where the waiting processes go, and for those that find no place the reason, where it is another than before. */
 export function planPlacements(
   snapshot: Snapshot,
-  scheduling: Omit<SchedulingOptions, "packingOf">,
+  { cpuOvercommit, peers }: PlacementOptions,
 ): readonly Placement[] {
   const all = [...snapshot.processes.values()].flat();
   const rows = new Map(all.filter(isWaiting).map((row) => [row.id, row]));
@@ -38,27 +52,56 @@ export function planPlacements(
           },
         ];
   });
-  const { placed, unplaced } = schedule(waiting, toCandidates(snapshot), {
-    ...scheduling,
+  const { placed, deferred, unplaced } = schedule(waiting, toCandidates(snapshot), {
+    cpuOvercommit,
     packingOf: snapshot.packingOf,
+    holdersOf: createHoldersOf(snapshot.needs, peers),
   });
+  const processes = new Map(waiting.map((process) => [process.id, process]));
   const subjectOf = (processId: string): Pick<Placement, "row" | "tenant"> | undefined => {
     const row = rows.get(processId);
     const tenant = subscriptions.get(row?.subscriptionId ?? "")?.tenant;
     return row === undefined || tenant === undefined ? undefined : { row, tenant };
   };
   return [
-    ...placed.flatMap(({ processId, nodeId }): readonly Placement[] => {
+    ...placed.flatMap(({ processId, nodeId, layerBytes }): readonly Placement[] => {
       const subject = subjectOf(processId);
+      const process = processes.get(processId);
+      if (subject === undefined || process === undefined) return [];
       const nodeName = snapshot.nodes.get(nodeId)?.name ?? nodeId;
-      return subject === undefined ? [] : [{ ...subject, nodeId, nodeName }];
+      const why = whyThere(process, snapshot.packingOf(process.partition), layerBytes);
+      return [{ ...subject, nodeId, nodeName, why }];
     }),
-    ...[...refused, ...unplaced].flatMap(({ processId, problem }): readonly Placement[] => {
+    // Nothing is wrong with those whose turn comes when their node has started others.
+    ...[
+      ...refused,
+      ...deferred.map((processId) => ({ processId, problem: null })),
+      ...unplaced,
+    ].flatMap(({ processId, problem }): readonly Placement[] => {
       const subject = subjectOf(processId);
       const isNews = subject !== undefined && !isSame(subject.row.problem, problem);
       return isNews ? [{ ...subject, problem }] : [];
     }),
   ];
+}
+
+/** In the words of the policy. */
+function whyThere(process: WaitingProcess, packing: Packing, layerBytes: number): string {
+  const { subscription, limits, rule, nodeId } = process;
+  if (nodeId !== undefined) return "it belongs to this node";
+  const { apart } = termsOf(
+    { subscription, size: sizeOf(limits), ...(rule === undefined ? {} : { rule }) },
+    packing,
+  );
+  const node = packing.strategy === "spread" ? "the emptiest node" : "the fullest node";
+  const among = [
+    ...(apart.nodes === "none" ? [] : ["on the nodes"]),
+    ...(apart.zones === "none" ? [] : ["in the zones"]),
+  ];
+  const where =
+    among.length === 0 ? "" : ` ${among.join(" and ")} with the fewest of ${subscription}`;
+  const layers = layerBytes === 0 ? "" : `, and it has ${layerBytes} bytes of its image`;
+  return `${node}${where} that has room${layers}`;
 }
 
 type Refused = { readonly processId: string; readonly problem: Problem };
@@ -83,7 +126,7 @@ export function applyPlacement(
     updateProcess(unit.sql, row.id, { problem: placement.problem });
     return;
   }
-  const { nodeId, nodeName } = placement;
+  const { nodeId, nodeName, why } = placement;
   updateProcess(unit.sql, row.id, {
     nodeId,
     assignmentId: `assignment-${unit.newId()}`,
@@ -97,7 +140,7 @@ export function applyPlacement(
     tenant,
     subject: row.id,
     message: `process ${row.id} goes to node ${nodeName}`,
-    data: { nodeId, generation: row.generation },
+    data: { nodeId, generation: row.generation, why },
   });
 }
 

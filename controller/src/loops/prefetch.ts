@@ -10,7 +10,6 @@ import { listScalingPolicies, parseScalingPolicy } from "../store/scaling-polici
 import { listNewestGenerations, type SubscriptionRow } from "../store/subscriptions.ts";
 import {
   nameOf,
-  needOfSpec,
   readSnapshot,
   type Snapshot,
   type SnapshotOptions,
@@ -68,7 +67,7 @@ function readSubjects(sql: Sql, snapshot: Snapshot): readonly PrefetchSubject[] 
         subscription: nameOf(subscription),
         partition,
         image: generation.spec.image,
-        need: needOfSpec(generation.spec),
+        need: snapshot.needs.of(generation),
         growth: Math.max(0, (maxOf(subscription) ?? count) - count),
         ...whereabouts(snapshot, subscription),
       },

@@ -8,6 +8,7 @@ import type {
   NodeView,
   Offer,
   SubscriptionView,
+  Traits,
 } from "../domain/autoscale/l2/model.ts";
 import { type Need, promisedCapacity, sizeOf } from "../domain/schedule.ts";
 import type { NodeRow } from "../store/nodes.ts";
@@ -23,6 +24,8 @@ export type Fleet = {
   readonly flavors: ReadonlyMap<string, Readonly<Record<string, ProviderFlavor>>>;
   /** What nodes of the flavor have reported, if any ever joined. */
   readonly measured: (provider: string, flavor: string) => Capacity | undefined;
+  /** What nodes of the line of a policy have in common, if any ever joined. */
+  readonly traitsOf: (offer: string) => Traits;
   /** Of one process as the newest generation has it. */
   readonly needs: ReadonlyMap<string, Need>;
   /** Processors are promised so many times over. */
@@ -55,11 +58,15 @@ export function readOffers(policy: PartitionPolicy, fleet: Fleet): readonly Flee
         : capacity === undefined
           ? measured
           : smaller(promised, measured);
+    const key = choiceKey(choice);
+    const traits = fleet.traitsOf(key);
     return [
       {
-        key: choiceKey(choice),
+        key,
         provider,
         zone,
+        architecture: traits.architecture,
+        labels: { ...traits.labels, ...choice.labels },
         flavor: choice.flavor,
         reported,
         ...promisedCapacity(reported, fleet.cpuOvercommit),
@@ -79,7 +86,11 @@ export function smaller(a: Capacity, b: Capacity): Capacity {
 }
 
 /** Every node, and every VM that is none yet. A VM keeps its id as a node. */
-export function readNodes(partition: string, fleet: Fleet): readonly NodeView[] {
+export function readNodes(
+  partition: string,
+  fleet: Fleet,
+  offers: readonly FleetOffer[],
+): readonly NodeView[] {
   const { snapshot } = fleet;
   // What is given up with a lost node has a successor.
   const held = heldByNode(
@@ -97,6 +108,8 @@ export function readNodes(partition: string, fleet: Fleet): readonly NodeView[] 
         status: statusOf(node, vm),
         offer: vm?.offer ?? null,
         zone: fleet.snapshot.zoneOf(node),
+        architecture: node.architecture,
+        labels: node.labels,
         ...promisedCapacity(node.capacity, fleet.cpuOvercommit),
         requestedAt: Date.parse(vm?.requestedAt ?? node.createdAt),
         awaySince: node.awaySince === null ? null : Date.parse(node.awaySince),
@@ -107,8 +120,11 @@ export function readNodes(partition: string, fleet: Fleet): readonly NodeView[] 
     ...fleet.vms
       .filter((vm) => vm.partition === partition && vm.nodeId === null)
       .map((vm): NodeView => {
+        const { architecture, labels = {} } = offers.find(({ key }) => key === vm.offer) ?? {};
         return {
           id: vm.id,
+          architecture,
+          labels,
           status: vm.state === "joined" ? "booting" : vm.state,
           offer: vm.offer,
           zone: vm.zone,
@@ -148,6 +164,7 @@ export function readSubscriptions(
         name: nameOf(subscription),
         size: sizeOf(need.limits),
         hostPorts: need.hostPorts,
+        ...(need.rule === undefined ? {} : { rule: need.rule }),
         desired,
         atHorizon: atHorizon(subscription, desired),
       },

@@ -4,7 +4,7 @@ import type { Capacity } from "@strata/protocol/agent/messages";
 import type { PartitionPolicy } from "@strata/protocol/api/autoscale";
 
 import { decidePartition } from "../domain/autoscale/l2/decide.ts";
-import { INITIAL_L2_STATE, type L2Situation } from "../domain/autoscale/l2/model.ts";
+import { INITIAL_L2_STATE, type L2Situation, type Traits } from "../domain/autoscale/l2/model.ts";
 import { isSame } from "../domain/canonical.ts";
 import { parseFlavors } from "../operations/providers.ts";
 import { scalerOf } from "../operations/vms.ts";
@@ -16,14 +16,14 @@ import {
 } from "../store/partitions.ts";
 import { listAllProviders, type ProviderRow } from "../store/providers.ts";
 import { listNewestGenerations } from "../store/subscriptions.ts";
-import { listVms } from "../store/vms.ts";
+import { listVms, type VmRow } from "../store/vms.ts";
 import { applyDecision } from "./provision-apply.ts";
 import { type CallsOptions, createCalls } from "./provision-calls.ts";
 import { createForecasts } from "./provision-forecast.ts";
 import { createSweep, type SweptProvider } from "./provision-sweep.ts";
 import { type Fleet, readNodes, readOffers, readSubscriptions, smaller } from "./provision-view.ts";
 import { createRebalance } from "./rebalance.ts";
-import { needOfSpec, readSnapshot, type SnapshotOptions } from "./snapshot.ts";
+import { readSnapshot, type Snapshot, type SnapshotOptions } from "./snapshot.ts";
 
 export type ProvisionOptions = CallsOptions & {
   readonly now: () => SnapshotOptions;
@@ -47,6 +47,12 @@ export type Provision = {
 /** Without a policy that says otherwise. */
 const SWEEP_INTERVAL_MS = 120_000;
 
+/** What nodes said of themselves, by flavor and by line of a policy. */
+type Measured = {
+  readonly capacities: Map<string, Capacity>;
+  readonly traits: Map<string, Traits>;
+};
+
 type Governed = { readonly partition: string; readonly policy: PartitionPolicy };
 
 export function createProvision(options: ProvisionOptions): Provision {
@@ -54,7 +60,7 @@ export function createProvision(options: ProvisionOptions): Provision {
   const calls = createCalls(options);
   const sweep = createSweep(options);
   const decide = createDecide(options);
-  const measured = new Map<string, Capacity>();
+  const measured: Measured = { capacities: new Map(), traits: new Map() };
   return {
     tick: () => {
       const providers = listAllProviders(store.sql);
@@ -87,7 +93,7 @@ function createDecide(options: ProvisionOptions): (governed: Governed, fleet: Fl
     const now = snapshot.nowMs;
     const scaler = scalerOf({ sql: store.sql, now: new Date(now).toISOString() }, partition);
     const offers = readOffers(policy, fleet);
-    const nodes = readNodes(partition, fleet);
+    const nodes = readNodes(partition, fleet, offers);
     const { subscriptions } = snapshot;
     const forecast = forecasts(store.sql, {
       policy,
@@ -134,7 +140,7 @@ function readGoverned(sql: Sql): readonly Governed[] {
 function readFleet(
   { store, now, cpuOvercommit }: ProvisionOptions,
   providers: readonly ProviderRow[],
-  measured: Map<string, Capacity>,
+  measured: Measured,
 ): Fleet {
   const { sql } = store;
   const snapshot = readSnapshot(sql, now());
@@ -148,20 +154,32 @@ function readFleet(
     reported.set(key, before === undefined ? node.capacity : smaller(before, node.capacity));
   }
   // Remembered while there is no node of the flavor, until the next start.
-  for (const [key, capacity] of reported) measured.set(key, capacity);
+  for (const [key, capacity] of reported) measured.capacities.set(key, capacity);
+  for (const [key, traits] of traitsInCommon(snapshot, vms)) measured.traits.set(key, traits);
   return {
     snapshot,
     vms,
     flavors: new Map(providers.map((row) => [row.name, parseFlavors(row)])),
-    measured: (provider, flavor) => measured.get(`${provider}/${flavor}`),
+    measured: (provider, flavor) => measured.capacities.get(`${provider}/${flavor}`),
+    traitsOf: (offer) => measured.traits.get(offer) ?? {},
     needs: new Map(
-      listNewestGenerations(sql).map(({ subscriptionId, spec }) => [
-        subscriptionId,
-        needOfSpec(spec),
-      ]),
+      listNewestGenerations(sql).map((row) => [row.subscriptionId, snapshot.needs.of(row)]),
     ),
     cpuOvercommit,
   };
+}
+
+/** By the line of the policy that its VMs were made from. */
+function traitsInCommon({ nodes }: Snapshot, vms: readonly VmRow[]): ReadonlyMap<string, Traits> {
+  const common = new Map<string, Traits>();
+  for (const { offer, nodeId } of vms) {
+    const node = nodes.get(nodeId ?? "");
+    if (node === undefined) continue;
+    const { architecture, labels = node.labels } = common.get(offer) ?? node;
+    const shared = Object.entries(labels).filter(([name, value]) => node.labels[name] === value);
+    common.set(offer, { architecture, labels: Object.fromEntries(shared) });
+  }
+  return common;
 }
 
 /** Each as often as the most careful policy that uses it wants. */

@@ -1,6 +1,5 @@
 /** Compares wishes and world and writes what has to happen: snapshot, plan, apply, in one turn and one transaction. */
 import { type Action, planSubscription, type StopReason } from "../domain/plan.ts";
-import type { SchedulingOptions } from "../domain/schedule.ts";
 import { dropUnusedSecretVersions } from "../operations/secret-versions.ts";
 import {
   deleteProcess,
@@ -10,7 +9,7 @@ import {
 } from "../store/processes.ts";
 import { deleteSubscription, type SubscriptionRow } from "../store/subscriptions.ts";
 import type { Store, Unit } from "../store/unit.ts";
-import { applyPlacement, planPlacements } from "./place.ts";
+import { applyPlacement, type PlacementOptions, planPlacements } from "./place.ts";
 import { readResizable } from "./resizable.ts";
 import { readSnapshot, type Snapshot, type SnapshotOptions, toPlanned } from "./snapshot.ts";
 
@@ -18,7 +17,7 @@ export type ReconcileOptions = {
   readonly store: Store;
   /** Of the moment: silence, beat interval, time. */
   readonly now: () => SnapshotOptions;
-  readonly scheduling: Omit<SchedulingOptions, "packingOf">;
+  readonly scheduling: PlacementOptions;
   /** From the placement to the moment when a process that has not begun must not begin any more. */
   readonly startDeadlineMs: number;
   /** Actions written in one tick; the rest comes in the next. */

@@ -1,5 +1,4 @@
 /** What the reconcile loop looks at: everything, read in one go, in the words of the domain. */
-import type { ProcessSpec } from "@strata/protocol/agent/messages";
 import { isTerminal } from "@strata/protocol/agent/process-state";
 import { PartitionPolicyInput } from "@strata/protocol/api/autoscale";
 import type { TenantQuota } from "@strata/protocol/api/tenants";
@@ -28,6 +27,7 @@ import {
 import { listScalingPolicies, parseScalingPolicy } from "../store/scaling-policies.ts";
 import { listSubscriptions, type SubscriptionRow } from "../store/subscriptions.ts";
 import { listVms } from "../store/vms.ts";
+import { type Needs, readNeeds } from "./needs.ts";
 import { readQuotas } from "./quota-refusals.ts";
 import { readDependencyRefusals } from "./relations.ts";
 import { readRefusals } from "./signatures.ts";
@@ -47,6 +47,8 @@ export type Snapshot = {
   readonly processesOnNode: Readonly<Record<string, number>>;
   readonly usage: Pick<UsageBook, "sampleOf">;
   readonly moving: ReadonlySet<string>;
+  /** Of any generation; `needOf` knows those that have processes. */
+  readonly needs: Needs;
   readonly needOf: (process: Pick<ProcessRow, "subscriptionId" | "generation">) => Need | undefined;
   /** Why a process must not be placed, wherever there is room. */
   readonly refusalOf: (
@@ -81,7 +83,9 @@ export function readSnapshot(sql: Sql, options: SnapshotOptions): Snapshot {
     ]),
   );
   const inUse = listGenerationsInUse(sql);
-  const needs = new Map(inUse.map((row) => [generationKey(row), needOfSpec(row.spec)]));
+  const subscriptions = listSubscriptions(sql);
+  const needs = readNeeds(sql, subscriptions);
+  const needsInUse = new Map(inUse.map((row) => [generationKey(row), needs.of(row)]));
   const silence = [...nodes.values()].map((node) => ({
     away: node.presence === "away",
     silentMs: options.silentMs(node.id),
@@ -91,7 +95,7 @@ export function readSnapshot(sql: Sql, options: SnapshotOptions): Snapshot {
     listVms(sql).flatMap(({ nodeId, zone }) => (nodeId === null ? [] : [[nodeId, zone]])),
   );
   const world = {
-    subscriptions: listSubscriptions(sql),
+    subscriptions,
     processes: Map.groupBy(processes, ({ subscriptionId }) => subscriptionId),
     count: ({ deletedAt, processes, scalingPolicy }: SubscriptionRow): number =>
       deletedAt === null ? wishedProcesses(processes, policies.get(scalingPolicy ?? "")) : 0,
@@ -106,7 +110,8 @@ export function readSnapshot(sql: Sql, options: SnapshotOptions): Snapshot {
       deletedAt === null ? (policies.get(scalingPolicy ?? "")?.drainMax ?? 0) : 0,
     nodes,
     held: isMassLoss(silence),
-    needOf: (process) => needs.get(generationKey(process)),
+    needs,
+    needOf: (process) => needsInUse.get(generationKey(process)),
     quotaOf: readQuotas(sql),
     refusalOf: (process) => isUnsigned(process) ?? isEarly(process),
     packingOf: readPackings(sql),
@@ -131,13 +136,6 @@ function readPackings(sql: Sql): (partition: string) => Packing {
 }
 
 const USUAL_PACKING: Packing = { ...PartitionPolicyInput.parse({}).packing, zones: [] };
-
-export function needOfSpec({ limits, ports }: ProcessSpec): Need {
-  const hostPorts = ports.flatMap(({ hostPort, protocol }) =>
-    hostPort === undefined ? [] : [`${protocol}/${hostPort}`],
-  );
-  return { limits, hostPorts };
-}
 
 export function toPlanned(
   snapshot: Snapshot,
@@ -182,15 +180,39 @@ function countOnNodes(rows: readonly ProcessRow[]): Readonly<Record<string, numb
 /** Nodes as the scheduler sees them, with what they hold now. */
 export function toCandidates(snapshot: Snapshot): readonly Candidate[] {
   const held = heldByNode(snapshot);
+  const starting = startingOnNodes(snapshot);
   return [...snapshot.nodes.values()].map((node) => ({
     id: node.id,
     name: node.name,
     partition: node.partition,
     zone: snapshot.zoneOf(node),
+    architecture: node.architecture,
+    labels: node.labels,
     closed: closedReason(node),
+    starting: starting.get(node.id) ?? 0,
     capacity: node.capacity,
     held: held.get(node.id) ?? [],
   }));
+}
+
+/** A start that takes longer than this is no part of a storm, and keeps nobody waiting: a large image, or a crash. */
+const STARTING_MS_MAX = 120_000;
+
+/** How many processes are placed on each node and about to run. */
+function startingOnNodes({ processes, nowMs }: Snapshot): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const rows of processes.values()) {
+    for (const { nodeId, desired, state, stateAt, startDeadline } of rows) {
+      if (nodeId === null || desired !== "running") continue;
+      const isStarting =
+        state === "pending"
+          ? startDeadline !== null && Date.parse(startDeadline) > nowMs
+          : (state === "pulling" || state === "starting") &&
+            nowMs - Date.parse(stateAt) < STARTING_MS_MAX;
+      if (isStarting) counts.set(nodeId, (counts.get(nodeId) ?? 0) + 1);
+    }
+  }
+  return counts;
 }
 
 /** What takes room on each node: all that has not ended. */
@@ -206,12 +228,13 @@ export function heldByNode(
       if (!counts(subscription, row)) continue;
       const key = generationKey(row);
       const onNode = held.get(row.nodeId) ?? new Map<string, Held>();
-      const { limits, hostPorts } = need;
+      const { limits, hostPorts, rule } = need;
       const count = (onNode.get(key)?.count ?? 0) + 1;
       onNode.set(key, {
         subscription: nameOf(subscription),
         size: sizeOf(limits),
         hostPorts,
+        ...(rule === undefined ? {} : { rule }),
         count,
       });
       held.set(row.nodeId, onNode);

@@ -1,5 +1,6 @@
 import { parseJoinToken } from "@strata/protocol/agent/join-token";
 import { type JoinRequest, PROTOCOL_VERSION } from "@strata/protocol/agent/messages";
+import { choiceKey } from "@strata/protocol/api/autoscale";
 import { LABEL_LENGTH_MAX } from "@strata/protocol/names";
 
 import { formatCredential, hashSecret } from "../access/secret.ts";
@@ -11,9 +12,10 @@ import {
   type NodeRow,
   updateNode,
 } from "../store/nodes.ts";
+import { getPartition, getPartitionPolicy, parsePartitionPolicy } from "../store/partitions.ts";
 import { getJoinTokenByHash, type JoinTokenRow, setJoinTokenUses } from "../store/tokens.ts";
 import type { Unit } from "../store/unit.ts";
-import { getVmOfJoinToken, updateVm } from "../store/vms.ts";
+import { getVmOfJoinToken, updateVm, type VmRow } from "../store/vms.ts";
 
 export type Join = {
   /** What came as Bearer: the secret of a join token, or the whole token. */
@@ -37,12 +39,13 @@ export function joinNode(unit: Unit, { bearer, request, newSecret }: Join): Join
   }).find(({ name, id }) => name === request.name || name === suffixed(request.name, id));
   if (known?.joinTokenId !== token.id) spendUse(unit, token);
   const secret = newSecret();
+  const vm = getVmOfJoinToken(unit.sql, token.id);
   const facts = {
     address: request.address,
     architecture: request.architecture,
     kernel: request.kernel,
     agentVersion: request.agentVersion,
-    labels: request.labels,
+    labels: { ...request.labels, ...(vm === undefined ? {} : labelsOfLine(unit, vm)) },
     capacity: request.capacity,
     joinTokenId: token.id,
     credentialHash: hashSecret(secret),
@@ -58,7 +61,6 @@ export function joinNode(unit: Unit, { bearer, request, newSecret }: Join): Join
       : { ...known, ...facts, revision: known.revision + 1 };
   if (known === undefined) insertNode(unit.sql, node);
   else updateNode(unit.sql, node.id, node);
-  const vm = getVmOfJoinToken(unit.sql, token.id);
   if (vm !== undefined) updateVm(unit.sql, vm.id, { nodeId: node.id });
   unit.emit({
     type: known === undefined ? "node.joined" : "node.rejoined",
@@ -67,6 +69,14 @@ export function joinNode(unit: Unit, { bearer, request, newSecret }: Join): Join
     data: { nodeId: node.id, address: node.address, capacity: node.capacity },
   });
   return { node, credential: formatCredential({ id: node.id, secret }) };
+}
+
+/** What the line of the policy that the VM was made from has its nodes labelled with. */
+function labelsOfLine(unit: Unit, vm: VmRow): NodeRow["labels"] {
+  const name = getPartition(unit.sql, vm.partition)?.policy ?? "";
+  const policy = getPartitionPolicy(unit.sql, name);
+  const lines = policy === undefined ? [] : parsePartitionPolicy(policy).providers;
+  return lines.find((line) => choiceKey(line) === vm.offer)?.labels ?? {};
 }
 
 function requireProtocol(version: number): void {

@@ -1,6 +1,7 @@
 import type { Signature } from "@strata/protocol/signature/read-signatures";
 import { and, asc, eq, gt, notExists, sql as raw } from "drizzle-orm";
 
+import type { ImageVariant } from "../domain/image-variant.ts";
 import type { Sql } from "./database.ts";
 import type { Page } from "./page.ts";
 import { cartridges, generations, imageSignatures, signaturePolicies } from "./schema.ts";
@@ -48,11 +49,24 @@ export function getImageSignatures(sql: Sql, { repository, digest }: Image): rea
   return sql.select().from(imageSignatures).where(isIt).get()?.signatures ?? [];
 }
 
+/** What is known of images, where they were looked at. */
+export function listImageVariants(
+  sql: Sql,
+): readonly (Image & { readonly variants: readonly ImageVariant[] | null })[] {
+  const { repository, digest, variants } = imageSignatures;
+  return sql.select({ repository, digest, variants }).from(imageSignatures).all();
+}
+
 /** Forgets those of images that no cartridge names and no generation runs any more. */
 export function saveImageSignatures(
   sql: Sql,
-  row: Image & { readonly signatures: readonly Signature[] },
+  image: Image & {
+    readonly signatures: readonly Signature[];
+    readonly variants: readonly ImageVariant[];
+  },
 ): void {
+  const { repository, digest, signatures, variants } = image;
+  const row = { repository, digest, signatures, variants };
   sql
     .insert(imageSignatures)
     .values(row)

@@ -2,7 +2,7 @@
  * milliseconds; `z.encode(ScalingPolicyInput, policy)` turns a parsed policy back into what can be written again. */
 import { z } from "zod";
 
-import { Name } from "../names.ts";
+import { Labels, Name } from "../names.ts";
 import { parseBytes, parseCpuMillis, parseDurationMs } from "../units.ts";
 import { canOverlap, type Schedule, ScheduleInput, TimeZone } from "./schedules.ts";
 
@@ -199,11 +199,15 @@ export const ProviderChoiceInput = z.strictObject({
   price: z.number().min(0).max(1e6).optional(),
   maxNodes: z.int().min(0).max(10_000).optional(),
   zone: z.string().max(64).optional(),
+  /** Its nodes join with these. */
+  labels: Labels.default({}),
 });
 export type ProviderChoice = z.output<typeof ProviderChoiceInput>;
 
 const percent = z.number().min(0).max(100);
 const apart = z.enum(["none", "prefer", "require"]).default("none");
+/** Whether processes of one subscription share a node or a zone: as it comes, rather not, or never. */
+export const apartInput = z.strictObject({ nodes: apart, zones: apart });
 
 /** Level 2: how many nodes a partition has, and where they come from. */
 export const PartitionPolicyInput = z
@@ -275,7 +279,9 @@ export const PartitionPolicyInput = z
         exclusive: z.boolean().default(false),
         maxPerNode: z.int().min(1).max(100_000).optional(),
         /** Keep the processes of one subscription on different nodes, and evenly over zones. */
-        apart: z.strictObject({ nodes: apart, zones: apart }).prefault({}),
+        apart: apartInput.prefault({}),
+        /** Processes that one node starts at the same time; the next ones wait until some of them run. */
+        startsAtOnce: z.int().min(1).max(1000).default(8),
         /** Moves for a better spread when a node joins. */
         rebalanceMoves: z.int().min(0).max(100).default(2),
       })

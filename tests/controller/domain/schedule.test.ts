@@ -1,9 +1,9 @@
 import type { Packing } from "@strata/controller/domain/autoscale/l2/bins";
 import { decidePartition } from "@strata/controller/domain/autoscale/l2/decide";
 import { type Held, INITIAL_L2_STATE } from "@strata/controller/domain/autoscale/l2/model";
+import { neverFits } from "@strata/controller/domain/obstacle";
 import {
   type Candidate,
-  neverFits,
   promisedCapacity,
   schedule,
   sizeOf,
@@ -14,8 +14,10 @@ import fc from "fast-check";
 
 import { assert, suite } from "../../support/suite.ts";
 
+/** Starts are no limit unless a test says so. */
 function packing(fields: object = {}, zones: readonly string[] = []): Packing {
-  return { ...PartitionPolicyInput.parse({ packing: fields }).packing, zones };
+  const policy = PartitionPolicyInput.parse({ packing: { startsAtOnce: 1000, ...fields } });
+  return { ...policy.packing, zones };
 }
 
 const options = { cpuOvercommit: 2, packingOf: () => packing() };
@@ -32,6 +34,7 @@ function aNode(changes: Partial<Candidate> = {}): Candidate {
     name: "one",
     partition: "web",
     closed: undefined,
+    starting: 0,
     capacity: { cpuMillis: 2000, memoryBytes: 1000, pids: 1000 },
     zone: null,
     held: [],

@@ -1,5 +1,5 @@
 /** Rule 13, second half: how many nodes of which offer hold the remainder, in one step. */
-import { type Bin, createBin, type Packing, packingOf, roomFor } from "./bins.ts";
+import { type Bin, createBin, type Packing, packingOf, permits, roomFor, termsOf } from "./bins.ts";
 import type { Group, L2Action, L2Situation } from "./model.ts";
 import { usableOffers, type UsableOffer } from "./offers.ts";
 import { pack } from "./pack.ts";
@@ -51,8 +51,9 @@ export function planAdditions(
 /** Opens nodes until the group is placed; gives back what is left of it when no more can be opened. */
 function openForGroup(group: Group, opening: Opening, most: number): readonly Group[] {
   const { packing } = opening;
+  const { zones } = termsOf(group, packing).apart;
   // Zones are weighed against all nodes; otherwise only the newest can have room left.
-  const whole = packing.apart.zones !== "none";
+  const whole = zones !== "none";
   let { left } = pack(
     [group],
     whole ? [...opening.existing, ...opening.opened] : opening.opened,
@@ -88,16 +89,18 @@ function couldHold(
   opening: Opening,
 ): boolean {
   if (group === undefined) return true;
-  const { packing } = opening;
+  const terms = termsOf(group, opening.packing);
   const empty = createBin({ ...offer, id: "", held: [], ready: false });
-  if (roomFor(empty, group, packing) === 0) return false;
-  if (packing.apart.zones === "none") return true;
+  if (roomFor(empty, terms) === 0) return false;
+  if (terms.apart.zones === "none") return true;
   // Only a node in the zone that has fewest of the subscription helps to spread it.
   const zones = new Map<string | null, number>();
-  for (const { zone } of opening.usable.map((entry) => entry.offer)) zones.set(zone, 0);
+  for (const entry of opening.usable)
+    if (permits(entry.offer, group.rule)) zones.set(entry.offer.zone, 0);
   for (const bin of [...opening.existing, ...opening.opened]) {
+    if (!permits(bin, group.rule)) continue;
     zones.set(bin.zone, (zones.get(bin.zone) ?? 0) + (bin.counts.get(group.subscription) ?? 0));
   }
   const least = Math.min(...zones.values());
-  return packing.apart.zones === "prefer" || zones.get(offer.zone) === least;
+  return terms.apart.zones === "prefer" || zones.get(offer.zone) === least;
 }

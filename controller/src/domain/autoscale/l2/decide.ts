@@ -1,6 +1,6 @@
 /** Level 2: how many nodes a partition has. */
 import { type Additions, planAdditions } from "./additions.ts";
-import { type Bin, createBin, packingOf } from "./bins.ts";
+import { type Bin, createBin, packingOf, permits } from "./bins.ts";
 import { isFrozen, lostNodes } from "./breakers.ts";
 import { demandOf, headroomOf, neededGroups } from "./demand.ts";
 import type {
@@ -162,6 +162,7 @@ function conclude(situation: L2Situation, outcome: Outcome): L2Decision {
     headroom: fit.headroom,
     remainder: fit.remainder,
     unplaceable: additions.unplaceable,
+    barred: barredBy(situation, additions.unplaceable),
     nodesToAdd: additions.count,
     backingOff: backingOff(state, now),
     kept: removals.kept,
@@ -183,6 +184,12 @@ function conclude(situation: L2Situation, outcome: Outcome): L2Decision {
   };
 }
 
+function barredBy({ offers }: L2Situation, groups: readonly Group[]): readonly string[] {
+  return groups
+    .filter(({ rule }) => offers.length > 0 && !offers.some((offer) => permits(offer, rule)))
+    .map(({ subscription }) => subscription);
+}
+
 function freeze({ nodes, subscriptions, state, now }: L2Situation): L2Decision {
   const desired = presentNodes(nodes);
   const trace: L2Trace = {
@@ -192,6 +199,7 @@ function freeze({ nodes, subscriptions, state, now }: L2Situation): L2Decision {
     headroom: [],
     remainder: [],
     unplaceable: [],
+    barred: [],
     nodesToAdd: 0,
     backingOff: backingOff(state, now),
     kept: null,

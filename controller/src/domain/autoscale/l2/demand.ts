@@ -18,11 +18,11 @@ export function demandOf({
       placed.set(subscription, (placed.get(subscription) ?? 0) + count);
     }
   }
-  return subscriptions.map(({ name, size, hostPorts = [], desired, atHorizon }) => {
+  return subscriptions.map(({ name, size, desired, atHorizon, ...rest }) => {
     const own = placed.get(name) ?? 0;
     const needed = Math.max(0, Math.max(desired, atHorizon) - own);
-    const ports = hostPorts.length === 0 ? {} : { hostPorts };
-    return { subscription: name, size, ...ports, desired, atHorizon, placed: own, needed };
+    const terms = conditionsOf(rest);
+    return { subscription: name, size, ...terms, desired, atHorizon, placed: own, needed };
   });
 }
 
@@ -63,10 +63,21 @@ function largestOf(nodes: readonly NodeView[]): NodeView | undefined {
 export function neededGroups(demand: readonly Demand[]): readonly Group[] {
   return demand
     .filter(({ needed }) => needed > 0)
-    .map(({ subscription, size, hostPorts = [], needed }) => ({
+    .map(({ subscription, size, needed, ...rest }) => ({
       subscription,
       size,
-      ...(hostPorts.length === 0 ? {} : { hostPorts }),
+      ...conditionsOf(rest),
       count: needed,
     }));
+}
+
+/** Only what says something: traces are kept. */
+function conditionsOf({
+  hostPorts = [],
+  rule,
+}: Pick<Group, "hostPorts" | "rule">): Pick<Group, "hostPorts" | "rule"> {
+  return {
+    ...(hostPorts.length === 0 ? {} : { hostPorts }),
+    ...(rule === undefined ? {} : { rule }),
+  };
 }

@@ -21,19 +21,48 @@ export type NodeStatus =
   | "away"
   | "deleting";
 
+/** Which nodes may have processes of a group, beside what the partition's policy says. */
+export type PlacementRule = {
+  /** One of them [any]. */
+  readonly architectures?: readonly string[];
+  /** All of them [none]. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** One of them [any]. */
+  readonly zones?: readonly string[];
+  /** This node alone [any]. */
+  readonly nodeId?: string;
+  /** Of the subscription, on one node [no limit]. */
+  readonly maxPerNode?: number;
+  /** Wins over the policy's. */
+  readonly apart?: PartitionPolicy["packing"]["apart"];
+};
+
+/** A node that has some of the layers of an image, in bytes. */
+export type LayerHolder = { readonly binId: string; readonly bytes: number };
+
 /** Processes, or room for such, that go together: same subscription, same size. */
 export type Group = {
   readonly subscription: string;
   readonly size: Capacity;
   /** Ports of the node that each of them takes: `tcp/80` [none]. */
   readonly hostPorts?: readonly string[];
+  readonly rule?: PlacementRule;
+  /** Those with the most bytes first; of nodes that are equal otherwise, the first of these is taken [none]. */
+  readonly holders?: readonly LayerHolder[];
   readonly count: number;
+};
+
+/** What placement rules ask of a node. */
+export type Traits = {
+  /** Undefined while it is not known, and then any. */
+  readonly architecture?: string | undefined;
+  readonly labels?: Readonly<Record<string, string>>;
 };
 
 /** Processes of one subscription on one node. Those that are already being replaced elsewhere are not counted. */
 export type Held = Group;
 
-export type NodeView = {
+export type NodeView = Traits & {
   readonly id: string;
   readonly status: NodeStatus;
   /** Key of the offer that it was made from; null for a node that joined by itself and is never deleted. */
@@ -56,6 +85,7 @@ export type SubscriptionView = {
   /** Of one process. */
   readonly size: Capacity;
   readonly hostPorts?: readonly string[];
+  readonly rule?: PlacementRule;
   /** Wished for now. */
   readonly desired: number;
   /** Wished for at level 2's horizon, by level 1's forecast. */
@@ -63,7 +93,7 @@ export type SubscriptionView = {
 };
 
 /** One line of the policy's `providers`, with what the provider says of its flavor. */
-export type Offer = {
+export type Offer = Traits & {
   readonly key: string;
   readonly provider: string;
   readonly zone: string | null;
@@ -121,6 +151,7 @@ export type Demand = {
   readonly subscription: string;
   readonly size: Capacity;
   readonly hostPorts?: readonly string[];
+  readonly rule?: PlacementRule;
   readonly desired: number;
   readonly atHorizon: number;
   /** On nodes that stay. */
@@ -138,6 +169,8 @@ export type L2Trace = {
   readonly remainder: readonly Group[];
   /** Of the remainder, what no offer can hold or limits forbid. */
   readonly unplaceable: readonly Group[];
+  /** Subscriptions of the unplaceable whose placement no offer can ever meet. */
+  readonly barred: readonly string[];
   readonly nodesToAdd: number;
   /** Providers that are left alone, until when. */
   readonly backingOff: Readonly<Record<string, number>>;

@@ -1,6 +1,8 @@
 /** First-fit-decreasing on processors, memory and pids, group by group. Pure to the outside: bins belong to the call. */
-import { type Bin, fillOf, type Packing, roomFor, take } from "./bins.ts";
+import type { BinOrder } from "./bin-order.ts";
+import { type Bin, type Packing, roomFor, type Terms, termsOf } from "./bins.ts";
 import type { Group } from "./model.ts";
+import { createPool, type Pool } from "./pool.ts";
 
 export type Placed = {
   readonly subscription: string;
@@ -16,116 +18,117 @@ export type Packed = {
 
 /** Fills the bins in place, large processes first. Equal input gives equal output. */
 export function pack(groups: readonly Group[], bins: readonly Bin[], packing: Packing): Packed {
+  const pool = createPool(bins, packing);
   const placed: Placed[] = [];
   const left: Group[] = [];
   for (const group of groups.toSorted(largestFirst)) {
-    if (group.count <= 0) continue;
-    const rest = packGroup(group, bins, { packing, placed });
-    if (rest > 0) left.push({ ...group, count: rest });
+    const done = packGroup(group, pool);
+    placed.push(...done.placed);
+    if (done.left > 0) left.push({ ...group, count: done.left });
   }
   return { placed, left };
 }
 
-type Run = { readonly packing: Packing; readonly placed: Placed[] };
-
-/** The number that found no room. */
-function packGroup(group: Group, bins: readonly Bin[], run: Run): number {
-  const { apart, strategy } = run.packing;
-  if (apart.zones !== "none") return packOverZones(group, bins, run);
-  return strategy === "spread"
-    ? packOneByOne(group, bins, run)
-    : packFullestFirst(group, bins, run);
-}
-
-function packFullestFirst(group: Group, bins: readonly Bin[], run: Run): number {
-  const order = bins.toSorted(fullestFirst);
-  let rest = group.count;
-  if (run.packing.apart.nodes === "prefer") {
-    for (const bin of order) {
-      if (rest === 0) return 0;
-      if (bin.counts.has(group.subscription)) continue;
-      rest -= put(group, { bin, count: Math.min(1, rest) }, run);
-    }
-  }
-  for (const bin of order) {
-    if (rest === 0) return 0;
-    rest -= put(group, { bin, count: rest }, run);
-  }
-  return rest;
-}
-
-function packOneByOne(group: Group, bins: readonly Bin[], run: Run): number {
-  let rest = group.count;
-  while (rest > 0) {
-    const bin = chooseBin(group, bins, run.packing);
-    if (bin === undefined) return rest;
-    rest -= put(group, { bin, count: 1 }, run);
-  }
-  return 0;
-}
-
-/** Each process goes to the zone that has fewest of its subscription; to another one only if that is allowed. */
-function packOverZones(group: Group, bins: readonly Bin[], run: Run): number {
-  const zones = new Map<string | null, Bin[]>(run.packing.zones.map((zone) => [zone, []]));
-  for (const bin of bins) {
-    const zone = zones.get(bin.zone) ?? [];
-    zone.push(bin);
-    zones.set(bin.zone, zone);
-  }
-  const countIn = (zone: readonly Bin[]): number =>
-    zone.reduce((count, bin) => count + (bin.counts.get(group.subscription) ?? 0), 0);
-  let rest = group.count;
-  while (rest > 0) {
-    const order = [...zones.values()].map((zone) => ({ zone, count: countIn(zone) }));
-    order.sort((a, b) => a.count - b.count);
-    const least = order[0]?.count ?? 0;
-    const allowed =
-      run.packing.apart.zones === "require" ? order.filter(({ count }) => count === least) : order;
-    const bin = firstOf(allowed, ({ zone }) => chooseBin(group, zone, run.packing));
-    if (bin === undefined) return rest;
-    rest -= put(group, { bin, count: 1 }, run);
-  }
-  return 0;
-}
-
-function firstOf<Item, Found>(
-  items: readonly Item[],
-  find: (item: Item) => Found | undefined,
-): Found | undefined {
-  for (const item of items) {
-    const found = find(item);
-    if (found !== undefined) return found;
-  }
-  return undefined;
-}
-
-/** The best bin for one process. */
-function chooseBin(group: Group, bins: readonly Bin[], packing: Packing): Bin | undefined {
-  const order = packing.strategy === "spread" ? emptiestFirst : fullestFirst;
-  let best: Bin | undefined;
-  let bestOwn = Infinity;
-  for (const bin of bins) {
-    if (roomFor(bin, group, packing) === 0) continue;
-    const own = packing.apart.nodes === "none" ? 0 : (bin.counts.get(group.subscription) ?? 0);
-    if (best === undefined || own < bestOwn || (own === bestOwn && order(bin, best) < 0)) {
-      best = bin;
-      bestOwn = own;
-    }
-  }
-  return best;
-}
-
-/** Puts at most `count` there and says how many. */
-function put(
+/** Fills the pool in place with one group. `left` is the number that found no room. */
+export function packGroup(
   group: Group,
-  { bin, count }: { readonly bin: Bin; readonly count: number },
-  run: Run,
-): number {
-  const fits = Math.min(count, roomFor(bin, group, run.packing));
-  if (fits === 0) return 0;
-  take(bin, group, fits);
-  run.placed.push({ subscription: group.subscription, binId: bin.id, count: fits });
-  return fits;
+  pool: Pool,
+): { readonly placed: readonly Placed[]; readonly left: number } {
+  const placed: Placed[] = [];
+  const terms = termsOf(group, pool.packing);
+  const choose = createChooser(group, terms, pool);
+  let left = group.count;
+  while (left > 0) {
+    const bin = choose();
+    if (bin === undefined) break;
+    const count = Math.min(goesOneByOne(terms, pool) ? 1 : left, roomFor(bin, terms));
+    pool.take(bin, group, count);
+    placed.push({ subscription: group.subscription, binId: bin.id, count });
+    left -= count;
+  }
+  return { placed, left };
+}
+
+/** Else a bin is filled before the next one is begun. */
+function goesOneByOne({ apart }: Terms, { packing }: Pool): boolean {
+  return packing.strategy === "spread" || apart.zones !== "none" || apart.nodes === "prefer";
+}
+
+/** Gives the best bin for the next process of the group, each time it is called. */
+function createChooser(group: Group, terms: Terms, pool: Pool): () => Bin | undefined {
+  // What is closest together only grows while the group is packed, so no level is ever tried again.
+  const levels = new Map<BinOrder, number>();
+  const chooseIn = (order: BinOrder): Bin | undefined => {
+    if (terms.apart.nodes !== "prefer") return chooseFrom(order, { group, terms, pool });
+    for (let level: number | undefined = levels.get(order) ?? 0; level !== undefined;) {
+      const bin = chooseFrom(order, { group, terms, pool, level });
+      levels.set(order, level);
+      if (bin !== undefined) return bin;
+      level = leastOwn(order, terms, level);
+    }
+    return undefined;
+  };
+  const { zones } = terms.apart;
+  if (zones === "none") return () => chooseIn(pool.order);
+  const all = pool.zonesFor(terms.rule);
+  return () => {
+    // Each process goes to the zone that has fewest of its subscription; to another one only if that is allowed.
+    const counted = all.map((zone) => ({ ...zone, count: zone.countOf(group.subscription) }));
+    counted.sort((a, b) => a.count - b.count);
+    const least = counted[0]?.count;
+    for (const { order, count } of counted) {
+      if (zones === "require" && count !== least) return undefined;
+      const bin = chooseIn(order);
+      if (bin !== undefined) return bin;
+    }
+    return undefined;
+  };
+}
+
+type Choice = {
+  readonly group: Group;
+  readonly terms: Terms;
+  readonly pool: Pool;
+  /** Bins with more of the subscription are left out [none]. */
+  readonly level?: number;
+};
+
+/** The first of the order that has room; of those that are equal to it, the one that has most of the layers. */
+function chooseFrom(order: BinOrder, choice: Choice): Bin | undefined {
+  const { group, terms, pool } = choice;
+  let best: Bin | undefined;
+  order.visit(terms.size, (bin) => {
+    if (!takes(bin, choice)) return "on";
+    best = bin;
+    return "enough";
+  });
+  const first = best;
+  const holders = group.holders ?? [];
+  if (first === undefined || holders.length === 0) return first;
+  const zoned = terms.apart.zones !== "none";
+  for (const { binId } of holders) {
+    const bin = pool.get(binId);
+    if (bin === undefined || !order.isSame(bin, first)) continue;
+    if (zoned && bin.zone !== first.zone) continue;
+    if (takes(bin, choice)) return bin;
+  }
+  return first;
+}
+
+function takes(bin: Bin, { terms, level = Infinity }: Choice): boolean {
+  if (level < Infinity && (bin.counts.get(terms.subscription) ?? 0) > level) return false;
+  return roomFor(bin, terms) > 0;
+}
+
+/** How many of the subscription are on the bin with fewest of them, of those with more than `level` and with room. */
+function leastOwn(order: BinOrder, terms: Terms, level: number): number | undefined {
+  let least: number | undefined;
+  order.visit(terms.size, (bin) => {
+    const own = bin.counts.get(terms.subscription) ?? 0;
+    if (own > level && (least === undefined || own < least) && roomFor(bin, terms) > 0) least = own;
+    return "on";
+  });
+  return least;
 }
 
 /** The order in which groups are packed. */
@@ -136,12 +139,4 @@ export function largestFirst(a: Group, b: Group): number {
     b.size.pids - a.size.pids ||
     (a.subscription < b.subscription ? -1 : Number(a.subscription > b.subscription))
   );
-}
-
-function fullestFirst(a: Bin, b: Bin): number {
-  return Number(b.ready) - Number(a.ready) || fillOf(b) - fillOf(a) || (a.id < b.id ? -1 : 1);
-}
-
-function emptiestFirst(a: Bin, b: Bin): number {
-  return Number(b.ready) - Number(a.ready) || fillOf(a) - fillOf(b) || (a.id < b.id ? -1 : 1);
 }

@@ -34,13 +34,22 @@ function whyActing({ remainder, nodesToAdd }: L2Trace, actions: readonly L2Actio
   return nodesToAdd > 0 ? "the policy's minimum" : "the demand fits on fewer nodes";
 }
 
-function whyKeeping({ remainder, unplaceable, nodesToAdd, backingOff, kept }: L2Trace): string {
+function whyKeeping({
+  remainder,
+  unplaceable,
+  barred,
+  nodesToAdd,
+  backingOff,
+  kept,
+}: L2Trace): string {
   if (unplaceable.length > 0) {
     const resting = Object.keys(backingOff);
     const because =
-      resting.length > 0
-        ? `${resting.join(" and ")} failed and is left alone`
-        : "no offer or limit allows more";
+      barred.length > 0
+        ? `no offer makes nodes that the placement of ${barred.join(" and ")} allows`
+        : resting.length > 0
+          ? `${resting.join(" and ")} failed and is left alone`
+          : "no offer or limit allows more";
     return `${groupTexts(unplaceable)} have no room, but ${because}`;
   }
   if (nodesToAdd > 0)

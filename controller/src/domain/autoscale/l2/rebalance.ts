@@ -1,6 +1,15 @@
 /** Rule 17: better places for some processes when a node joins. Start before stop: each move is a new process on
  * `to`, and only when that is ready does one on `from` drain. */
-import { type Bin, createBin, type Packing, packingOf, roomFor, take } from "./bins.ts";
+import {
+  type Bin,
+  createBin,
+  type Packing,
+  packingOf,
+  roomFor,
+  take,
+  type Terms,
+  termsOf,
+} from "./bins.ts";
 import type { Held, NodeView, PartitionPolicy } from "./model.ts";
 
 export type Move = { readonly subscription: string; readonly from: string; readonly to: string };
@@ -13,13 +22,13 @@ export function planRebalance(
   policy: PartitionPolicy,
 ): readonly Move[] {
   const packing = packingOf({ policy, offers: [] });
-  if (packing.apart.nodes === "none" && packing.apart.zones === "none") return [];
+  const sizes = sizesOf(nodes, packing);
+  if (sizes.size === 0) return [];
   const bins = nodes
     .filter(({ status }) => status === "ready")
     .map((node) => createBin({ ...node, ready: true }));
   const joined = bins.find(({ id }) => id === joinedId);
   if (joined === undefined) return [];
-  const sizes = sizesOf(nodes);
   const moves: Move[] = [];
   while (moves.length < packing.rebalanceMoves) {
     const best = bestMove(bins, { joined, sizes, packing });
@@ -44,10 +53,11 @@ function bestMove(
 ): { readonly held: Held; readonly from: Bin } | undefined {
   let best: { readonly held: Held; readonly from: Bin; readonly gain: number } | undefined;
   for (const held of sizes.values()) {
-    if (roomFor(joined, held, packing) === 0) continue;
+    const terms = termsOf(held, packing);
+    if (roomFor(joined, terms) === 0) continue;
     for (const from of bins) {
       if (from === joined || (from.counts.get(held.subscription) ?? 0) === 0) continue;
-      const gain = gainOf(bins, { subscription: held.subscription, from, to: joined, packing });
+      const gain = gainOf(bins, { terms, from, to: joined });
       if (gain > (best?.gain ?? 0)) best = { held, from, gain };
     }
   }
@@ -57,30 +67,30 @@ function bestMove(
 function gainOf(
   bins: readonly Bin[],
   {
-    subscription,
+    terms: { subscription, apart },
     from,
     to,
-    packing,
-  }: {
-    readonly subscription: string;
-    readonly from: Bin;
-    readonly to: Bin;
-    readonly packing: Packing;
-  },
+  }: { readonly terms: Terms; readonly from: Bin; readonly to: Bin },
 ): number {
   const on = (bin: Bin): number => bin.counts.get(subscription) ?? 0;
   const inZone = (zone: string | null): number =>
     bins.reduce((count, bin) => (bin.zone === zone ? count + on(bin) : count), 0);
   // A move helps when the source keeps at least as many as the target then has.
-  const nodes = packing.apart.nodes === "none" ? 0 : Math.max(0, on(from) - on(to) - 1);
+  const nodes = apart.nodes === "none" ? 0 : Math.max(0, on(from) - on(to) - 1);
   const zones =
-    packing.apart.zones === "none" || from.zone === to.zone
+    apart.zones === "none" || from.zone === to.zone
       ? 0
       : Math.max(0, inZone(from.zone) - inZone(to.zone) - 1);
   return nodes + zones;
 }
 
-function sizesOf(nodes: readonly NodeView[]): ReadonlyMap<string, Held> {
-  const held = nodes.flatMap((node) => node.held).filter(({ count }) => count > 0);
+/** What is to be kept apart. */
+function sizesOf(nodes: readonly NodeView[], packing: Packing): ReadonlyMap<string, Held> {
+  const held = nodes
+    .flatMap((node) => node.held)
+    .filter((one) => {
+      const { apart } = termsOf(one, packing);
+      return one.count > 0 && (apart.nodes !== "none" || apart.zones !== "none");
+    });
   return new Map(held.map((one) => [one.subscription, one]));
 }

@@ -1,0 +1,84 @@
+/** What processes need of a node: from what they run, the image that it is, and where their subscription wants them. */
+import type { ProcessSpec } from "@strata/protocol/agent/messages";
+import type { Placement } from "@strata/protocol/api/placement";
+
+import type { LayerHolder, PlacementRule } from "../domain/autoscale/l2/model.ts";
+import type { ImageVariant } from "../domain/image-variant.ts";
+import type { PeerBook } from "../domain/peer-book.ts";
+import type { Need } from "../domain/schedule.ts";
+import type { Sql } from "../store/database.ts";
+import { listImageVariants } from "../store/signatures.ts";
+import type { SubscriptionRow } from "../store/subscriptions.ts";
+
+export type Needs = {
+  /** Of one process of the generation. */
+  readonly of: (generation: {
+    readonly subscriptionId: string;
+    readonly spec: ProcessSpec;
+  }) => Need;
+  /** Of all its variants; none for an image that was never looked at. */
+  readonly layersOf: (digest: string) => ImageVariant["layers"];
+};
+
+export function readNeeds(sql: Sql, subscriptions: readonly SubscriptionRow[]): Needs {
+  const placements = new Map(subscriptions.map(({ id, placement }) => [id, placement]));
+  // A digest names the same image in every repository.
+  const images = new Map(listImageVariants(sql).map(({ digest, variants }) => [digest, variants]));
+  return {
+    of: ({ subscriptionId, spec: { limits, ports, image } }) => {
+      const hostPorts = ports.flatMap(({ hostPort, protocol }) =>
+        hostPort === undefined ? [] : [`${protocol}/${hostPort}`],
+      );
+      const rule = toRule(placements.get(subscriptionId) ?? null, images.get(image.digest) ?? []);
+      const own = rule === undefined ? {} : { rule };
+      return { limits, hostPorts, ...own, image: image.digest };
+    },
+    layersOf: (digest) => (images.get(digest) ?? []).flatMap(({ layers }) => layers),
+  };
+}
+
+function toRule(
+  placement: Placement | null,
+  variants: readonly ImageVariant[],
+): PlacementRule | undefined {
+  const made = variants.map(({ architecture }) => architecture);
+  const wanted = placement?.architecture;
+  const architectures = wanted === undefined ? made : [wanted];
+  const { labels = {}, zones, maxPerNode, apart } = placement ?? {};
+  const rule: PlacementRule = {
+    ...(architectures.length === 0 ? {} : { architectures }),
+    ...(Object.keys(labels).length === 0 ? {} : { labels }),
+    ...(zones === undefined ? {} : { zones }),
+    ...(maxPerNode === undefined ? {} : { maxPerNode }),
+    ...(apart === undefined ? {} : { apart }),
+  };
+  return Object.keys(rule).length === 0 ? undefined : rule;
+}
+
+/** Which nodes have how much of an image, each image looked for once. */
+export function createHoldersOf(
+  { layersOf }: Pick<Needs, "layersOf">,
+  peers: Pick<PeerBook, "holdersOf">,
+): (partition: string, image: string) => readonly LayerHolder[] {
+  const known = new Map<string, readonly LayerHolder[]>();
+  return (partition, image) => {
+    const key = `${partition} ${image}`;
+    const found = known.get(key) ?? findHolders(layersOf(image), partition, peers);
+    known.set(key, found);
+    return found;
+  };
+}
+
+function findHolders(
+  layers: ImageVariant["layers"],
+  partition: string,
+  peers: Pick<PeerBook, "holdersOf">,
+): readonly LayerHolder[] {
+  const bytesOn = new Map<string, number>();
+  for (const [digest, size] of new Map(layers.map((layer) => [layer.digest, layer.size])))
+    for (const nodeId of peers.holdersOf(partition, digest))
+      bytesOn.set(nodeId, (bytesOn.get(nodeId) ?? 0) + size);
+  return [...bytesOn]
+    .map(([binId, bytes]) => ({ binId, bytes }))
+    .toSorted((a, b) => b.bytes - a.bytes || (a.binId < b.binId ? -1 : 1));
+}
