@@ -142,7 +142,8 @@ async function openRegistry(world: World, state: State): Promise<Registry> {
     newId,
     logger,
   });
-  await registry.sweepBlobs();
+  // What was pushed after the backup has no row in a restored state.
+  if (state.epochs.isConfirmed()) await registry.sweepBlobs();
   return registry;
 }
 
@@ -259,7 +260,7 @@ const SCRUB_EVERY_MS = 60_000;
 const SCRUB_REST_MS = 24 * 3_600_000;
 
 /** The first collection comes one interval after the start, so that a restart in a loop collects nothing. */
-function startUpkeep({ storeKeeper, config, clock, logger }: Services): readonly Loop[] {
+function startUpkeep({ storeKeeper, epochs, config, clock, logger }: Services): readonly Loop[] {
   const { storeCollectEveryMs, storeGraceMs, storeScrubRate } = config;
   const stopping = new AbortController();
   const { signal } = stopping;
@@ -267,7 +268,8 @@ function startUpkeep({ storeKeeper, config, clock, logger }: Services): readonly
   const collect = startLoop({
     name: "collect-garbage",
     tick: async () => {
-      if (!isFirst) await storeKeeper.collect({ dryRun: false, graceMs: storeGraceMs, signal });
+      if (!isFirst && epochs.isConfirmed())
+        await storeKeeper.collect({ dryRun: false, graceMs: storeGraceMs, signal });
       isFirst = false;
       return false;
     },

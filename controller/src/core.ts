@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 
 import { type Authenticate, createAuthenticate } from "./access/authenticate.ts";
-import { hashSecret } from "./access/secret.ts";
+import { hashSecret, readCredential } from "./access/secret.ts";
 import { type Config, limits } from "./config.ts";
 import { createUsageBook } from "./domain/autoscale/usage-book.ts";
 import type { Clock, Randomness } from "./domain/clock.ts";
@@ -26,11 +26,12 @@ import { createPrefetchBook, findPrefetch } from "./loops/prefetch.ts";
 import { createProviderBook, type OpenProvider } from "./loops/provision-providers.ts";
 import { createProvision, type Provision } from "./loops/provision.ts";
 import { reconcile } from "./loops/reconcile.ts";
-import { keepRelations } from "./loops/relations.ts";
 import { createRecordMetrics } from "./loops/record-metrics.ts";
+import { keepRelations } from "./loops/relations.ts";
 import { createSampleBeats } from "./loops/sample-beats.ts";
 import type { SnapshotOptions } from "./loops/snapshot.ts";
 import { createWakeups, type Wakeups } from "./loops/wakeups.ts";
+import { createEpochBook, type EpochBook } from "./operations/epoch.ts";
 import { ensureTenants } from "./operations/tenants.ts";
 import { createSecretBox } from "./pki/secret-box.ts";
 import { createProvider } from "./providers/create-provider.ts";
@@ -53,6 +54,7 @@ export type World = {
 export type State = {
   readonly store: Store;
   readonly epoch: string;
+  readonly epochs: EpochBook;
   readonly authenticate: Authenticate;
   readonly presence: PresenceBook;
   readonly nodeWakeups: Wakeups;
@@ -92,10 +94,13 @@ export function openState(world: World, database: OpenDatabase): State {
     },
   });
   ensureTenants(store);
+  const epoch = getOrSetMeta(store.sql, "epoch", random.newSecret());
+  const epochs = createEpochBook(store, epoch);
   return {
     store,
-    epoch: getOrSetMeta(store.sql, "epoch", random.newSecret()),
-    authenticate: createAuthenticate(store.sql, clock),
+    epoch,
+    epochs,
+    authenticate: notingStrangers(createAuthenticate(store.sql, clock), { epochs, clock }),
     presence: createPresenceBook(clock.monotonicMs(), world.startGraceMs ?? START_GRACE_MS),
     nodeWakeups,
     eventWakeups,
@@ -122,6 +127,20 @@ export function openState(world: World, database: OpenDatabase): State {
   };
 }
 
+/** A restored state shows which nodes it does not know. */
+function notingStrangers(
+  authenticate: Authenticate,
+  { epochs, clock }: { readonly epochs: EpochBook; readonly clock: Clock },
+): Authenticate {
+  return (text) => {
+    const principal = authenticate(text);
+    if (principal !== undefined || epochs.isConfirmed()) return principal;
+    const claimed = readCredential(text)?.id;
+    if (claimed?.startsWith("node-") === true) epochs.noteStranger(claimed, clock.nowMs());
+    return undefined;
+  };
+}
+
 export type CoreOptions = {
   readonly images: FollowedImages & KeptRegistry;
   readonly pki: Services["pki"];
@@ -139,7 +158,12 @@ export function createServices(world: World, state: State, options: CoreOptions)
     ...state,
     ...options,
     openProvider: options.openProvider ?? createProvider,
-    storeKeeper: createStoreKeeper({ store, registry: options.images, nowMs: clock.nowMs }),
+    storeKeeper: createStoreKeeper({
+      store,
+      registry: options.images,
+      requireConfirmed: state.epochs.requireConfirmed,
+      nowMs: clock.nowMs,
+    }),
     deltas: createDeltaBook({
       directory: join(world.config.dataDirectory, "controller", "deltas"),
       images: options.images,
@@ -239,7 +263,11 @@ function createLevelTwo(
     }),
     authority: pki,
     controllerUrl: () => advertisedUrl(services),
-    epochTag: hashSecret(services.epoch).slice(0, 16),
+    epochs: {
+      tags: () => services.epochs.all().map((epoch) => hashSecret(epoch).slice(0, 16)),
+      isConfirmed: services.epochs.isConfirmed,
+      noteUnknownVms: services.epochs.noteUnknownVms,
+    },
     monotonicMs: clock.monotonicMs,
     logger,
     now,
@@ -256,18 +284,30 @@ function createLevelTwo(
   });
 }
 
+type Timers = {
+  readonly timed: <Result>(loop: string, tick: () => Result) => () => Result;
+  /** As `timed`, but a restored state decides nothing before it is confirmed: `idle` is then the result. */
+  readonly deciding: <Result>(loop: string, tick: () => Result, idle: Result) => () => Result;
+};
+
+function createTimers({ clock, telemetry, epochs }: Services): Timers {
+  const timed: Timers["timed"] = (loop, tick) => () => {
+    const startedMs = clock.monotonicMs();
+    const result = tick();
+    telemetry.tickDone(loop, (clock.monotonicMs() - startedMs) / 1000);
+    return result;
+  };
+  return {
+    timed,
+    deciding: (loop, tick, idle) => timed(loop, () => (epochs.isConfirmed() ? tick() : idle)),
+  };
+}
+
 export function createTicks(services: Services): Ticks {
-  const { store, config, clock, presence, telemetry } = services;
+  const { store, config, clock, presence } = services;
   const silentMs = (nodeId: string): number => presence.silentMs(nodeId, clock.monotonicMs());
   const beatMs = (): number => beatIntervalMs(countNodes(store.sql), config.reportsPerSecond);
-  const timed =
-    <Result>(loop: string, tick: () => Result) =>
-    (): Result => {
-      const startedMs = clock.monotonicMs();
-      const result = tick();
-      telemetry.tickDone(loop, (clock.monotonicMs() - startedMs) / 1000);
-      return result;
-    };
+  const { timed, deciding } = createTimers(services);
   const moving = new Set<string>();
   const now = (): SnapshotOptions => ({
     moving,
@@ -279,28 +319,36 @@ export function createTicks(services: Services): Ticks {
   const provision = createLevelTwo(services, { now, moving });
   return {
     provision: { ...provision, tick: timed("provision", provision.tick) },
-    reconcile: timed("reconcile", () => {
-      keepRelations(store, clock.nowMs());
-      return reconcile({
+    reconcile: deciding(
+      "reconcile",
+      () => {
+        keepRelations(store, clock.nowMs());
+        return reconcile({
+          store,
+          now,
+          scheduling: { cpuOvercommit: config.cpuOvercommit, peers: services.peers },
+          startDeadlineMs: config.startDeadlineMs,
+          actionsMax: limits.actionsPerTickMax,
+        });
+      },
+      false,
+    ),
+    follow: deciding(
+      "follow",
+      createFollow({
         store,
-        now,
-        scheduling: { cpuOvercommit: config.cpuOvercommit, peers: services.peers },
-        startDeadlineMs: config.startDeadlineMs,
-        actionsMax: limits.actionsPerTickMax,
-      });
-    }),
-    follow: createFollow({
-      store,
-      images: services.images,
-      logger: services.logger,
-      onChange: services.reconcileSoon,
-    }),
+        images: services.images,
+        logger: services.logger,
+        onChange: services.reconcileSoon,
+      }),
+      Promise.resolve(),
+    ),
     prefetch: timed("prefetch", () =>
       services.prefetch.replace(
         findPrefetch(store.sql, now(), { cpuOvercommit: config.cpuOvercommit }),
       ),
     ),
-    autoscale: timed("autoscale", createLevelOne(services)),
+    autoscale: deciding("autoscale", createLevelOne(services), false),
     recordMetrics: timed(
       "record-metrics",
       createRecordMetrics({
@@ -311,7 +359,7 @@ export function createTicks(services: Services): Ticks {
         nowMs: clock.nowMs,
       }),
     ),
-    expireNodes: timed(
+    expireNodes: deciding(
       "expire-nodes",
       createExpireNodes({
         store,
@@ -320,6 +368,7 @@ export function createTicks(services: Services): Ticks {
         isHeld: services.isHeld,
         nowMs: clock.nowMs,
       }),
+      undefined,
     ),
   };
 }

@@ -17,6 +17,7 @@ import type { PrefetchBook } from "../loops/prefetch.ts";
 import type { OpenProvider } from "../loops/provision-providers.ts";
 import type { SampleBeats } from "../loops/sample-beats.ts";
 import type { Wakeups } from "../loops/wakeups.ts";
+import type { EpochBook } from "../operations/epoch.ts";
 import type { NodeCertificate, NodeCertificateRequest } from "../pki/node-certificate.ts";
 import type { SecretBox } from "../pki/secret-box.ts";
 import type { Store } from "../store/unit.ts";
@@ -38,6 +39,8 @@ export type Services = {
   readonly deltas: DeltaBook;
   /** Changed by a restore; agents take destructive wishes only from the one that they know. */
   readonly epoch: string;
+  /** Whether the present one is confirmed, and whom it follows. */
+  readonly epochs: EpochBook;
   /** One life of this program: what agents told another one has to be told again. */
   readonly bootId: string;
   readonly presence: PresenceBook;
@@ -100,7 +103,8 @@ export function forgetNodeInMemory(
     usage,
     reportOrder,
     peers,
-  }: Pick<Services, "presence" | "samples" | "usage" | "reportOrder" | "peers">,
+    epochs,
+  }: Pick<Services, "presence" | "samples" | "usage" | "reportOrder" | "peers" | "epochs">,
   nodeId: string,
 ): void {
   presence.forget(nodeId);
@@ -108,4 +112,5 @@ export function forgetNodeInMemory(
   usage.forget(nodeId);
   reportOrder.forget(nodeId);
   peers.forget(nodeId);
+  epochs.forgetNode(nodeId);
 }

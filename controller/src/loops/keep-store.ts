@@ -46,17 +46,25 @@ export type Scrub = {
 export type StoreKeeperOptions = {
   readonly store: Store;
   readonly registry: KeptRegistry;
+  /** Throws before a restored state is confirmed: what it does not know may be of use. */
+  readonly requireConfirmed: () => void;
   readonly nowMs: () => number;
 };
 
 const NO_LIMIT = { after: "", limit: 1_000_000 };
 
-export function createStoreKeeper({ store, registry, nowMs }: StoreKeeperOptions): StoreKeeper {
+export function createStoreKeeper({
+  store,
+  registry,
+  requireConfirmed,
+  nowMs,
+}: StoreKeeperOptions): StoreKeeper {
   let lastCollection: StoreStatus["lastCollection"] = null;
   let lastScrub: StoreStatus["lastScrub"] = null;
   const at = (): string => new Date(nowMs()).toISOString();
   return {
     collect: async (request) => {
+      if (!request.dryRun) requireConfirmed();
       const policies = listRetentionPolicies(store.sql, NO_LIMIT).map(toPolicy);
       const {
         links: _links,

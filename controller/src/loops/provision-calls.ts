@@ -2,6 +2,7 @@
  * the VMs alone, and every call is idempotent: after a crash the same rows lead to the same calls. */
 import type { Logger } from "pino";
 
+import type { UnknownVm } from "../operations/epoch.ts";
 import { forgetVm } from "../operations/nodes.ts";
 import { parseFlavors } from "../operations/providers.ts";
 import { formatJoinTokenOf, type JoinAuthority } from "../operations/tokens.ts";
@@ -14,14 +15,22 @@ import type { Store } from "../store/unit.ts";
 import { getVm, updateVm, type VmRow } from "../store/vms.ts";
 import type { ProviderBook } from "./provision-providers.ts";
 
+/** What of the controller's epochs matters to VMs. */
+export type VmEpochs = {
+  /** Of this state, then of those that it follows; the first is shown on every VM, so that a sweep knows its own. */
+  readonly tags: () => readonly string[];
+  /** False from a restore until somebody confirms it. */
+  readonly isConfirmed: () => boolean;
+  readonly noteUnknownVms: (provider: string, vms: readonly UnknownVm[]) => void;
+};
+
 export type CallsOptions = {
   readonly store: Store;
   readonly providers: ProviderBook;
   readonly authority: JoinAuthority & { readonly caPem: string };
   /** `https://host:port`, as new machines reach this controller. */
   readonly controllerUrl: () => string;
-  /** Of this state; shown on every VM, so that a sweep knows its own. */
-  readonly epochTag: string;
+  readonly epochs: VmEpochs;
   readonly monotonicMs: () => number;
   readonly logger: Logger;
   /** A result has been written. */
@@ -149,7 +158,7 @@ async function create(options: CallsOptions, vm: VmRow, signal: AbortSignal): Pr
 
 /** @throws ProviderError PROVIDER_INVALID when the flavor is gone */
 function requestOf(options: CallsOptions, vm: VmRow): VmRequest {
-  const { store, authority, controllerUrl, epochTag } = options;
+  const { store, authority, controllerUrl, epochs } = options;
   const row = getProvider(store.sql, vm.provider);
   const flavor = row === undefined ? undefined : parseFlavors(row)[vm.flavor];
   if (flavor === undefined) {
@@ -174,7 +183,7 @@ function requestOf(options: CallsOptions, vm: VmRow): VmRequest {
       caPem: authority.caPem,
       joinToken: formatJoinTokenOf(vm.joinTokenId, authority),
     }),
-    labels: { epoch: epochTag, ...(vm.zone === null ? {} : { zone: vm.zone }) },
+    labels: { epoch: epochs.tags()[0] ?? "", ...(vm.zone === null ? {} : { zone: vm.zone }) },
   };
 }
 

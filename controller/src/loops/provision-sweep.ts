@@ -12,14 +12,7 @@ import type { CallsOptions } from "./provision-calls.ts";
 
 export type SweepOptions = Pick<
   CallsOptions,
-  | "store"
-  | "providers"
-  | "epochTag"
-  | "monotonicMs"
-  | "logger"
-  | "onResult"
-  | "onNodeGone"
-  | "onCall"
+  "store" | "providers" | "epochs" | "monotonicMs" | "logger" | "onResult" | "onNodeGone" | "onCall"
 > & {
   /** Whether so many nodes are silent that the fault is taken for ours. */
   readonly isHeld: () => boolean;
@@ -131,6 +124,7 @@ async function sweep(options: SweepOptions, look: Look): Promise<void> {
   const provider = providers.open(store.sql, look.name);
   const listed = await provider.list(look.signal);
   look.signal.throwIfAborted();
+  if (!options.epochs.isConfirmed()) return noteUnknown(options, look.name, listed);
   const byToken = new Map(listed.map((vm) => [vm.clientToken, vm]));
   for (const row of before) {
     const nodeId = takeIn(options, row, byToken.get(row.id));
@@ -166,15 +160,28 @@ function takeIn(
   return undefined;
 }
 
-/** Only VMs of this state: those of another may have been made after the backup that was restored here. */
+/** A restored state shows what it does not know, and lets it be: it may have been made after the backup. */
+function noteUnknown({ store, epochs }: SweepOptions, name: string, listed: readonly Vm[]): void {
+  const known = new Set(listVms(store.sql).map(({ id }) => id));
+  const unknown = listed.filter(
+    ({ clientToken, state }) => !known.has(clientToken) && state !== "deleting",
+  );
+  epochs.noteUnknownVms(
+    name,
+    unknown.map(({ id, clientToken }) => ({ id: clientToken, vmId: id })),
+  );
+}
+
+/** Only VMs of this state and of those that it follows. */
 async function deleteUnknown(
-  { store, epochTag, monotonicMs, onCall }: SweepOptions,
+  { store, epochs, monotonicMs, onCall }: SweepOptions,
   { name, unknownSince, signal }: Look,
   { provider, listed }: { readonly provider: Provider; readonly listed: readonly Vm[] },
 ): Promise<void> {
   const known = new Set(listVms(store.sql).map(({ id }) => id));
   const now = monotonicMs();
-  const own = listed.filter((vm) => vm.labels["epoch"] === epochTag && vm.state !== "deleting");
+  const tags = new Set(epochs.tags());
+  const own = listed.filter((vm) => tags.has(vm.labels["epoch"] ?? "") && vm.state !== "deleting");
   const keyOf = ({ clientToken }: Vm): string => `${name}/${clientToken}`;
   for (const vm of own) {
     const key = keyOf(vm);

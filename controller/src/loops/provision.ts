@@ -66,6 +66,7 @@ export function createProvision(options: ProvisionOptions): Provision {
       const providers = listAllProviders(store.sql);
       const governed = readGoverned(store.sql);
       if (providers.length === 0 && governed.length === 0) return Infinity;
+      if (!options.epochs.isConfirmed()) return sweep.pursue(sweptProviders(providers, governed));
       const fleet = readFleet(options, providers, measured);
       const wakeAts = governed.map((one) => decide(one, fleet));
       const decideMs = Math.max(0, Math.min(...wakeAts) - fleet.snapshot.nowMs);
