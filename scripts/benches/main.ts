@@ -14,6 +14,7 @@ const ROUNDS_MAX = 10_000;
 /** Loaded when asked for: a bench brings its peers' code with it. */
 const benches: Readonly<Record<string, () => Promise<{ readonly bench: Bench }>>> = {
   autoscale: () => import("./autoscale.ts"),
+  "control-plane": () => import("./control-plane.ts"),
   density: () => import("./density.ts"),
   pull: () => import("./pull.ts"),
   simulate: () => import("./simulate.ts"),

@@ -1,0 +1,69 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { createInterface } from "node:readline";
+
+import { root } from "../../root.ts";
+
+/** The controller as it is run in production, but for TLS: database on disk, each commit synced. */
+export type ControllerProgram = AsyncDisposable & {
+  readonly url: string;
+  readonly token: string;
+  readonly rssMib: () => number;
+  /** Processor time used so far. */
+  readonly cpuMs: () => number;
+};
+
+/** USER_HZ of every Linux that we know: what /proc counts in. */
+const MS_PER_TICK = 10;
+
+/** @throws Error when it ends before it listens. */
+export async function aControllerProgram(data: string): Promise<ControllerProgram> {
+  const child = spawn(process.execPath, [join(root, "controller/src/main.ts")], {
+    stdio: ["ignore", "pipe", "inherit"],
+    env: {
+      ...process.env,
+      STRATA_DATA: data,
+      STRATA_PORT: "0",
+      STRATA_TLS: "off",
+      STRATA_LISTEN: "127.0.0.1",
+    },
+  });
+  const port = await listeningPort(child);
+  child.stdout.resume();
+  const ended = once(child, "exit");
+  return {
+    url: `http://127.0.0.1:${port}`,
+    token: readFileSync(join(data, "admin-token"), "utf8").trim(),
+    rssMib: () => readStatusKib(child.pid ?? 0) / 1024,
+    cpuMs: () => readCpuMs(child.pid ?? 0),
+    [Symbol.asyncDispose]: async () => {
+      child.kill();
+      await ended;
+    },
+  };
+}
+
+async function listeningPort(
+  child: ChildProcess & { stdout: NodeJS.ReadableStream },
+): Promise<number> {
+  const lines = createInterface(child.stdout);
+  for await (const line of lines) {
+    const port = /"port":(\d+)/.exec(line)?.[1];
+    if (port !== undefined) return Number(port);
+  }
+  throw new Error("the controller ended before it listened");
+}
+
+function readStatusKib(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+}
+
+/** utime and stime of proc_pid_stat(5), which counts its fields from 1. */
+function readCpuMs(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return MS_PER_TICK * (Number(fields[11]) + Number(fields[12]));
+}
