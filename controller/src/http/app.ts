@@ -5,6 +5,7 @@ import { routePath } from "hono/route";
 
 import { createRefuseFormerNode } from "../access/former-nodes.ts";
 import { ControllerError } from "../errors.ts";
+import { createAgentBinaries } from "./agent-binaries.ts";
 import { toProblem } from "./problem.ts";
 import { createRouter, type RouteEntry } from "./route.ts";
 import { addAgentBinaryRoute } from "./routes/agent-binary.ts";
@@ -13,11 +14,11 @@ import { addApplyRoute } from "./routes/apply.ts";
 import { addCartridgeRoutes } from "./routes/cartridges.ts";
 import { addDecisionRoutes } from "./routes/decisions.ts";
 import { addDeltaRoute } from "./routes/deltas.ts";
-import { addEpochRoutes } from "./routes/epoch.ts";
 import { addEventRoutes } from "./routes/events.ts";
 import { addGeneralRoutes } from "./routes/general.ts";
 import { addMetricsQueryRoutes } from "./routes/metrics-query.ts";
 import { addMetricRoutes } from "./routes/metrics.ts";
+import { addNodeUpgradeRoutes } from "./routes/node-upgrades.ts";
 import { addNodeRoutes } from "./routes/nodes.ts";
 import { addPartitionDecisionRoute } from "./routes/partition-decisions.ts";
 import { addPartitionRoutes } from "./routes/partitions.ts";
@@ -56,7 +57,8 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
     createRefuseFormerNode(services.store.sql, () => services.epoch),
   );
   addGeneralRoutes(router, services);
-  addAgentBinaryRoute(router, services);
+  const binaries = createAgentBinaries(services.config.agentDirectory);
+  addAgentBinaryRoute(router, binaries);
   addPartitionRoutes(router, services);
   addPartitionDecisionRoute(router, services);
   addProviderRoutes(router, services);
@@ -74,13 +76,13 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
   addDeltaRoute(router, services);
   addPeerRoutes(router, services);
   addNodeSecretRoute(router, services);
+  addNodeUpgradeRoutes(router, services, binaries);
   addNodeRoutes(router, services);
   addTokenRoutes(router, services);
   addTenantRoutes(router, services);
   addApplyRoute(router, services);
   addStoreRoutes(router, services);
   addEventRoutes(router, services);
-  addEpochRoutes(router, services);
   addOpenApi(app);
   if (registry !== undefined) app.route("/", registry);
   addErrors(app, services);

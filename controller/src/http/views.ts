@@ -203,6 +203,8 @@ export function showNode(row: NodeRow, held: readonly ProcessView[]): Node {
       pids: sum(({ spec }) => spec.limits.pidsMax),
     },
     processes: alive.length,
+    drainDeadline: row.drainDeadline,
+    upgrade: row.upgrade,
     lastSeenAt: row.lastSeenAt,
     ...stored(row),
   };

@@ -1,5 +1,7 @@
 import { MISSED_BEATS_UNTIL_AWAY } from "../domain/node.ts";
+import { planUpgrades } from "../domain/upgrade.ts";
 import { markAway } from "../operations/nodes.ts";
+import { advanceUpgrades } from "../operations/upgrades.ts";
 import { listNodes } from "../store/nodes.ts";
 import { deleteExpiredJoinTokens } from "../store/tokens.ts";
 import type { Store } from "../store/unit.ts";
@@ -23,10 +25,12 @@ export function createExpireNodes(options: ExpireOptions): () => void {
   let wasHeld = false;
   return () => {
     const patienceMs = MISSED_BEATS_UNTIL_AWAY * beatIntervalMs();
-    for (const node of listNodes(store.sql)) {
+    const nodes = listNodes(store.sql);
+    for (const node of nodes) {
       if (node.presence === "present" && silentMs(node.id) >= patienceMs)
         store.write((unit) => markAway(unit, node));
     }
+    if (planUpgrades(nodes, nowMs()).length > 0) store.write(advanceUpgrades);
     deleteExpiredJoinTokens(store.sql, new Date(nowMs() - JOIN_TOKEN_KEPT_MS).toISOString());
     const held = isHeld();
     if (held !== wasHeld) announce(store, held);

@@ -2,6 +2,7 @@ import type { Report } from "@strata/protocol/agent/messages";
 
 import { isSame } from "../domain/canonical.ts";
 import { planReport, type ReportedFields, type ReportEffect } from "../domain/report.ts";
+import { isUnheard, judgeUpgrade } from "../domain/upgrade.ts";
 import type { Sql } from "../store/database.ts";
 import { getNode, type NodeRow, updateNode } from "../store/nodes.ts";
 import {
@@ -13,6 +14,7 @@ import {
 } from "../store/processes.ts";
 import type { Store, Unit } from "../store/unit.ts";
 import { recordStart } from "./autoscale.ts";
+import { setUpgrade } from "./upgrades.ts";
 import { noteFirstReport } from "./vms.ts";
 
 /** The time of the last report is written this often; who is silent is decided from memory. */
@@ -37,10 +39,15 @@ export function takeReport(
   const facts = nodeChanges(node, report);
   const { lastSeenAt } = node;
   const stale = lastSeenAt === null || nowMs - Date.parse(lastSeenAt) >= LAST_SEEN_EVERY_MS;
-  if (effects.length === 0 && facts === undefined && !stale) return false;
+  const upgrade = judgeUpgrade(node.upgrade, report, nowMs);
+  const unheard = isUnheard(node, report);
+  if (effects.length === 0 && facts === undefined && !stale && !unheard && upgrade === undefined)
+    return false;
   store.write((unit) => {
     updateNode(unit.sql, nodeId, { ...facts, lastSeenAt: unit.now });
     if (lastSeenAt === null) noteFirstReport(unit, node);
+    if (upgrade !== undefined) setUpgrade(unit, node, upgrade);
+    if (unheard) unit.touchNode(nodeId);
     if (node.presence === "away") {
       unit.emit({
         type: "node.returned",

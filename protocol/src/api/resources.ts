@@ -19,6 +19,7 @@ import { Alias, Labels, Name } from "../names.ts";
 import { DigestText } from "../oci/image.ts";
 import { parseReference } from "../oci/reference.ts";
 import { Bytes, CpuMillis, DurationMs } from "../units.ts";
+import { NodeUpgrade } from "./nodes.ts";
 import { PlacementInput } from "./placement.ts";
 import { follows, RatioInput, RolloutPolicyInput, RolloutPolicyShown } from "./rollouts.ts";
 
@@ -373,6 +374,10 @@ export const Node = z.object({
   /** What its processes may use at most, in the same units. */
   allocated: z.object({ cpuMillis: z.int(), memoryBytes: z.int(), pids: z.int() }),
   processes: z.int(),
+  /** When a drain stops what is left; null where it waits for ever, or there is none. */
+  drainDeadline: z.iso.datetime().nullable(),
+  /** The last upgrade of its agent. */
+  upgrade: NodeUpgrade.nullable(),
   /** Of its last report; null while it has joined and not yet reported. */
   lastSeenAt: z.iso.datetime().nullable(),
   ...stored,

@@ -13,6 +13,7 @@ import { z } from "zod";
 import { bearerOf } from "../../access/bearer.ts";
 import { limits } from "../../config.ts";
 import { beatIntervalMs } from "../../domain/node.ts";
+import { orderOf } from "../../domain/upgrade.ts";
 import { ControllerError } from "../../errors.ts";
 import { listAssignments } from "../../operations/assignments.ts";
 import { joinNode } from "../../operations/join.ts";
@@ -70,7 +71,6 @@ export function addAgentRoutes(router: Router, services: Services): void {
     handle: ({ params: { id: nodeId }, body: report, c }) => {
       services.presence.heard(nodeId, clock.monotonicMs());
       if (services.reportOrder.isNew(nodeId, report)) {
-        services.epochs.noteReport(nodeId, report);
         const nowMs = clock.nowMs();
         services.samples.set(nodeId, samplesOf(report));
         services.usage.take(nodeId, report, nowMs);
@@ -99,7 +99,7 @@ const WaitQuery = z.strictObject({
 });
 
 function addAssignmentRoute(router: Router, services: Services): void {
-  const { store, clock, nodeWakeups, rendezvous, epoch, epochs } = services;
+  const { store, clock, nodeWakeups, rendezvous, epoch } = services;
   router.add({
     method: "get",
     path: "/v1/nodes/{id}/assignments",
@@ -121,15 +121,15 @@ function addAssignmentRoute(router: Router, services: Services): void {
         // Deleted while it waited: asked again, its agent is told so.
         if (node === undefined) return c.body(null, 204);
         const revision = node.assignmentRevision;
+        const upgrade = orderOf(node.upgrade);
         if (revision !== query.revision) {
           const answer: Assignments = {
             epoch,
-            ...(epochs.follows().length === 0 ? {} : { follows: [...epochs.follows()] }),
             revision,
-            // Before somebody confirms a restored state, nodes go on with what they were told last.
-            assignments: epochs.isConfirmed() ? listAssignments(store.sql, nodeId) : [],
+            assignments: listAssignments(store.sql, nodeId),
             prefetch: [...services.prefetch.imagesFor(nodeId)],
             streams: rendezvous.pendingFor(nodeId),
+            ...(upgrade !== undefined && { upgrade }),
           };
           return answerJson(c, answer);
         }
