@@ -14,6 +14,7 @@ import { addApplyRoute } from "./routes/apply.ts";
 import { addCartridgeRoutes } from "./routes/cartridges.ts";
 import { addDecisionRoutes } from "./routes/decisions.ts";
 import { addDeltaRoute } from "./routes/deltas.ts";
+import { addEpochRoutes } from "./routes/epoch.ts";
 import { addEventRoutes } from "./routes/events.ts";
 import { addGeneralRoutes } from "./routes/general.ts";
 import { addMetricsQueryRoutes } from "./routes/metrics-query.ts";
@@ -83,6 +84,7 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
   addApplyRoute(router, services);
   addStoreRoutes(router, services);
   addEventRoutes(router, services);
+  addEpochRoutes(router, services);
   addOpenApi(app);
   if (registry !== undefined) app.route("/", registry);
   addErrors(app, services);

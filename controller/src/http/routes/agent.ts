@@ -71,6 +71,7 @@ export function addAgentRoutes(router: Router, services: Services): void {
     handle: ({ params: { id: nodeId }, body: report, c }) => {
       services.presence.heard(nodeId, clock.monotonicMs());
       if (services.reportOrder.isNew(nodeId, report)) {
+        services.epochs.noteReport(nodeId, report);
         const nowMs = clock.nowMs();
         services.samples.set(nodeId, samplesOf(report));
         services.usage.take(nodeId, report, nowMs);
@@ -99,7 +100,7 @@ const WaitQuery = z.strictObject({
 });
 
 function addAssignmentRoute(router: Router, services: Services): void {
-  const { store, clock, nodeWakeups, rendezvous, epoch } = services;
+  const { store, clock, nodeWakeups, rendezvous, epoch, epochs } = services;
   router.add({
     method: "get",
     path: "/v1/nodes/{id}/assignments",
@@ -125,8 +126,10 @@ function addAssignmentRoute(router: Router, services: Services): void {
         if (revision !== query.revision) {
           const answer: Assignments = {
             epoch,
+            ...(epochs.follows().length === 0 ? {} : { follows: [...epochs.follows()] }),
             revision,
-            assignments: listAssignments(store.sql, nodeId),
+            // Before somebody confirms a restored state, nodes go on with what they were told last.
+            assignments: epochs.isConfirmed() ? listAssignments(store.sql, nodeId) : [],
             prefetch: [...services.prefetch.imagesFor(nodeId)],
             streams: rendezvous.pendingFor(nodeId),
             ...(upgrade !== undefined && { upgrade }),
