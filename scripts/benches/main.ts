@@ -17,6 +17,7 @@ const benches: Readonly<Record<string, () => Promise<{ readonly bench: Bench }>>
   "control-plane": () => import("./control-plane.ts"),
   density: () => import("./density.ts"),
   pull: () => import("./pull.ts"),
+  scheduler: () => import("./scheduler.ts"),
   simulate: () => import("./simulate.ts"),
   start: () => import("./start.ts"),
   store: () => import("./store.ts"),

@@ -56,7 +56,7 @@ function goesOneByOne({ apart }: Terms, { packing }: Pool): boolean {
 
 /** Gives the best bin for the next process of the group, each time it is called. */
 function createChooser(group: Group, terms: Terms, pool: Pool): () => Bin | undefined {
-  // What is closest together only grows while the group is packed, so no level is ever tried again.
+  // What is on a bin only grows while the group is packed, so no level is ever tried again; undefined is none at all.
   const levels = new Map<BinOrder, number>();
   const chooseIn = (order: BinOrder): Bin | undefined => {
     if (terms.apart.nodes !== "prefer") return chooseFrom(order, { group, terms, pool });
@@ -89,8 +89,8 @@ type Choice = {
   readonly group: Group;
   readonly terms: Terms;
   readonly pool: Pool;
-  /** Bins with more of the subscription are left out [none]. */
-  readonly level?: number;
+  /** Bins with more of the subscription are left out. */
+  readonly level: number;
 };
 
 /** The first of the order that has room; of those that are equal to it, the one that has most of the layers. */
@@ -115,7 +115,7 @@ function chooseFrom(order: BinOrder, choice: Choice): Bin | undefined {
   return first;
 }
 
-function takes(bin: Bin, { terms, level = Infinity }: Choice): boolean {
+function takes(bin: Bin, { terms, level }: Choice): boolean {
   if (level < Infinity && (bin.counts.get(terms.subscription) ?? 0) > level) return false;
   return roomFor(bin, terms) > 0;
 }
