@@ -57,16 +57,17 @@ function goesOneByOne({ apart }: Terms, { packing }: Pool): boolean {
 /** Gives the best bin for the next process of the group, each time it is called. */
 function createChooser(group: Group, terms: Terms, pool: Pool): () => Bin | undefined {
   // What is on a bin only grows while the group is packed, so no level is ever tried again; undefined is none at all.
-  const levels = new Map<BinOrder, number>();
+  const isLevelled = terms.apart.nodes === "prefer";
+  const levels = new Map<BinOrder, number | undefined>();
   const chooseIn = (order: BinOrder): Bin | undefined => {
-    if (terms.apart.nodes !== "prefer") return chooseFrom(order, { group, terms, pool });
-    for (let level: number | undefined = levels.get(order) ?? 0; level !== undefined;) {
-      const bin = chooseFrom(order, { group, terms, pool, level });
-      levels.set(order, level);
-      if (bin !== undefined) return bin;
-      level = leastOwn(order, terms, level);
+    let level = levels.has(order) ? levels.get(order) : isLevelled ? 0 : Infinity;
+    let bin: Bin | undefined;
+    while (level !== undefined && bin === undefined) {
+      bin = chooseFrom(order, { group, terms, pool, level });
+      if (bin === undefined) level = isLevelled ? leastOwn(order, terms, level) : undefined;
     }
-    return undefined;
+    levels.set(order, level);
+    return bin;
   };
   const { zones } = terms.apart;
   if (zones === "none") return () => chooseIn(pool.order);
