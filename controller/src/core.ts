@@ -21,6 +21,7 @@ import { createAutoscale } from "./loops/autoscale.ts";
 import { createExpireNodes } from "./loops/expire-nodes.ts";
 import { createExternalMetrics } from "./loops/external-metrics.ts";
 import { createFollow, type FollowedImages } from "./loops/follow.ts";
+import { createJobs } from "./loops/jobs.ts";
 import { createStoreKeeper, type KeptRegistry } from "./loops/keep-store.ts";
 import { createPrefetchBook, findPrefetch } from "./loops/prefetch.ts";
 import { createProviderBook, type OpenProvider } from "./loops/provision-providers.ts";
@@ -303,6 +304,24 @@ function createTimers({ clock, telemetry, epochs }: Services): Timers {
   };
 }
 
+/** Counts that follow others and runs of jobs come first: what they wish for is placed in the same tick. */
+function createReconcile(services: Services, now: () => SnapshotOptions): () => boolean {
+  const { store, config, clock, peers } = services;
+  const runJobs = createJobs({ store, now, isHeld: services.isHeld });
+  return () => {
+    keepRelations(store, clock.nowMs());
+    const isBusy = runJobs();
+    const more = reconcile({
+      store,
+      now,
+      scheduling: { cpuOvercommit: config.cpuOvercommit, peers },
+      startDeadlineMs: config.startDeadlineMs,
+      actionsMax: limits.actionsPerTickMax,
+    });
+    return isBusy || more;
+  };
+}
+
 export function createTicks(services: Services): Ticks {
   const { store, config, clock, presence } = services;
   const silentMs = (nodeId: string): number => presence.silentMs(nodeId, clock.monotonicMs());
@@ -319,20 +338,7 @@ export function createTicks(services: Services): Ticks {
   const provision = createLevelTwo(services, { now, moving });
   return {
     provision: { ...provision, tick: timed("provision", provision.tick) },
-    reconcile: deciding(
-      "reconcile",
-      () => {
-        keepRelations(store, clock.nowMs());
-        return reconcile({
-          store,
-          now,
-          scheduling: { cpuOvercommit: config.cpuOvercommit, peers: services.peers },
-          startDeadlineMs: config.startDeadlineMs,
-          actionsMax: limits.actionsPerTickMax,
-        });
-      },
-      false,
-    ),
+    reconcile: deciding("reconcile", createReconcile(services, now), false),
     follow: deciding(
       "follow",
       createFollow({

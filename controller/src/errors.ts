@@ -19,6 +19,7 @@ export type ControllerErrorCode =
   | "IMAGE_UNSIGNED" // A signature policy wants a signature that the image does not have.
   | "LIMITS_UNSATISFIABLE" // No node of the partition could ever hold one process.
   | "PROCESSES_OUT_OF_BOUNDS" // More or fewer than the scaling policy allows.
+  | "JOB_RUNNING" // The job has a run that goes on, and one at a time.
   | "RATIO_DECIDES" // A count was asked for, or a scaler named, where the ratio to another subscription says it.
   | "RELATION_CYCLE" // Subscriptions wait for each other, or take their counts from each other.
   | "METRIC_UNKNOWN" // A value was posted that no scaling policy asks for.

@@ -6,6 +6,11 @@ export type Presence = "present" | "away";
 
 export const MISSED_BEATS_UNTIL_AWAY = 3;
 
+/** From the first missed beat of a node until what runs there is replaced. */
+export function lossPatienceMs(lostAfterMs: number, beatMs: number): number {
+  return Math.max(lostAfterMs, MISSED_BEATS_UNTIL_AWAY * beatMs);
+}
+
 /** How often a node reports: rarely enough that all of them together stay below `reportsPerSecond`. */
 export function beatIntervalMs(nodeCount: number, reportsPerSecond: number): number {
   return Math.max(5000, Math.ceil((nodeCount * 1000) / reportsPerSecond));

@@ -24,6 +24,7 @@ const statusOf: Readonly<Record<ControllerErrorCode, ContentfulStatusCode>> = {
   IMAGE_UNSIGNED: 422,
   LIMITS_UNSATISFIABLE: 422,
   PROCESSES_OUT_OF_BOUNDS: 422,
+  JOB_RUNNING: 409,
   RATIO_DECIDES: 422,
   RELATION_CYCLE: 422,
   METRIC_UNKNOWN: 422,

@@ -1,9 +1,11 @@
 /** Compares wishes and world and writes what has to happen: snapshot, plan, apply, in one turn and one transaction. */
+import { isJobAlias } from "../domain/jobs.ts";
 import { type Action, planSubscription, type StopReason } from "../domain/plan.ts";
 import { dropUnusedSecretVersions } from "../operations/secret-versions.ts";
 import {
   deleteProcess,
   insertProcess,
+  newProcess,
   type ProcessRow,
   updateProcess,
 } from "../store/processes.ts";
@@ -32,10 +34,12 @@ export function reconcile(options: ReconcileOptions): boolean {
   // Reads, plan and write happen without an await between them, so nothing can change under the plan.
   const snapshot = readSnapshot(store.sql, options.now());
   const resizable = readResizable(store.sql, snapshot, options.scheduling.cpuOvercommit);
-  const steps = snapshot.subscriptions.flatMap((subscription) =>
+  // What jobs run comes and goes by their own loop.
+  const subscriptions = snapshot.subscriptions.filter(({ alias }) => !isJobAlias(alias));
+  const steps = subscriptions.flatMap((subscription) =>
     planSteps(snapshot, subscription, resizable),
   );
-  const finished = snapshot.subscriptions.filter(
+  const finished = subscriptions.filter(
     ({ id, deletedAt }) => deletedAt !== null && !snapshot.processes.has(id),
   );
   if (
@@ -116,33 +120,8 @@ function rowOf(
 }
 
 function createProcess(unit: Unit, subscription: SubscriptionRow, attempt: number): void {
-  insertProcess(unit.sql, {
-    id: `${subscription.alias}-${unit.newId()}`,
-    subscriptionId: subscription.id,
-    generation: subscription.generation,
-    attempt,
-    desired: "running",
-    state: "pending",
-    stateAt: unit.now,
-    ready: false,
-    runId: null,
-    nodeId: null,
-    assignmentId: null,
-    fence: 0,
-    drainDeadline: null,
-    firstReadyAt: null,
-    decidedRevision: 0,
-    startDeadline: null,
-    pid: null,
-    restarts: 0,
-    address: null,
-    address6: null,
-    ports: [],
-    startedAt: null,
-    lastExit: null,
-    problem: null,
-    createdAt: unit.now,
-  });
+  const { id: subscriptionId, generation, alias } = subscription;
+  insertProcess(unit.sql, newProcess(unit, { subscriptionId, generation, attempt, alias }));
 }
 
 const reasons: Readonly<Record<StopReason, string>> = {

@@ -6,7 +6,7 @@ import type { TenantQuota } from "@strata/protocol/api/tenants";
 import type { Packing } from "../domain/autoscale/l2/bins.ts";
 import type { Held } from "../domain/autoscale/l2/model.ts";
 import type { UsageBook } from "../domain/autoscale/usage-book.ts";
-import { isMassLoss, MISSED_BEATS_UNTIL_AWAY } from "../domain/node.ts";
+import { isMassLoss, lossPatienceMs } from "../domain/node.ts";
 import type { Drain, PlannedProcess, Whereabouts } from "../domain/planned-process.ts";
 import type { Problem } from "../domain/process.ts";
 import { wishedProcesses } from "../domain/scaling.ts";
@@ -261,10 +261,7 @@ function whereabouts(
   const node = row.nodeId === null ? undefined : snapshot.nodes.get(row.nodeId);
   if (node === undefined) return row.problem === null ? "unplaced" : "blocked";
   if (node.presence === "away") {
-    const patienceMs = Math.max(
-      subscription.lostAfterMs,
-      MISSED_BEATS_UNTIL_AWAY * snapshot.beatIntervalMs,
-    );
+    const patienceMs = lossPatienceMs(subscription.lostAfterMs, snapshot.beatIntervalMs);
     return snapshot.silentMs(node.id) >= patienceMs ? "lost" : "away";
   }
   const isLeaving = node.admission === "draining" || snapshot.moving.has(row.id);

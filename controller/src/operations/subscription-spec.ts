@@ -4,8 +4,9 @@ import { parseDigest } from "@strata/protocol/oci/digest";
 import { formatBytes } from "@strata/protocol/units";
 
 import { isSame } from "../domain/canonical.ts";
-import { resolveSpec } from "../domain/running.ts";
+import { isJobAlias } from "../domain/jobs.ts";
 import { neverFits } from "../domain/obstacle.ts";
+import { resolveSpec } from "../domain/running.ts";
 import { ControllerError } from "../errors.ts";
 import type { CartridgeRow } from "../store/cartridges.ts";
 import { listNodesOfPartition } from "../store/nodes.ts";
@@ -40,7 +41,7 @@ export function computeSpec(
     },
   });
   requireSatisfiable(unit, { subscription, limits: spec.limits });
-  return spec;
+  return isJobAlias(subscription.alias) ? { ...spec, restart: "never" } : spec;
 }
 
 /** The image that the subscription wishes for. */

@@ -8,13 +8,13 @@ import { boundsAt } from "../domain/autoscale/l1/bounds.ts";
 import { isSame } from "../domain/canonical.ts";
 import { clampProcesses, isAutoscaled } from "../domain/scaling.ts";
 import { ControllerError } from "../errors.ts";
-import { type CartridgeRow, getCartridge } from "../store/cartridges.ts";
-import { getPartition } from "../store/partitions.ts";
+import type { CartridgeRow } from "../store/cartridges.ts";
 import { readScalingPolicy } from "../store/scaling-policies.ts";
 import { getSubscription, saveSubscription, type SubscriptionRow } from "../store/subscriptions.ts";
 import type { Unit } from "../store/unit.ts";
 import { pauseScaling } from "./autoscale.ts";
 import { requireHostPathsAllowed } from "./host-paths.ts";
+import { requireCartridge } from "./references.ts";
 import { firstCount, requireFreeCount, requireRelations, requireUnnamed } from "./relations.ts";
 import { toRunning } from "./running-input.ts";
 import { computeSpec, recordGeneration, specOf } from "./subscription-spec.ts";
@@ -231,25 +231,8 @@ type References = {
 };
 
 function requireReferences(unit: Unit, input: Input): References {
-  const cartridge = getCartridge(unit.sql, input.cartridge);
-  if (cartridge === undefined) {
-    throw new ControllerError("REFERENCE_UNKNOWN", `there is no cartridge ${input.cartridge}`, {
-      hint: `create it with PUT /v1/cartridges/${input.cartridge}, or choose one of GET /v1/cartridges`,
-    });
-  }
+  const { cartridge, partition } = requireCartridge(unit, input);
   requireFollowable(input, cartridge);
-  const partition = input.partition ?? cartridge.partition;
-  if (partition === null) {
-    throw new ControllerError(
-      "INVALID",
-      "neither the subscription nor its cartridge names a partition",
-      {
-        hint: 'add "partition" to one of them; GET /v1/partitions lists what there is',
-      },
-    );
-  }
-  const partitionExists = getPartition(unit.sql, partition) !== undefined;
-  requireReference(partitionExists, { kind: "partition", name: partition });
   const { scalingPolicy = null } = input;
   const policy = readNamedPolicy(unit, scalingPolicy);
   if (scalingPolicy !== null)

@@ -3,6 +3,7 @@ import { and, asc, count, eq, gt, inArray, isNotNull, type SQL, sql as raw } fro
 
 import type { Sql } from "./database.ts";
 import { generations, processes, subscriptions } from "./schema.ts";
+import type { Unit } from "./unit.ts";
 
 export type ProcessRow = typeof processes.$inferSelect;
 export type GenerationRow = typeof generations.$inferSelect;
@@ -189,6 +190,44 @@ export function listNodesByPolicy(
   return rows.flatMap(({ nodeId, policyName }) =>
     nodeId === null || policyName === null ? [] : [{ nodeId, policyName }],
   );
+}
+
+/** One that nothing has happened to yet. */
+export function newProcess(
+  { newId, now }: Pick<Unit, "newId" | "now">,
+  {
+    alias,
+    ...fields
+  }: Pick<ProcessRow, "subscriptionId" | "generation" | "attempt"> & {
+    /** What its id begins with. */
+    readonly alias: string;
+  },
+): ProcessRow {
+  return {
+    ...fields,
+    id: `${alias}-${newId()}`,
+    desired: "running",
+    state: "pending",
+    stateAt: now,
+    ready: false,
+    runId: null,
+    nodeId: null,
+    assignmentId: null,
+    fence: 0,
+    drainDeadline: null,
+    firstReadyAt: null,
+    decidedRevision: 0,
+    startDeadline: null,
+    pid: null,
+    restarts: 0,
+    address: null,
+    address6: null,
+    ports: [],
+    startedAt: null,
+    lastExit: null,
+    problem: null,
+    createdAt: now,
+  };
 }
 
 export function insertProcess(sql: Sql, row: ProcessRow): void {

@@ -1,6 +1,6 @@
 /** Tables of what runs to its end, and of what outlives it. */
 import type { Exit } from "@strata/protocol/agent/messages";
-import type { JobInput, JobRunState } from "@strata/protocol/api/jobs";
+import type { JobRunState, JobSchedule } from "@strata/protocol/api/jobs";
 import {
   index,
   integer,
@@ -24,7 +24,7 @@ export const jobs = sqliteTable(
     subscriptionId: text()
       .notNull()
       .references(() => subscriptions.id, { onDelete: "cascade" }),
-    job: text({ mode: "json" }).$type<JobInput>().notNull(),
+    job: text({ mode: "json" }).$type<JobSchedule>().notNull(),
     /** The last time of its calendar that was seen to. */
     scheduledAt: text(),
     ...stored,

@@ -3,6 +3,7 @@ import { and, asc, eq, gt, gte, inArray, lt, notExists, sql as raw } from "drizz
 import type { Sql } from "./database.ts";
 import type { Page } from "./page.ts";
 import type { GenerationRow } from "./processes.ts";
+import { jobs } from "./schema-jobs.ts";
 import { generations, processes, subscriptions } from "./schema.ts";
 
 export type SubscriptionRow = typeof subscriptions.$inferSelect;
@@ -31,7 +32,19 @@ export function listSubscriptionsOfTenant(
   return sql
     .select()
     .from(subscriptions)
-    .where(and(eq(subscriptions.tenant, tenant), gt(subscriptions.alias, after)))
+    .where(
+      and(
+        eq(subscriptions.tenant, tenant),
+        gt(subscriptions.alias, after),
+        // What jobs run is shown with them.
+        notExists(
+          sql
+            .select({ one: raw`1` })
+            .from(jobs)
+            .where(eq(jobs.subscriptionId, subscriptions.id)),
+        ),
+      ),
+    )
     .orderBy(asc(subscriptions.alias))
     .limit(limit)
     .all();
