@@ -1,13 +1,20 @@
 /** What has to happen so that a subscription's processes become as wished. Pure: no clock, no randomness, no I/O. */
 import { isTerminal } from "@strata/protocol/agent/process-state";
 
+import { divide, isBlocked } from "./plan-hold.ts";
 import { endDrains, keepDraining, mustDrain, planVictims } from "./plan-shrink.ts";
-import { isOutdated, isServing, type PlannedProcess, type Wish } from "./planned-process.ts";
+import {
+  isOutdated,
+  isServing,
+  isSettled,
+  type PlannedProcess,
+  type Wish,
+} from "./planned-process.ts";
 
 export type StopReason = "failed" | "surplus" | "outdated" | "drained";
 export type Action =
   /** `attempt` counts the failures before it. */
-  | { readonly kind: "create"; readonly attempt: number }
+  | { readonly kind: "create"; readonly generation: number; readonly attempt: number }
   | { readonly kind: "stop"; readonly processId: string; readonly reason: StopReason }
   /** It is no longer wanted, and has something in flight. Its node does not hear of it yet. */
   | { readonly kind: "drain"; readonly processId: string }
@@ -26,16 +33,27 @@ export function retryDelayMs(attempt: number): number {
   return Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** Math.min(attempt, 20));
 }
 
-/** How many more processes than wished may live while old ones are replaced. */
-export function surgeMax(count: number): number {
-  return Math.max(1, Math.ceil(count / 4));
-}
-
-/** At most one action for each process. Nothing that is ready is stopped before its replacement is, with the one
- * exception of `unblock`. An empty plan means: as wished, or waiting for a report. */
+/** At most one action for each process. What it creates never makes more live than `count` and `surge`, and it stops
+ * nothing that serves when fewer than `count` without `unavailable` would be left, with the one exception of `unblock`.
+ * An empty plan means: as wished, or waiting for a report. */
 export function planSubscription(
   wish: Wish,
   processes: readonly PlannedProcess[],
+): readonly Action[] {
+  if (wish.hold === null) return planPart(wish, processes, wish.count + wish.surge);
+  const { older, newest } = divide(wish, wish.hold, processes);
+  const first = planPart(older.wish, older.processes, older.livingMax);
+  const stopped = new Set(first.flatMap((one) => (one.kind === "stop" ? [one.processId] : [])));
+  const created = first.filter(({ kind }) => kind === "create").length;
+  const last = newest({ created, stopped });
+  return [...first, ...planPart(last.wish, last.processes, last.livingMax)];
+}
+
+/** `livingMax` limits what is created. */
+function planPart(
+  wish: Wish,
+  processes: readonly PlannedProcess[],
+  livingMax: number,
 ): readonly Action[] {
   const groups = sortOut(wish, processes);
   const { current, stale, draining, failed, outdatedFailed, due } = groups;
@@ -46,11 +64,8 @@ export function planSubscription(
   const wanting = Math.max(0, wish.count - current.length - waiting);
   const kept = keepDraining(wish, { draining, wanting });
   const missing = wanting - kept.length;
-  const room = Math.max(
-    0,
-    wish.count + surgeMax(wish.count) - current.length - kept.length - stale.length,
-  );
-  const creates = stale.length === 0 ? missing : Math.min(missing, room);
+  const room = Math.max(0, livingMax - current.length - kept.length - stale.length);
+  const creates = Math.min(missing, room);
 
   const dueOldestFirst = due.toSorted((left, right) => right.attempt - left.attempt);
   const retried = dueOldestFirst.slice(0, creates);
@@ -74,7 +89,8 @@ export function planSubscription(
     ),
     ...Array.from({ length: creates }, (_, index): Action => {
       const attempt = retried[index]?.attempt;
-      return { kind: "create", attempt: attempt === undefined ? 0 : attempt + 1 };
+      const { generation } = wish;
+      return { kind: "create", generation, attempt: attempt === undefined ? 0 : attempt + 1 };
     }),
   ];
   return [...actions, ...planResizes(wish, current, actions)];
@@ -142,21 +158,23 @@ function sortOut(wish: Wish, processes: readonly PlannedProcess[]): Groups {
   };
 }
 
-/** The stale processes that are no longer needed: those that serve nobody, and as many ready ones as are replaced. */
+/** The stale processes that are no longer needed: those that serve nobody, and as many ready ones as the others can
+ * do without. */
 function replaced(wish: Wish, groups: Groups): readonly PlannedProcess[] {
   const { current, stale } = groups;
   const idle = stale.filter((one) => !isServing(one));
   const ready = stale.filter(isServing);
-  const spare = current.filter(isServing).length + ready.length - wish.count;
-  return [...idle, ...planVictims(wish, ready, spare > 0 ? spare : unblock(groups))];
+  const settled = current.filter((one) => isSettled(wish, one)).length;
+  const spare = settled + ready.length - Math.max(0, wish.count - wish.unavailable);
+  const giving = spare === 0 && unblock(wish, groups) ? 1 : spare;
+  return [...idle, ...planVictims(wish, ready, giving)];
 }
 
 /** A replacement that finds no room (a full node, a fixed host port) would wait for ever: one ready process gives way
  * then, once nothing else is under way. */
-function unblock({ current, stopping }: Groups): number {
-  const stuck = current.some(({ whereabouts }) => whereabouts === "blocked");
-  const underWay = current.some((one) => one.whereabouts !== "blocked" && !isServing(one));
-  return stuck && !underWay && stopping.length === 0 ? 1 : 0;
+function unblock(wish: Wish, { current, stopping }: Groups): boolean {
+  const isUnderWay = current.some((one) => !isBlocked(one) && !isSettled(wish, one));
+  return current.some(isBlocked) && !isUnderWay && stopping.length === 0;
 }
 
 function isGone({ state, nodeId }: PlannedProcess): boolean {

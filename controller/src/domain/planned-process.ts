@@ -2,7 +2,7 @@
 import type { ProcessState } from "@strata/protocol/agent/process-state";
 
 /** Where a process is, as far as planning goes:
- * unplaced  waits for a node
+ * unplaced  waits for a node, or for something else that is no question of room
  * blocked   waits, and the scheduler found no node that has room
  * here      on a node that may keep it
  * leaving   on a node that it moves away from: the node is drained, or another is better
@@ -16,6 +16,8 @@ export type PlannedProcess = {
   readonly desired: "running" | "stopped";
   readonly state: ProcessState;
   readonly ready: boolean;
+  /** For how long it has been ready without a crash; 0 when it is not. */
+  readonly readyMs: number;
   readonly whereabouts: Whereabouts;
   readonly nodeId: string | undefined;
   readonly attempt: number;
@@ -38,6 +40,13 @@ export type Drain = {
 export type Wish = {
   readonly count: number;
   readonly generation: number;
+  /** So many more than `count` may live while some are replaced, and so many fewer may serve. Never both 0. */
+  readonly surge: number;
+  readonly unavailable: number;
+  /** A replacement counts once it was ready for so long. */
+  readonly minReadyMs: number;
+  /** Where the roll-out of the generation stops for now; null lets it go on to its end. */
+  readonly hold: Hold | null;
   /** Nodes are silent in such number that the fault is taken for ours: lost processes get no replacement. */
   readonly held: boolean;
   /** How long one that goes may finish what it has in flight; 0 stops at once. */
@@ -48,6 +57,13 @@ export type Wish = {
   readonly resizable: ReadonlySet<string>;
 };
 
+export type Hold = {
+  /** So many processes are of the wish's generation, and the rest of `count` is older. */
+  readonly newest: number;
+  /** What one of the rest is replaced by when it is lost or fails. */
+  readonly base: number;
+};
+
 export function isOutdated(wish: Wish, { id, generation }: PlannedProcess): boolean {
   return generation !== wish.generation && !wish.resizable.has(id);
 }
@@ -55,4 +71,9 @@ export function isOutdated(wish: Wish, { id, generation }: PlannedProcess): bool
 /** It can do work now. */
 export function isServing({ ready, whereabouts, state }: PlannedProcess): boolean {
   return ready && state === "running" && (whereabouts === "here" || whereabouts === "leaving");
+}
+
+/** It can do work, and has done so for long enough to be relied on. */
+export function isSettled({ minReadyMs }: Pick<Wish, "minReadyMs">, one: PlannedProcess): boolean {
+  return isServing(one) && one.readyMs >= minReadyMs;
 }

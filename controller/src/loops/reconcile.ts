@@ -13,6 +13,15 @@ import { deleteSubscription, type SubscriptionRow } from "../store/subscriptions
 import type { Store, Unit } from "../store/unit.ts";
 import { applyPlacement, type PlacementOptions, planPlacements } from "./place.ts";
 import { readResizable } from "./resizable.ts";
+import {
+  applyVerdict,
+  isTurn,
+  judge,
+  type OpenRollout,
+  readOpenRollouts,
+  type Verdict,
+  wishOf,
+} from "./rollouts.ts";
 import { readSnapshot, type Snapshot, type SnapshotOptions, toPlanned } from "./snapshot.ts";
 
 export type ReconcileOptions = {
@@ -33,6 +42,17 @@ export function reconcile(options: ReconcileOptions): boolean {
   const { store, actionsMax } = options;
   // Reads, plan and write happen without an await between them, so nothing can change under the plan.
   const snapshot = readSnapshot(store.sql, options.now());
+  const rollouts = readOpenRollouts(store.sql, snapshot);
+  const resizable = readResizable(store.sql, snapshot, {
+    cpuOvercommit: options.scheduling.cpuOvercommit,
+    rollouts,
+  });
+  const plans = snapshot.subscriptions.map((subscription) =>
+    plan(snapshot, subscription, { open: rollouts.get(subscription.id), resizable }),
+  );
+  const verdicts = plans.flatMap(({ verdict }) => verdict ?? []);
+  const steps = plans.flatMap((one) => one.steps);
+  const finished = snapshot.subscriptions.filter(
   const resizable = readResizable(store.sql, snapshot, options.scheduling.cpuOvercommit);
   // What jobs run comes and goes by their own loop.
   const subscriptions = snapshot.subscriptions.filter(({ alias }) => !isJobAlias(alias));
@@ -44,11 +64,13 @@ export function reconcile(options: ReconcileOptions): boolean {
   );
   if (
     steps.length === 0 &&
+    verdicts.length === 0 &&
     finished.length === 0 &&
     planPlacements(snapshot, options.scheduling).length === 0
   )
     return false;
   store.write((unit) => {
+    for (const verdict of verdicts.slice(0, actionsMax)) applyVerdict(unit, verdict);
     for (const step of steps.slice(0, actionsMax)) applyStep(unit, snapshot, step);
     for (const subscription of finished) finishDeletion(unit, subscription);
     // Anew, with the processes that were made just now and without those that gave their place back.
@@ -60,30 +82,32 @@ export function reconcile(options: ReconcileOptions): boolean {
   return true;
 }
 
-function planSteps(
+type Plan = { readonly verdict: Verdict | undefined; readonly steps: readonly Step[] };
+
+function plan(
   snapshot: Snapshot,
   subscription: SubscriptionRow,
-  resizable: ReadonlySet<string>,
-): readonly Step[] {
-  const rows = snapshot.processes.get(subscription.id) ?? [];
-  const wish = {
-    count: snapshot.count(subscription),
-    generation: subscription.generation,
-    held: snapshot.held,
-    drainMs: snapshot.drainMs(subscription),
-    processesOnNode: snapshot.processesOnNode,
+  {
+    open,
     resizable,
-  };
-  return planSubscription(
+  }: { readonly open: OpenRollout | undefined; readonly resizable: ReadonlySet<string> },
+): Plan {
+  const wish = wishOf(snapshot, subscription, { open, resizable });
+  const verdict = open === undefined ? undefined : judge(snapshot, subscription, { open, wish });
+  // Where its roll-out takes a turn, the wish is another one in the next tick.
+  if (verdict !== undefined && isTurn(verdict)) return { verdict, steps: [] };
+  const rows = snapshot.processes.get(subscription.id) ?? [];
+  const actions = planSubscription(
     wish,
     rows.map((row) => toPlanned(snapshot, { subscription, row })),
-  ).map((action) => ({ subscription, action }));
+  );
+  return { verdict, steps: actions.map((action) => ({ subscription, action })) };
 }
 
 function applyStep(unit: Unit, snapshot: Snapshot, { subscription, action }: Step): void {
   switch (action.kind) {
     case "create":
-      return createProcess(unit, subscription, action.attempt);
+      return createProcess(unit, subscription, action);
     case "stop": {
       const row = rowOf(snapshot, subscription, action.processId);
       if (row !== undefined) stopProcess(unit, { row, subscription, reason: action.reason });
@@ -119,6 +143,38 @@ function rowOf(
   return snapshot.processes.get(id)?.find((row) => row.id === processId);
 }
 
+function createProcess(
+  unit: Unit,
+  subscription: SubscriptionRow,
+  { generation, attempt }: Pick<ProcessRow, "generation" | "attempt">,
+): void {
+  insertProcess(unit.sql, {
+    id: `${subscription.alias}-${unit.newId()}`,
+    subscriptionId: subscription.id,
+    generation,
+    attempt,
+    desired: "running",
+    state: "pending",
+    stateAt: unit.now,
+    ready: false,
+    runId: null,
+    nodeId: null,
+    assignmentId: null,
+    fence: 0,
+    drainDeadline: null,
+    firstReadyAt: null,
+    decidedRevision: 0,
+    startDeadline: null,
+    pid: null,
+    restarts: 0,
+    address: null,
+    address6: null,
+    ports: [],
+    startedAt: null,
+    lastExit: null,
+    problem: null,
+    createdAt: unit.now,
+  });
 function createProcess(unit: Unit, subscription: SubscriptionRow, attempt: number): void {
   const { id: subscriptionId, generation, alias } = subscription;
   insertProcess(unit.sql, newProcess(unit, { subscriptionId, generation, attempt, alias }));

@@ -7,18 +7,24 @@ import { promisedCapacity } from "../domain/schedule.ts";
 import type { Sql } from "../store/database.ts";
 import type { GenerationRow, ProcessRow } from "../store/processes.ts";
 import { listGenerationsFrom, type SubscriptionRow } from "../store/subscriptions.ts";
+import type { OpenRollout } from "./rollouts.ts";
 import { heldByNode, type Snapshot, toPlanned } from "./snapshot.ts";
 
 const none: ReadonlySet<string> = new Set();
+
+export type ResizableOptions = {
+  readonly cpuOvercommit: number;
+  readonly rollouts: ReadonlyMap<string, OpenRollout>;
+};
 
 /** Ids of processes. Costs nothing when every process is of its subscription's generation. */
 export function readResizable(
   sql: Sql,
   snapshot: Snapshot,
-  cpuOvercommit: number,
+  { cpuOvercommit, rollouts }: ResizableOptions,
 ): ReadonlySet<string> {
   const wishes = snapshot.subscriptions.flatMap((subscription) =>
-    readWishes(sql, snapshot, subscription),
+    readWishes(sql, snapshot, { subscription, open: rollouts.get(subscription.id) }),
   );
   return wishes.length === 0 ? none : planResizes(wishes, readRooms(snapshot, cpuOvercommit));
 }
@@ -26,7 +32,10 @@ export function readResizable(
 function readWishes(
   sql: Sql,
   snapshot: Snapshot,
-  subscription: SubscriptionRow,
+  {
+    subscription,
+    open,
+  }: { readonly subscription: SubscriptionRow; readonly open: OpenRollout | undefined },
 ): readonly ResizeWish[] {
   const rows = (snapshot.processes.get(subscription.id) ?? []).filter((row) =>
     mayStay(snapshot, subscription, row),
@@ -37,7 +46,7 @@ function readWishes(
   const granted = new Map<number, Omit<ResizeWish, "processId" | "nodeId"> | undefined>();
   return rows.flatMap(({ id: processId, nodeId, generation }): readonly ResizeWish[] => {
     if (!granted.has(generation))
-      granted.set(generation, compare(generations, generation, subscription.generation));
+      granted.set(generation, compare(generations, subscription.generation, { generation, open }));
     const change = granted.get(generation);
     return nodeId === null || change === undefined ? [] : [{ processId, nodeId, ...change }];
   });
@@ -56,9 +65,17 @@ function mayStay(snapshot: Snapshot, subscription: SubscriptionRow, row: Process
 /** Undefined when more than limits changed, or when it is no longer known what did. */
 function compare(
   generations: readonly GenerationRow[],
-  from: number,
   to: number,
+  {
+    generation: from,
+    open,
+  }: { readonly generation: number; readonly open: OpenRollout | undefined },
 ): { readonly from: ResizeWish["from"]; readonly to: ResizeWish["to"] } | undefined {
+  if (open?.row.rollbackTo === from) {
+    // What a roll-back goes back to still runs here and there, and is what is wanted.
+    const limits = generations.find(({ generation }) => generation === from)?.spec.limits;
+    return limits === undefined ? undefined : { from: limits, to: limits };
+  }
   const specs = generations
     .filter(({ generation }) => generation >= from && generation <= to)
     .map(({ spec }) => spec);

@@ -147,6 +147,7 @@ export function toPlanned(
     desired: row.desired,
     state: row.state,
     ready: row.ready,
+    readyMs: subscription.rollout === null ? 0 : readyMs(row, snapshot.nowMs),
     whereabouts: whereabouts(snapshot, subscription, row),
     nodeId: row.nodeId ?? undefined,
     attempt: row.attempt,
@@ -158,6 +159,12 @@ export function toPlanned(
         : toDrain(Date.parse(row.drainDeadline), snapshot.nowMs),
     load: loadOf(snapshot, row),
   };
+}
+
+/** A crash begins it anew. */
+function readyMs({ ready, stateAt, firstReadyAt }: ProcessRow, nowMs: number): number {
+  const since = Math.max(Date.parse(stateAt), Date.parse(firstReadyAt ?? stateAt));
+  return ready ? Math.max(0, nowMs - since) : 0;
 }
 
 function toDrain(deadline: number, nowMs: number): Drain {
@@ -253,13 +260,18 @@ function closedReason({ presence, admission }: NodeRow): Candidate["closed"] {
   return admission === "open" ? undefined : admission;
 }
 
+/** One of its kind that gives way may help. */
+function isRoomLacking({ problem }: ProcessRow): boolean {
+  return problem?.code === "NO_ROOM" || problem?.code === "QUOTA_EXCEEDED";
+}
+
 function whereabouts(
   snapshot: Snapshot,
   subscription: SubscriptionRow,
   row: ProcessRow,
 ): Whereabouts {
   const node = row.nodeId === null ? undefined : snapshot.nodes.get(row.nodeId);
-  if (node === undefined) return row.problem === null ? "unplaced" : "blocked";
+  if (node === undefined) return isRoomLacking(row) ? "blocked" : "unplaced";
   if (node.presence === "away") {
     const patienceMs = lossPatienceMs(subscription.lostAfterMs, snapshot.beatIntervalMs);
     return snapshot.silentMs(node.id) >= patienceMs ? "lost" : "away";

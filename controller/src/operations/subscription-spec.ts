@@ -4,6 +4,9 @@ import { parseDigest } from "@strata/protocol/oci/digest";
 import { formatBytes } from "@strata/protocol/units";
 
 import { isSame } from "../domain/canonical.ts";
+import { neverFits } from "../domain/obstacle.ts";
+import { resolveSpec } from "../domain/running.ts";
+import { changedFields } from "../domain/spec-changes.ts";
 import { isJobAlias } from "../domain/jobs.ts";
 import { neverFits } from "../domain/obstacle.ts";
 import { resolveSpec } from "../domain/running.ts";
@@ -12,19 +15,13 @@ import type { CartridgeRow } from "../store/cartridges.ts";
 import { listNodesOfPartition } from "../store/nodes.ts";
 import { getSecret } from "../store/secrets.ts";
 import {
-  getGeneration,
-  insertGeneration,
   listSubscriptionsWhere,
   saveSubscription,
   type SubscriptionRow,
-  trimGenerations,
 } from "../store/subscriptions.ts";
 import type { Unit } from "../store/unit.ts";
-import { dropUnusedSecretVersions } from "./secret-versions.ts";
+import { specOf, startRollout, wishedSpecOf } from "./rollouts.ts";
 import { unknownReference } from "./upsert.ts";
-
-/** Old generations kept beside those that still run, to look at and to return to. */
-const GENERATIONS_KEPT = 10;
 
 /** What the subscription would run now. @throws ControllerError LIMITS_UNSATISFIABLE, REFERENCE_UNKNOWN */
 export function computeSpec(
@@ -50,22 +47,6 @@ export function imageDigest(
   { digest }: Pick<CartridgeRow, "digest">,
 ): string {
   return follow === "cartridge" ? digest : (followedDigest ?? digest);
-}
-
-/** Writes down the spec under the row's present generation. The row must be stored already. */
-export function recordGeneration(unit: Unit, row: SubscriptionRow, spec: ProcessSpec): void {
-  insertGeneration(unit.sql, {
-    subscriptionId: row.id,
-    generation: row.generation,
-    spec,
-    createdAt: unit.now,
-  });
-  trimGenerations(unit.sql, row.id, row.generation - GENERATIONS_KEPT);
-  dropUnusedSecretVersions(unit, row.tenant);
-}
-
-export function specOf(unit: Unit, row: SubscriptionRow): ProcessSpec | undefined {
-  return getGeneration(unit.sql, { subscriptionId: row.id, generation: row.generation })?.spec;
 }
 
 /** A changed cartridge is a new generation of every subscription that runs it: update once, everywhere.
@@ -97,11 +78,8 @@ export function rollOut(
 ): void {
   const partition = row.ownPartition ?? cartridge.partition ?? row.partition;
   const moved = { ...row, partition };
-  const spec = computeSpec(unit, { subscription: moved, cartridge });
-  if (partition === row.partition && isSame(spec, specOf(unit, row))) return;
-  const next = { ...moved, generation: row.generation + 1 };
-  saveSubscription(unit.sql, next);
-  recordGeneration(unit, next, spec);
+  const next = advance(unit, { row: moved, before: row, cartridge, cause: why });
+  if (next.generation === row.generation) return;
   unit.emit({
     type: "subscription.generation",
     tenant: row.tenant,
@@ -109,6 +87,48 @@ export function rollOut(
     message: `subscription ${row.alias} goes to generation ${next.generation} with ${why}`,
     data: { generation: next.generation, digest: cartridge.digest },
   });
+}
+
+export type Advance = {
+  /** As it shall be. */
+  readonly row: SubscriptionRow;
+  /** As it was; undefined when it is new, or comes back. */
+  readonly before: SubscriptionRow | undefined;
+  readonly cartridge: CartridgeRow;
+  /** Left out, it is read off what changed. */
+  readonly cause?: string;
+};
+
+/** A new generation when what is wished for, or where, is not what it was. A wish that was rolled back and comes again
+ * is no new one.
+ * @throws ControllerError LIMITS_UNSATISFIABLE, REFERENCE_UNKNOWN */
+export function advance(unit: Unit, { row, before, cartridge, cause }: Advance): SubscriptionRow {
+  const spec = computeSpec(unit, { subscription: row, cartridge });
+  if (before?.partition === row.partition) {
+    if (isSame(spec, wishedSpecOf(unit, row))) return row;
+    // A wish for what runs already, after a roll-back.
+    if (isSame(spec, specOf(unit, row))) {
+      const next = { ...row, wishedGeneration: null };
+      saveSubscription(unit.sql, next);
+      return next;
+    }
+  }
+  return startRollout(unit, {
+    row: { ...row, wishedGeneration: null },
+    spec,
+    cause: cause ?? causeOf(unit, { row, before, spec }),
+  });
+}
+
+function causeOf(
+  unit: Unit,
+  { row, before, spec }: Pick<Advance, "row" | "before"> & { readonly spec: ProcessSpec },
+): string {
+  if (row.generation === 0) return "first roll-out";
+  if (before === undefined) return "it came back";
+  const changed = changedFields(specOf(unit, row), spec);
+  const moved = before.partition === row.partition ? [] : ["partition"];
+  return `${[...moved, ...changed].join(", ")} changed`;
 }
 
 /** A limit that no node could ever hold is a mistake to be told at once, not a process that waits for ever. Where

@@ -5,7 +5,6 @@ import { parseReference } from "@strata/protocol/oci/reference";
 import type { z } from "zod";
 
 import { boundsAt } from "../domain/autoscale/l1/bounds.ts";
-import { isSame } from "../domain/canonical.ts";
 import { clampProcesses, isAutoscaled } from "../domain/scaling.ts";
 import { ControllerError } from "../errors.ts";
 import type { CartridgeRow } from "../store/cartridges.ts";
@@ -16,8 +15,9 @@ import { pauseScaling } from "./autoscale.ts";
 import { requireHostPathsAllowed } from "./host-paths.ts";
 import { requireCartridge } from "./references.ts";
 import { firstCount, requireFreeCount, requireRelations, requireUnnamed } from "./relations.ts";
+import { specOf, startRollout } from "./rollouts.ts";
 import { toRunning } from "./running-input.ts";
-import { computeSpec, recordGeneration, specOf } from "./subscription-spec.ts";
+import { advance } from "./subscription-spec.ts";
 import {
   type Outcome,
   type Precondition,
@@ -134,8 +134,7 @@ export function restartSubscription(unit: Unit, key: SubscriptionKey): Subscript
   const spec = specOf(unit, row);
   if (spec === undefined)
     throw new Error(`subscription ${row.id} has no generation ${row.generation}`);
-  const next = touch(unit, { ...row, generation: row.generation + 1 });
-  recordGeneration(unit, next, spec);
+  const next = startRollout(unit, { row: touch(unit, row), spec, cause: "restart" });
   unit.emit({
     type: "subscription.restarted",
     tenant: key.tenant,
@@ -178,7 +177,8 @@ function requireSubscription(unit: Unit, key: SubscriptionKey): SubscriptionRow 
   return requireFound(getSubscription(unit.sql, key), { kind: "subscription", name: key.alias });
 }
 
-function requireLive(unit: Unit, key: SubscriptionKey): SubscriptionRow {
+/** One that is not being deleted. @throws ControllerError NOT_FOUND */
+export function requireLive(unit: Unit, key: SubscriptionKey): SubscriptionRow {
   const row = requireSubscription(unit, key);
   return requireFound(row.deletedAt === null ? row : undefined, {
     kind: "subscription",
@@ -186,23 +186,10 @@ function requireLive(unit: Unit, key: SubscriptionKey): SubscriptionRow {
   });
 }
 
-function touch(unit: Unit, row: SubscriptionRow): SubscriptionRow {
+/** Saves it under the next revision. */
+export function touch(unit: Unit, row: SubscriptionRow): SubscriptionRow {
   const next = { ...row, revision: row.revision + 1, updatedAt: unit.now };
   saveSubscription(unit.sql, next);
-  return next;
-}
-
-/** A new generation when what runs, or where, is not what it was. */
-function advance(
-  unit: Unit,
-  change: { row: SubscriptionRow; before: SubscriptionRow | undefined; cartridge: CartridgeRow },
-): SubscriptionRow {
-  const { row, before, cartridge } = change;
-  const spec = computeSpec(unit, { subscription: row, cartridge });
-  if (before?.partition === row.partition && isSame(spec, specOf(unit, row))) return row;
-  const next = { ...row, generation: row.generation + 1 };
-  saveSubscription(unit.sql, next);
-  recordGeneration(unit, next, spec);
   return next;
 }
 

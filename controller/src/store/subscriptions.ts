@@ -1,4 +1,4 @@
-import { and, asc, eq, gt, gte, inArray, lt, notExists, sql as raw } from "drizzle-orm";
+import { and, asc, eq, gt, gte, inArray, lt, notExists, notInArray, sql as raw } from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
 import type { Page } from "./page.ts";
@@ -157,14 +157,19 @@ export function insertGeneration(sql: Sql, row: GenerationRow): void {
   sql.insert(generations).values(row).run();
 }
 
-/** Forgets generations before `oldest` that no process runs any more. */
-export function trimGenerations(sql: Sql, subscriptionId: string, oldest: number): void {
+/** Forgets generations before `oldest` that no process runs any more, but for `kept`. */
+export function trimGenerations(
+  sql: Sql,
+  subscriptionId: string,
+  { oldest, kept }: { readonly oldest: number; readonly kept: readonly number[] },
+): void {
   sql
     .delete(generations)
     .where(
       and(
         eq(generations.subscriptionId, subscriptionId),
         lt(generations.generation, oldest),
+        notInArray(generations.generation, [...kept]),
         notExists(
           sql
             .select({ one: raw`1` })

@@ -1,9 +1,4 @@
-import {
-  type Action,
-  planSubscription,
-  retryDelayMs,
-  surgeMax,
-} from "@strata/controller/domain/plan";
+import { type Action, planSubscription, retryDelayMs } from "@strata/controller/domain/plan";
 import { planVictims } from "@strata/controller/domain/plan-shrink";
 import type { PlannedProcess, Whereabouts, Wish } from "@strata/controller/domain/planned-process";
 import { processStates } from "@strata/protocol/agent/process-state";
@@ -18,6 +13,7 @@ function aProcess(changes: Partial<PlannedProcess> = {}): PlannedProcess {
     desired: "running",
     state: "running",
     ready: true,
+    readyMs: 60_000,
     whereabouts: "here",
     nodeId: "n-1",
     attempt: 0,
@@ -32,12 +28,18 @@ function aProcess(changes: Partial<PlannedProcess> = {}): PlannedProcess {
 const aWish = (changes: Partial<Wish> = {}): Wish => ({
   count: 1,
   generation: 1,
+  surge: 1,
+  unavailable: 0,
+  minReadyMs: 0,
+  hold: null,
   held: false,
   drainMs: 30_000,
   processesOnNode: {},
   resizable: new Set(),
   ...changes,
 });
+
+const create = (attempt = 0, generation = 1): Action => ({ kind: "create", generation, attempt });
 
 const placed: readonly Whereabouts[] = ["here", "leaving", "away", "lost"];
 const anyProcess = fc
@@ -46,6 +48,7 @@ const anyProcess = fc
     desired: fc.constantFrom("running" as const, "stopped" as const),
     state: fc.constantFrom(...processStates),
     ready: fc.boolean(),
+    readyMs: fc.constantFrom(0, 60_000),
     whereabouts: fc.constantFrom<Whereabouts>("unplaced", "blocked", ...placed),
     attempt: fc.integer({ min: 0, max: 5 }),
     inStateMs: fc.integer({ min: 0, max: 2_000_000 }),
@@ -62,19 +65,32 @@ const anyProcess = fc
 const anyProcesses = fc
   .array(anyProcess, { maxLength: 12 })
   .map((all) => all.map((one, index) => ({ ...one, id: `p-${index}` })));
-const anyWish = fc.record({
-  count: fc.integer({ min: 0, max: 8 }),
-  generation: fc.integer({ min: 1, max: 3 }),
-  held: fc.boolean(),
-  drainMs: fc.constantFrom(0, 30_000),
-  processesOnNode: fc.constant({}),
-});
+const anyWish = fc
+  .record({
+    count: fc.integer({ min: 0, max: 8 }),
+    generation: fc.integer({ min: 1, max: 3 }),
+    surge: fc.integer({ min: 0, max: 3 }),
+    unavailable: fc.integer({ min: 0, max: 3 }),
+    minReadyMs: fc.constantFrom(0, 30_000),
+    hold: fc.constant(null),
+    held: fc.boolean(),
+    drainMs: fc.constantFrom(0, 30_000),
+    processesOnNode: fc.constant({}),
+  })
+  .filter(({ surge, unavailable }) => surge > 0 || unavailable > 0);
 
 const serves = (one: PlannedProcess): boolean =>
   one.desired === "running" &&
   one.ready &&
   one.state === "running" &&
   (one.whereabouts === "here" || one.whereabouts === "leaving");
+
+/** As one of those that there may be no more than so many of. */
+const lives = ({ held }: Pick<Wish, "held">, one: PlannedProcess): boolean =>
+  one.desired === "running" &&
+  one.drain === null &&
+  !["failed", "stopped"].includes(one.state) &&
+  (one.whereabouts !== "lost" || held);
 
 suite("planSubscription", (test) => {
   test("plans at most one action for each process, and only for those that are there", () => {
@@ -105,6 +121,8 @@ suite("planSubscription", (test) => {
             (one.whereabouts !== "lost" || wish.held),
         );
         assert.ok(creates.length <= Math.max(0, wish.count - current.length));
+        const living = processes.filter((one) => lives(wish, one)).length;
+        assert.ok(creates.length <= Math.max(0, wish.count + wish.surge - living));
       }),
     );
   });
@@ -117,7 +135,8 @@ suite("planSubscription", (test) => {
         const before = processes.filter(serves).length;
         const after = processes.filter((one) => serves(one) && !stopped.has(one.id)).length;
         const blocked = processes.some(({ whereabouts }) => whereabouts === "blocked");
-        assert.ok(after >= Math.min(before, wish.count) - (blocked ? 1 : 0));
+        const floor = Math.max(0, wish.count - wish.unavailable);
+        assert.ok(after >= Math.min(before, floor - (blocked ? 1 : 0)));
       }),
       { numRuns: 500 },
     );
@@ -163,7 +182,7 @@ suite("planSubscription", (test) => {
 
   test("replaces a lost process once, and leaves the lost one to be judged when its node returns", () => {
     const lost = aProcess({ whereabouts: "lost", state: "suspect" });
-    assert.equal(planSubscription(aWish(), [lost]), [{ kind: "create", attempt: 0 }]);
+    assert.equal(planSubscription(aWish(), [lost]), [create()]);
     assert.equal(planSubscription(aWish(), [lost, aProcess({ id: "p-2", ready: false })]), []);
   });
 
@@ -185,7 +204,7 @@ suite("planSubscription", (test) => {
     assert.equal(planSubscription(aWish(), [failed]), []);
     assert.equal(planSubscription(aWish(), [due]), [
       { kind: "stop", processId: "p-1", reason: "failed" },
-      { kind: "create", attempt: 3 },
+      create(3),
     ]);
   });
 
@@ -193,7 +212,7 @@ suite("planSubscription", (test) => {
     const failed = aProcess({ state: "failed", ready: false });
     assert.equal(planSubscription(aWish({ generation: 2 }), [failed]), [
       { kind: "stop", processId: "p-1", reason: "failed" },
-      { kind: "create", attempt: 0 },
+      create(0, 2),
     ]);
   });
 });
@@ -210,7 +229,7 @@ suite("new limits", (test) => {
 
   test("are taken over beside one that has no room for them and is replaced", () => {
     const other = aProcess({ id: "p-2" });
-    assert.equal(planSubscription(wish, [one, other]), [{ kind: "create", attempt: 0 }, resize]);
+    assert.equal(planSubscription(wish, [one, other]), [create(0, 2), resize]);
   });
 
   test("are nothing for one that is to go", () => {
@@ -223,10 +242,6 @@ suite("new limits", (test) => {
 suite("limits of planning", (test) => {
   test("retries wait longer and longer, up to sixteen minutes", () => {
     assert.equal([0, 1, 2, 7, 100].map(retryDelayMs), [10_000, 20_000, 40_000, 960_000, 960_000]);
-  });
-
-  test("a roll-out may have a quarter more processes, and at least one", () => {
-    assert.equal([0, 1, 4, 5, 100].map(surgeMax), [1, 1, 1, 2, 25]);
   });
 });
 
@@ -290,14 +305,14 @@ suite("drains", (test) => {
     assert.equal(planSubscription(aWish({ count: 3 }), draining), [
       { kind: "keep", processId: "a" },
       { kind: "keep", processId: "b" },
-      { kind: "create", attempt: 0 },
+      create(),
     ]);
   });
 
   test("keeps none of an older generation, but lets it serve until its replacement is ready", () => {
     const old = aProcess({ load: busy, drain: { ...drain, isOver: true } });
     const wish = aWish({ generation: 2 });
-    assert.equal(planSubscription(wish, [old]), [{ kind: "create", attempt: 0 }]);
+    assert.equal(planSubscription(wish, [old]), [create(0, 2)]);
     const replacement = aProcess({ id: "p-2", generation: 2 });
     assert.equal(planSubscription(wish, [old, replacement]), [
       { kind: "stop", processId: "p-1", reason: "surplus" },
@@ -341,6 +356,7 @@ function settled(one: PlannedProcess): PlannedProcess {
     whereabouts,
     state,
     ready: state === "running",
+    readyMs: 60_000,
     nodeId: one.nodeId ?? "n-1",
     inStateMs: 10_000_000,
     // Every drain ends in the end.

@@ -1,0 +1,100 @@
+/** Roll-outs that are under way: where each stops for now, and what becomes of it. */
+import type { Wish } from "../domain/planned-process.ts";
+import { canariesOf, holdOf, roomOf, usualRollout } from "../domain/rollout-policy.ts";
+import { judgeRollout, readCourse, type RolloutRecord, type Witness } from "../domain/rollout.ts";
+import { settleRollout } from "../operations/rollouts.ts";
+import type { Sql } from "../store/database.ts";
+import { baseOf, listOpenRollouts, type RolloutRow } from "../store/rollouts.ts";
+import type { SubscriptionRow } from "../store/subscriptions.ts";
+import type { Unit } from "../store/unit.ts";
+import { type Snapshot, toPlanned } from "./snapshot.ts";
+
+export type OpenRollout = {
+  readonly row: RolloutRow;
+  /** What held processes are replaced by; null where nothing ran before. */
+  readonly base: number | null;
+};
+
+/** By subscription, without those that are being deleted. */
+export function readOpenRollouts(
+  sql: Sql,
+  { subscriptions }: Pick<Snapshot, "subscriptions">,
+): ReadonlyMap<string, OpenRollout> {
+  const open = listOpenRollouts(sql);
+  if (open.size === 0) return new Map();
+  return new Map(
+    subscriptions.flatMap(({ id, generation, deletedAt }): readonly [string, OpenRollout][] => {
+      const row = open.get(id);
+      if (row === undefined || row.generation !== generation || deletedAt !== null) return [];
+      return [[id, { row, base: baseOf(sql, row) }]];
+    }),
+  );
+}
+
+/** What the subscription's processes are measured against. */
+export function wishOf(
+  snapshot: Snapshot,
+  subscription: SubscriptionRow,
+  {
+    open,
+    resizable,
+  }: { readonly open: OpenRollout | undefined; readonly resizable: ReadonlySet<string> },
+): Wish {
+  const count = snapshot.count(subscription);
+  const policy = subscription.rollout ?? usualRollout;
+  return {
+    count,
+    generation: subscription.generation,
+    ...roomOf(policy, count),
+    hold: open === undefined ? null : holdOf({ ...open.row, base: open.base }, policy, count),
+    held: snapshot.held,
+    drainMs: snapshot.drainMs(subscription),
+    processesOnNode: snapshot.processesOnNode,
+    resizable,
+  };
+}
+
+export type Verdict = {
+  readonly subscription: SubscriptionRow;
+  readonly row: RolloutRow;
+  readonly next: RolloutRecord;
+};
+
+/** What is to be written down of an open roll-out; undefined when it goes on as it does. */
+export function judge(
+  snapshot: Snapshot,
+  subscription: SubscriptionRow,
+  { open: { row }, wish }: { readonly open: OpenRollout; readonly wish: Wish },
+): Verdict | undefined {
+  const policy = subscription.rollout ?? usualRollout;
+  const record = { ...row, progressAtMs: Date.parse(row.progressAt) };
+  const next = judgeRollout(record, readCourse(wish, witnessesOf(snapshot, subscription)), {
+    policy,
+    hasCanaries: wish.hold !== null && canariesOf(policy, wish.count) > 0 && !row.isPromoted,
+    nowMs: snapshot.nowMs,
+    isHeld: snapshot.held,
+  });
+  const isNews =
+    next.state !== row.state ||
+    next.isPromoted !== row.isPromoted ||
+    next.progressAtMs !== record.progressAtMs;
+  return isNews ? { subscription, row, next } : undefined;
+}
+
+function witnessesOf(snapshot: Snapshot, subscription: SubscriptionRow): readonly Witness[] {
+  return (snapshot.processes.get(subscription.id) ?? []).map((row) => ({
+    ...toPlanned(snapshot, { subscription, row }),
+    restarts: row.restarts,
+    problem: row.problem,
+    firstReadyAtMs: row.firstReadyAt === null ? undefined : Date.parse(row.firstReadyAt),
+  }));
+}
+
+/** Whether other processes may be wished for after it than before. */
+export function isTurn({ row, next }: Verdict): boolean {
+  return next.state !== row.state || next.isPromoted !== row.isPromoted;
+}
+
+export function applyVerdict(unit: Unit, { subscription, row, next }: Verdict): void {
+  settleRollout(unit, { subscription, rollout: row, next });
+}

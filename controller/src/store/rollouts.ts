@@ -1,0 +1,95 @@
+import { and, desc, eq, isNull, lt, ne } from "drizzle-orm";
+
+import type { Sql } from "./database.ts";
+import { generations, rollouts } from "./schema.ts";
+
+export type RolloutRow = typeof rollouts.$inferSelect;
+export type RolloutKey = Pick<RolloutRow, "subscriptionId" | "generation">;
+
+export function insertRollout(sql: Sql, row: RolloutRow): void {
+  sql.insert(rollouts).values(row).run();
+}
+
+export function updateRollout(sql: Sql, key: RolloutKey, change: Partial<RolloutRow>): void {
+  sql.update(rollouts).set(change).where(isOf(key)).run();
+}
+
+export function getRollout(sql: Sql, key: RolloutKey): RolloutRow | undefined {
+  return sql.select().from(rollouts).where(isOf(key)).get();
+}
+
+/** Of every subscription the one that something may yet become of, by subscription. */
+export function listOpenRollouts(sql: Sql): ReadonlyMap<string, RolloutRow> {
+  const rows = sql.select().from(rollouts).where(isNull(rollouts.endedAt)).all();
+  return new Map(rows.map((row) => [row.subscriptionId, row]));
+}
+
+/** Newest first, from the one before `before`. */
+export function listRollouts(
+  sql: Sql,
+  subscriptionId: string,
+  { before, limit }: { readonly before: number; readonly limit: number },
+): readonly RolloutRow[] {
+  return sql
+    .select()
+    .from(rollouts)
+    .where(and(eq(rollouts.subscriptionId, subscriptionId), lt(rollouts.generation, before)))
+    .orderBy(desc(rollouts.generation))
+    .limit(limit)
+    .all();
+}
+
+/** The newest generation before this one that came in well, and of which is still known what it runs. */
+export function getLastGood(
+  sql: Sql,
+  { subscriptionId, generation }: RolloutKey,
+): number | undefined {
+  return sql
+    .select({ generation: rollouts.generation })
+    .from(rollouts)
+    .innerJoin(
+      generations,
+      and(
+        eq(generations.subscriptionId, rollouts.subscriptionId),
+        eq(generations.generation, rollouts.generation),
+      ),
+    )
+    .where(
+      and(
+        eq(rollouts.subscriptionId, subscriptionId),
+        eq(rollouts.state, "complete"),
+        lt(rollouts.generation, generation),
+      ),
+    )
+    .orderBy(desc(rollouts.generation))
+    .limit(1)
+    .get()?.generation;
+}
+
+/** What a roll-out that stops on its way leaves of the older processes: the last good generation, or else whichever ran
+ * before; null for the first. */
+export function baseOf(sql: Sql, row: RolloutRow): number | null {
+  return getLastGood(sql, row) ?? row.fromGeneration;
+}
+
+/** Forgets those before `oldest`, but for `kept`. */
+export function trimRollouts(
+  sql: Sql,
+  subscriptionId: string,
+  { oldest, kept }: { readonly oldest: number; readonly kept: number },
+): void {
+  sql
+    .delete(rollouts)
+    .where(
+      and(
+        eq(rollouts.subscriptionId, subscriptionId),
+        lt(rollouts.generation, oldest),
+        ne(rollouts.generation, kept),
+      ),
+    )
+    .run();
+}
+
+function isOf({ subscriptionId, generation }: RolloutKey): ReturnType<typeof and> {
+  return and(eq(rollouts.subscriptionId, subscriptionId), eq(rollouts.generation, generation));
+}
