@@ -47,18 +47,13 @@ export function reconcile(options: ReconcileOptions): boolean {
     cpuOvercommit: options.scheduling.cpuOvercommit,
     rollouts,
   });
-  const plans = snapshot.subscriptions.map((subscription) =>
+  // What jobs run comes and goes by their own loop.
+  const subscriptions = snapshot.subscriptions.filter(({ alias }) => !isJobAlias(alias));
+  const plans = subscriptions.map((subscription) =>
     plan(snapshot, subscription, { open: rollouts.get(subscription.id), resizable }),
   );
   const verdicts = plans.flatMap(({ verdict }) => verdict ?? []);
   const steps = plans.flatMap((one) => one.steps);
-  const finished = snapshot.subscriptions.filter(
-  const resizable = readResizable(store.sql, snapshot, options.scheduling.cpuOvercommit);
-  // What jobs run comes and goes by their own loop.
-  const subscriptions = snapshot.subscriptions.filter(({ alias }) => !isJobAlias(alias));
-  const steps = subscriptions.flatMap((subscription) =>
-    planSteps(snapshot, subscription, resizable),
-  );
   const finished = subscriptions.filter(
     ({ id, deletedAt }) => deletedAt !== null && !snapshot.processes.has(id),
   );
@@ -148,35 +143,7 @@ function createProcess(
   subscription: SubscriptionRow,
   { generation, attempt }: Pick<ProcessRow, "generation" | "attempt">,
 ): void {
-  insertProcess(unit.sql, {
-    id: `${subscription.alias}-${unit.newId()}`,
-    subscriptionId: subscription.id,
-    generation,
-    attempt,
-    desired: "running",
-    state: "pending",
-    stateAt: unit.now,
-    ready: false,
-    runId: null,
-    nodeId: null,
-    assignmentId: null,
-    fence: 0,
-    drainDeadline: null,
-    firstReadyAt: null,
-    decidedRevision: 0,
-    startDeadline: null,
-    pid: null,
-    restarts: 0,
-    address: null,
-    address6: null,
-    ports: [],
-    startedAt: null,
-    lastExit: null,
-    problem: null,
-    createdAt: unit.now,
-  });
-function createProcess(unit: Unit, subscription: SubscriptionRow, attempt: number): void {
-  const { id: subscriptionId, generation, alias } = subscription;
+  const { id: subscriptionId, alias } = subscription;
   insertProcess(unit.sql, newProcess(unit, { subscriptionId, generation, attempt, alias }));
 }
 

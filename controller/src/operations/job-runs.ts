@@ -89,7 +89,7 @@ function generationOf(
   insertGeneration(unit.sql, { ...base, generation: generation + 1, spec });
   insertGeneration(unit.sql, { ...base, generation: generation + 2, spec: usual.spec });
   saveSubscription(unit.sql, { ...subscription, generation: generation + 2 });
-  trimGenerations(unit.sql, subscriptionId, generation - GENERATIONS_KEPT);
+  trimGenerations(unit.sql, subscriptionId, { oldest: generation - GENERATIONS_KEPT, kept: [] });
   return generation + 1;
 }
 

@@ -20,8 +20,9 @@ import type { Unit } from "../store/unit.ts";
 import { requireHostPathsAllowed } from "./host-paths.ts";
 import { cancelRuns } from "./job-runs.ts";
 import { requireCartridge } from "./references.ts";
+import { recordGeneration, specOf } from "./rollouts.ts";
 import { toRunning } from "./running-input.ts";
-import { computeSpec, recordGeneration, specOf } from "./subscription-spec.ts";
+import { computeSpec } from "./subscription-spec.ts";
 import {
   type Outcome,
   type Precondition,

@@ -52,7 +52,7 @@ export function startRollout(
   if (previous !== undefined && !isOver(previous.state))
     endRollout(unit, previous, { state: "superseded", reason: previous.reason });
   const { generation } = next;
-  insertGeneration(unit.sql, { subscriptionId, generation, spec, createdAt: unit.now });
+  recordGeneration(unit, next, spec);
   insertRollout(unit.sql, {
     subscriptionId,
     generation,
@@ -70,8 +70,14 @@ export function startRollout(
     progressAt: unit.now,
     endedAt: null,
   });
-  forgetOld(unit, next);
   return next;
+}
+
+/** Writes down what the row's present generation runs, and forgets the oldest. The row must be stored already. */
+export function recordGeneration(unit: Unit, row: SubscriptionRow, spec: ProcessSpec): void {
+  const { id: subscriptionId, generation } = row;
+  insertGeneration(unit.sql, { subscriptionId, generation, spec, createdAt: unit.now });
+  forgetOld(unit, row);
 }
 
 /** Why one that is paused stands as it does. */

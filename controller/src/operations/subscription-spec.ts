@@ -4,12 +4,10 @@ import { parseDigest } from "@strata/protocol/oci/digest";
 import { formatBytes } from "@strata/protocol/units";
 
 import { isSame } from "../domain/canonical.ts";
-import { neverFits } from "../domain/obstacle.ts";
-import { resolveSpec } from "../domain/running.ts";
-import { changedFields } from "../domain/spec-changes.ts";
 import { isJobAlias } from "../domain/jobs.ts";
 import { neverFits } from "../domain/obstacle.ts";
 import { resolveSpec } from "../domain/running.ts";
+import { changedFields } from "../domain/spec-changes.ts";
 import { ControllerError } from "../errors.ts";
 import type { CartridgeRow } from "../store/cartridges.ts";
 import { listNodesOfPartition } from "../store/nodes.ts";
