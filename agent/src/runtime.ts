@@ -85,7 +85,7 @@ export class Runtime {
     for (const record of records) runtime.#add(record);
     await runtime.#setUpNetwork();
     await runtime.#sweep();
-    const logs = createLogKeeper(options.config);
+    const logs = createLogKeeper(options.config, options.clock);
     runtime.#every(TRIM_MS, () => logs.trim(runtime.#processes.keys()));
     runtime.#every(AGE_MS, () => logs.age(runtime.#processes.keys()));
     runtime.#every(NETWORK_CHECK_MS, () => runtime.#healNetwork());

@@ -1,5 +1,6 @@
 import type { Duplex } from "node:stream";
 
+import type { LogSearch, LogSearchHead } from "@strata/protocol/agent/log-search";
 import type { StreamRequest } from "@strata/protocol/agent/messages";
 import { encodeFrame, FRAME_PAYLOAD_BYTES_MAX } from "@strata/protocol/agent/stream";
 import { getErrorCode } from "@strata/protocol/errors";
@@ -8,10 +9,12 @@ import type { Logger } from "pino";
 import { ID_RANGE_SIZE } from "./config.ts";
 import { copyIn, copyOut } from "./container/copy.ts";
 import { exec } from "./container/exec.ts";
+import { searchLog } from "./container/log-search.ts";
 import { readLog } from "./container/logs.ts";
 import type { ManagedProcess } from "./container/managed-process.ts";
 import type { ProcessServices } from "./container/process-services.ts";
 import { readTop } from "./container/top.ts";
+import type { StartContext } from "./container/start.ts";
 import type { ControllerClient } from "./controller-client.ts";
 import { AgentError } from "./errors.ts";
 import { processPaths } from "./paths.ts";
@@ -60,7 +63,7 @@ async function serve(
   }
   switch (request.kind) {
     case "logs":
-      return await sendLog(socket, processPaths(start.paths, processId).log, request);
+      return await sendLogs(socket, request, start);
     case "exec":
       return await exec(start, request, socket);
     case "copyOut":
@@ -88,6 +91,43 @@ async function sendTop(
 }
 
 type LogsRequest = Extract<StreamRequest, { kind: "logs" }>;
+
+async function sendLogs(
+  socket: Duplex,
+  request: LogsRequest,
+  { paths, clock }: StartContext,
+): Promise<void> {
+  const path = processPaths(paths, request.processId).log;
+  const { search } = request;
+  if (search === undefined) return await sendLog(socket, path, request);
+  return await sendFound(socket, path, { search, nowMs: clock() });
+}
+
+async function sendFound(
+  socket: Duplex,
+  path: string,
+  asked: { readonly search: LogSearch; readonly nowMs: number },
+): Promise<void> {
+  const closed = new AbortController();
+  socket.once("close", () => closed.abort());
+  socket.resume();
+  const head: LogSearchHead = { strataLogSearch: 1 };
+  socket.write(encodeFrame("stdout", `${JSON.stringify(head)}\n`));
+  const { lines, ...end } = await searchLog(path, {
+    ...asked,
+    monotonicMs: () => performance.now(),
+    signal: closed.signal,
+  });
+  for (const found of [...lines, end]) {
+    const bytes = Buffer.from(`${JSON.stringify(found)}\n`);
+    for (let at = 0; at < bytes.length; at += FRAME_PAYLOAD_BYTES_MAX) {
+      const part = bytes.subarray(at, at + FRAME_PAYLOAD_BYTES_MAX);
+      if (!socket.write(encodeFrame("stdout", part))) await drained(socket);
+    }
+    if (socket.destroyed) return;
+  }
+  socket.write(encodeFrame("exit", { code: 0 }));
+}
 
 async function sendLog(
   socket: Duplex,

@@ -84,6 +84,12 @@ export const commands: readonly CommandSpec[] = [
     options: [
       { flags: "-f, --follow", summary: "go on until interrupted" },
       { flags: "--tail <lines>", summary: "begin with this many last lines [all that is kept]" },
+      { flags: "--since <time>", summary: "written since: 15m ago, or 2026-01-31T12:00:00Z" },
+      { flags: "--until <time>", summary: "written before: as --since" },
+      { flags: "-g, --grep <text>", summary: "lines that have this text" },
+      { flags: "-E, --regex", summary: "the text is a regular expression, of RE2" },
+      { flags: "-i, --ignore-case", summary: "small letters and capitals are the same" },
+      { flags: "-o, --output <format>", summary: "of what is found: text or json, one a line [text]" },
     ],
     completes: ["process"],
     load: () => import("./commands/logs.ts"),
@@ -332,6 +338,31 @@ export const commands: readonly CommandSpec[] = [
       { flags: "-o, --output <format>", summary: "table or json, one a line [table]" },
     ],
     load: () => import("./commands/events.ts"),
+  },
+  {
+    syntax: "metrics",
+    summary: "what processes, subscriptions and nodes used over time",
+    children: [
+      {
+        syntax: "query [metric]",
+        summary: "show figures of the last hour, day or two weeks; without a name, which there are",
+        options: [
+          { flags: "--subscription <alias>", summary: "of one subscription" },
+          { flags: "--process <id>", summary: "of one process" },
+          { flags: "--node <name>", summary: "of one node, or of the processes on it" },
+          { flags: "--since <time>", summary: "from then on: 2h ago, or 2026-01-31T12:00:00Z [1h]" },
+          { flags: "--until <time>", summary: "up to then: as --since [now]" },
+          { flags: "--step <time>", summary: "one point for each so long [as fits]" },
+          {
+            flags: "--agg <kind>",
+            summary: "avg, sum, max, min, p95 or last [sum of groups, avg of others]",
+          },
+          { flags: "--by <kind>", summary: "process, subscription or node [as named]" },
+          { flags: "-o, --output <format>", summary: "table, csv or json [table]" },
+        ],
+        load: () => import("./commands/metrics-query.ts"),
+      },
+    ],
   },
   {
     syntax: "completion <shell>",

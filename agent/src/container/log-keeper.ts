@@ -1,15 +1,17 @@
 import { join } from "node:path";
 
+import type { Clock } from "../clock.ts";
 import type { AgentConfig } from "../config.ts";
 import { agentPaths, processPaths } from "../paths.ts";
 import { ageLog, createLogClock } from "./log-age.ts";
+import { noteLogTime } from "./log-times.ts";
 import { trimLog } from "./logs.ts";
 import { readUptimeMs } from "./metrics.ts";
 
 /** Keeps the logs of this node within their limits. One call at a time, each. */
 export type LogKeeper = {
   /** By size, of those that grow at every call, of quiet ones at every fourth: a node with hundreds of quiet processes
-   * has nothing to do. */
+   * has nothing to do. Notes when they were how long. */
   readonly trim: (processIds: Iterable<string>) => Promise<void>;
   /** By age; a call is due every minute or so. */
   readonly age: (processIds: Iterable<string>) => Promise<void>;
@@ -18,9 +20,16 @@ export type LogKeeper = {
 /** One in so many looks at a quiet log. */
 const QUIET_SHARE = 4;
 
-type Seen = { readonly path: string; readonly size: number; readonly isGrowing: boolean };
+type Seen = {
+  readonly path: string;
+  readonly size: number;
+  readonly isGrowing: boolean;
+  /** When it was looked at, and when its length was noted. */
+  readonly atMs: number;
+  readonly notedAtMs: number | undefined;
+};
 
-export function createLogKeeper(config: AgentConfig): LogKeeper {
+export function createLogKeeper(config: AgentConfig, nowMs: Clock): LogKeeper {
   const paths = agentPaths(config);
   const clock = createLogClock(join(paths.data, "log-clock"), readUptimeMs);
   const logOf = (processId: string): string => processPaths(paths, processId).log;
@@ -40,7 +49,14 @@ export function createLogKeeper(config: AgentConfig): LogKeeper {
         }
         const path = last?.path ?? logOf(processId);
         const size = await trimLog(path, config.logBytesMax);
-        next.set(processId, { path, size, isGrowing: size !== last?.size });
+        const atMs = nowMs();
+        const notedAtMs = noteLogTime(path, {
+          size,
+          earlier: last,
+          notedAtMs: last?.notedAtMs,
+          nowMs: atMs,
+        });
+        next.set(processId, { path, size, isGrowing: size !== last?.size, atMs, notedAtMs });
       }
       seen = next;
     },

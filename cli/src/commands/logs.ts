@@ -5,6 +5,7 @@ import { CliError } from "../errors.ts";
 import { getCount, getFlag, getText } from "../options.ts";
 import { readLog } from "../stream/follow-log.ts";
 import { copyLog } from "../stream/log.ts";
+import { isSearch, printFound } from "../stream/search-logs.ts";
 
 /** More at a time are for a log collector, not for a person. */
 const FOLLOWED_MAX = 50;
@@ -12,8 +13,10 @@ const FOLLOWED_MAX = 50;
 export async function run(invocation: Invocation): Promise<void> {
   const { context, args, options } = invocation;
   const [name = ""] = args;
+  const searches = isSearch(invocation);
   const client = await openSession(invocation);
   const processes = await findProcesses(client, { name, tenant: getText(options, "tenant") });
+  if (searches) return await printFound(client, invocation, processes);
   if (processes.length > FOLLOWED_MAX) {
     throw new CliError(
       "USAGE",

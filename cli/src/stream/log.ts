@@ -10,7 +10,7 @@ export type Label = { readonly text: string; readonly index: number };
 
 /** A line longer than this is shown in pieces. */
 const LINE_CHARACTERS_MAX = 64 * 1024;
-const colors: readonly Style[] = ["cyan", "yellow", "green", "magenta", "blue"];
+export const colors: readonly Style[] = ["cyan", "yellow", "green", "magenta", "blue"];
 
 /** Copies a log to standard output. Into a pipe or a file, one log goes as it is, byte for byte. */
 export async function copyLog(

@@ -17,6 +17,7 @@ import { addDeltaRoute } from "./routes/deltas.ts";
 import { addEpochRoutes } from "./routes/epoch.ts";
 import { addEventRoutes } from "./routes/events.ts";
 import { addGeneralRoutes } from "./routes/general.ts";
+import { addLogSearchRoute } from "./routes/log-search.ts";
 import { addMetricsQueryRoutes } from "./routes/metrics-query.ts";
 import { addMetricRoutes } from "./routes/metrics.ts";
 import { addNodeUpgradeRoutes } from "./routes/node-upgrades.ts";
@@ -69,6 +70,7 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
   addDecisionRoutes(router, services);
   addMetricRoutes(router, services);
   addMetricsQueryRoutes(router, services);
+  addLogSearchRoute(router, services);
   addSimulateRoute(router, services);
   addProcessRoutes(router, services);
   addProcessStreamRoutes(router, services);

@@ -33,6 +33,8 @@ type Known = {
   readonly values: Values;
   /** When the sample came. */
   readonly atMs: number;
+  /** Not too long ago. */
+  readonly isHeld: boolean;
 };
 
 type Owner = Pick<SeriesKey, "tenant" | "subscription">;
@@ -69,7 +71,8 @@ function takeSamples(
       // The agent's map of a node is made anew with each report, a sample that is the same one came with the last.
       const values = last?.sample === sample ? undefined : valuesOf(last?.sample, sample);
       const found = values === undefined ? last : { sample, values, atMs: nowMs };
-      if (found !== undefined && nowMs - found.atMs <= heldMs) next.set(processId, found);
+      if (found !== undefined)
+        next.set(processId, { ...found, isHeld: nowMs - found.atMs <= heldMs });
     }
   return next;
 }
@@ -112,9 +115,10 @@ function readAll({ sql, samples }: RecordMetricsOptions, used: Used): readonly R
     const group = groupOf({ kind: "node", tenant: "", name: node, subscription: "", node });
     group[countColumn("processes")] = 0;
     for (const processId of ofNode.keys()) {
-      const values = used.known.get(processId)?.values;
+      const found = used.known.get(processId);
       const owner = used.owners.get(processId);
-      if (values === undefined || owner === undefined) continue;
+      if (found?.isHeld !== true || owner === undefined) continue;
+      const { values } = found;
       readings.push({ key: { kind: "process", name: processId, node, ...owner }, values });
       addToGroup(group, values);
       addToGroup(groupOf(subscriptionKey(owner)), values);

@@ -14,6 +14,7 @@ import { z } from "zod";
 
 import { Labels, Name } from "../names.ts";
 import { DigestText } from "../oci/image.ts";
+import { LogSearch } from "./log-search.ts";
 import { processStates } from "./process-state.ts";
 import { UpgradeOrder, UpgradeReport } from "./upgrade.ts";
 
@@ -231,6 +232,8 @@ export const StreamRequest = z.discriminatedUnion("kind", [
     from: z.int().nonnegative().optional(),
     /** Asks for `position` frames, and for `exit` at the end: so a log that breaks off is known and gone on with. */
     positions: z.boolean().optional(),
+    /** Sends found lines in place of the text. */
+    search: LogSearch.optional(),
   }),
   z.object({
     kind: z.literal("exec"),

@@ -155,7 +155,7 @@ suite("the keeper of logs", (test) => {
     const ids = ["a-1", "a-2", "a-3", "a-4", "a-5"];
     const logOf = (id: string): string => processPaths(agentPaths(config), id).log;
     for (const id of ids) mkdirSync(dirname(logOf(id)), { recursive: true });
-    const keeper = createLogKeeper(config);
+    const keeper = createLogKeeper(config, () => 0);
     const kept = (id: string): number => statSync(logOf(id)).blocks * 512;
     const flood = Buffer.alloc(2 * 1024 * 1024, "x");
     for (let call = 0; call < 5; call += 1) await keeper.trim(ids);
