@@ -11,6 +11,7 @@ import type { UpgradeOrder, UpgradeReport } from "@strata/protocol/agent/upgrade
 import type { Logger } from "pino";
 
 import { acceptAssignments, type DesiredState } from "./accept-assignments.ts";
+import { backoffMs } from "./backoff.ts";
 import { createWaker } from "./container/waker.ts";
 import type { ControllerClient } from "./controller-client.ts";
 import { replaceFile, syncFile } from "./durable-file.ts";
@@ -44,10 +45,6 @@ const POLL_WAIT_MS = 30_000;
 const GATHER_MS = 100;
 /** Stream requests come again until they are opened. */
 const STREAMS_REMEMBERED = 1000;
-const BACKOFF_FIRST_MS = 250;
-const BACKOFF_MAX_MS = 15_000;
-/** For a controller that answers, and says no: only a person can change that. */
-const REFUSED_MAX_MS = 5 * 60_000;
 
 /** `decommissioned`: an operator deleted this node. */
 export type SessionEnd = "closed" | "decommissioned";
@@ -201,11 +198,7 @@ export class Session {
       return this.close();
     }
     const isRefused = error instanceof AgentError && !error.retryable;
-    const limit = Math.min(
-      isRefused ? REFUSED_MAX_MS : BACKOFF_MAX_MS,
-      BACKOFF_FIRST_MS * 2 ** Math.min(failures - 1, 16),
-    );
-    const waitMs = limit * (0.5 + random() / 2);
+    const waitMs = backoffMs(failures, { isRefused, random: random() });
     logger.warn(
       { err: error, failures, waitMs: Math.round(waitMs) },
       isRefused

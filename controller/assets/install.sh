@@ -157,6 +157,8 @@ ExecStart=$binary run
 Environment=STRATA_DATA=$data STRATA_RUN=$run ${STRATA_BRIDGE:+STRATA_BRIDGE=$STRATA_BRIDGE} ${STRATA_SUBNET:+STRATA_SUBNET=$STRATA_SUBNET} ${STRATA_SUBNET6:+STRATA_SUBNET6=$STRATA_SUBNET6}
 Restart=always
 RestartSec=2
+# An operator deleted the node.
+RestartPreventExitStatus=78
 # The containers outlive the agent.
 KillMode=process
 Delegate=yes
@@ -188,7 +190,9 @@ start_daemon() {
     while :; do
       "$1" run &
       child=$!
-      wait $child || true
+      status=0
+      wait $child || status=$?
+      [ $status -ne 78 ] || exit 0
       sleep 2 &
       child=$!
       wait $child || true
@@ -221,7 +225,7 @@ uninstall() {
   if [ -x "$binary" ]; then
     "$binary" purge || fail "could not take back everything" "see the messages above, then run this again"
   fi
-  rm -f "$binary" "$data/log/agent.log"
+  rm -f "$binary" "$binary.old" "$binary.new" "$data/log/agent.log"
   say "the agent is gone; delete the node too: DELETE /v1/nodes/NAME"
 }
 

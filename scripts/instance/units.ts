@@ -20,6 +20,8 @@ export function renderUnit({ name, summary, command, environment, version }: Ser
     `ExecStart=${command.map((word) => quoteWord(word)).join(" ")}`,
     "Restart=always",
     "RestartSec=1",
+    // Of an agent whose node was deleted: it has nothing to do any more.
+    ...(name === "agent" ? ["RestartPreventExitStatus=78"] : []),
     "LimitNOFILE=1048576",
     "KillMode=process",
     "TasksMax=infinity",

@@ -32,8 +32,14 @@ export type TestController = AsyncDisposable & {
   readonly ask: (request: StreamRequest) => Promise<readonly Frame[]>;
   /** From now on every connection is cut before an answer, or no more. */
   readonly setSilent: (isSilent: boolean) => void;
+  /** From now on every call is answered with this problem, until undefined is given. */
+  readonly refuse: (refusal: Refusal | undefined) => void;
+  /** Calls that were refused so far. */
+  readonly refused: () => number;
   readonly untilReport: (fits: (report: Report) => boolean) => Promise<Report>;
 };
+
+export type Refusal = { readonly status: number; readonly code: string; readonly epoch?: string };
 
 const credential = "node-credential-of-the-test";
 
@@ -52,6 +58,8 @@ export async function aController(
   const sockets = new Set<Duplex>();
   const streams = new Map<string, (socket: Duplex) => void>();
   let isSilent = false;
+  let refusal: Refusal | undefined;
+  let refusedCount = 0;
   let message: Assignments = { epoch: "epoch-1", revision: 0, assignments: [], streams: [] };
   const say = (part: Partial<Assignments>): void => {
     message = Assignments.parse({ ...message, revision: message.revision + 1, ...part });
@@ -100,6 +108,13 @@ export async function aController(
     const path = new URL(request.url ?? "", "http://test.invalid").pathname;
     const route = routes[`${request.method} ${path}`];
     if (isSilent) return void request.socket.destroy();
+    if (refusal !== undefined) {
+      refusedCount += 1;
+      const { status, code, epoch } = refusal;
+      const body = { type: "about:blank", title: code, status, code, detail: code };
+      answer(response, status, { ...body, ...(epoch !== undefined && { epoch }) });
+      return changed();
+    }
     if (route === undefined && otherRoutes(request, response)) return;
     if (route === undefined) return answer(response, 404, problem(404, "NOT_FOUND"));
     route(request, response).catch((error: unknown) =>
@@ -145,6 +160,12 @@ export async function aController(
       isSilent = next;
       if (next) sockets.forEach((socket) => socket.destroy());
     },
+    refuse: (next) => {
+      refusal = next;
+      // Long polls that wait are asked anew.
+      sockets.forEach((socket) => socket.destroy());
+    },
+    refused: () => refusedCount,
     untilReport: async (fits) => {
       await nextChange(listeners, () => reports.some(fits));
       return reports.findLast(fits) ?? fail();
