@@ -79,6 +79,13 @@ export const commands: readonly CommandSpec[] = [
     load: () => import("./commands/restart.ts"),
   },
   {
+    syntax: "placement <process>",
+    summary: "say why a process is where it is, or why no node takes it",
+    options: [{ flags: "-o, --output <format>", summary: "table or json [table]" }],
+    completes: ["process"],
+    load: () => import("./commands/placement.ts"),
+  },
+  {
     syntax: "logs <alias-or-process>",
     summary: "show what processes wrote to standard output and error",
     options: [

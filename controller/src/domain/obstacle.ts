@@ -141,10 +141,10 @@ function findZoneObstacle(
   if (apart.zones !== "require") return undefined;
   const counts = new Map<string | null, number>();
   for (const zone of packing.zones) if (rule?.zones?.includes(zone) ?? true) counts.set(zone, 0);
-  for (const other of open) {
-    if (!permits(other, rule)) continue;
-    const own = other.counts.get(subscription) ?? 0;
-    counts.set(other.zone, (counts.get(other.zone) ?? 0) + own);
+  for (const other of open) if (permits(other, rule)) counts.set(other.zone, 0);
+  for (const { zone, counts: own } of open) {
+    const before = counts.get(zone);
+    if (before !== undefined) counts.set(zone, before + (own.get(subscription) ?? 0));
   }
   const isLeast = (counts.get(bin.zone) ?? 0) <= Math.min(...counts.values());
   return isLeast

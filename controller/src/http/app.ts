@@ -26,6 +26,7 @@ import { addPartitionDecisionRoute } from "./routes/partition-decisions.ts";
 import { addPartitionRoutes } from "./routes/partitions.ts";
 import { addPeerRoutes } from "./routes/peers.ts";
 import { addProcessStreamRoutes } from "./routes/process-streams.ts";
+import { addPlacementRoutes } from "./routes/placement.ts";
 import { addProcessRoutes } from "./routes/processes.ts";
 import { addProviderRoutes } from "./routes/providers.ts";
 import { addNodeSecretRoute, addSecretRoutes } from "./routes/secrets.ts";
@@ -73,6 +74,7 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
   addLogSearchRoute(router, services);
   addSimulateRoute(router, services);
   addProcessRoutes(router, services);
+  addPlacementRoutes(router, services);
   addProcessStreamRoutes(router, services);
   // Before the routes with {id}, where "join" would be one.
   addAgentRoutes(router, services);

@@ -43,7 +43,8 @@ const Reason = z.object({ code: z.string(), message: z.string() });
 export const PlacementExplanation = z.object({
   process: z.string(),
   subscription: z.string(),
-  partition: Name,
+  /** Null when its subscription is gone. */
+  partition: Name.nullable(),
   /** Where it is; null while it is nowhere. */
   placed: z
     .object({

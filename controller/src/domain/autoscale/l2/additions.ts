@@ -40,7 +40,7 @@ export function planAdditions(
   const most = Math.max(0, policy.maxNodes - present);
   const unplaceable = remainder.flatMap((group) => openForGroup(group, opening, most));
   while (opening.opened.length < Math.min(most, policy.minNodes - present)) {
-    if (!openNode(undefined, opening)) break;
+    if (openNode(undefined, opening) === undefined) break;
   }
   const actions = [...opening.counts].map(
     ([offer, count]) => ({ kind: "add", offer, count }) as const,
@@ -59,28 +59,47 @@ function openForGroup(group: Group, opening: Opening, most: number): readonly Gr
     whole ? [...opening.existing, ...opening.opened] : opening.opened,
     packing,
   );
-  while (left[0] !== undefined && opening.opened.length < most && openNode(left[0], opening)) {
+  for (let rest = left[0]; rest !== undefined && opening.opened.length < most; rest = left[0]) {
+    const entry = openNode(rest, opening);
+    if (entry === undefined) break;
     left = pack(
       left,
       whole ? [...opening.existing, ...opening.opened] : opening.opened.slice(-1),
       packing,
     ).left;
+    if (left[0]?.count !== rest.count) continue;
+    // A zone that must come first has no room and no offer left: more nodes elsewhere would stay empty.
+    closeNode(entry, opening);
+    break;
   }
   return left;
 }
 
-/** Opens one node of the best offer that could hold a process of the group; says whether there is one. */
-function openNode(group: Group | undefined, opening: Opening): boolean {
+/** Opens one node of the best offer that could hold a process of the group, if there is one. */
+function openNode(
+  group: Group | undefined,
+  opening: Opening,
+): Opening["usable"][number] | undefined {
   const { usable, opened, counts, situation } = opening;
   const fitting = usable.filter(({ offer, left }) => left > 0 && couldHold(offer, group, opening));
   const { order } = situation.policy;
   const entry = fitting[order === "round-robin" ? opened.length % Math.max(1, fitting.length) : 0];
-  if (entry === undefined) return false;
+  if (entry === undefined) return undefined;
   const { key } = entry.offer;
   entry.left -= 1;
   opened.push(createBin({ ...entry.offer, id: `new-${opened.length}`, held: [], ready: false }));
   counts.set(key, (counts.get(key) ?? 0) + 1);
-  return true;
+  return entry;
+}
+
+/** Takes the newest, which is empty, back. */
+function closeNode(entry: Opening["usable"][number], { opened, counts }: Opening): void {
+  const { key } = entry.offer;
+  entry.left += 1;
+  opened.pop();
+  const count = (counts.get(key) ?? 0) - 1;
+  if (count > 0) counts.set(key, count);
+  else counts.delete(key);
 }
 
 function couldHold(
@@ -97,9 +116,11 @@ function couldHold(
   const zones = new Map<string | null, number>();
   for (const entry of opening.usable)
     if (permits(entry.offer, group.rule)) zones.set(entry.offer.zone, 0);
-  for (const bin of [...opening.existing, ...opening.opened]) {
-    if (!permits(bin, group.rule)) continue;
-    zones.set(bin.zone, (zones.get(bin.zone) ?? 0) + (bin.counts.get(group.subscription) ?? 0));
+  const bins = [...opening.existing, ...opening.opened];
+  for (const bin of bins) if (permits(bin, group.rule)) zones.set(bin.zone, 0);
+  for (const { zone, counts } of bins) {
+    const before = zones.get(zone);
+    if (before !== undefined) zones.set(zone, before + (counts.get(group.subscription) ?? 0));
   }
   const least = Math.min(...zones.values());
   return terms.apart.zones === "prefer" || zones.get(offer.zone) === least;
