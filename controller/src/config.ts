@@ -1,4 +1,4 @@
-import { isIP } from "node:net";
+import { type BlockList, isIP } from "node:net";
 import { join } from "node:path";
 
 import { parseDurationMs } from "@strata/protocol/units";
@@ -6,6 +6,7 @@ import { parseS3Location, type S3Location } from "@strata/registry/drivers/s3/lo
 import type { MirrorRule } from "@strata/registry/mirror/rules";
 import { readMirrors } from "@strata/registry/serve/config";
 
+import { readAddressRanges } from "./access/caller-address.ts";
 import { ControllerError } from "./errors.ts";
 
 /** Every setting, from the environment. Times in milliseconds. */
@@ -49,6 +50,12 @@ export type Config = {
   readonly eventsMax: number;
   /** STRATA_METRICS_MAX_MIB [1024]: disk for the metrics history; 0 keeps none. */
   readonly metricsBytesMax: number;
+  /** STRATA_RATE_PER_MINUTE [12000]: requests of one token to the API, where the token says nothing itself; 0 no limit. */
+  readonly ratePerMinute: number;
+  /** STRATA_TRUSTED_PROXIES []: addresses and ranges whose X-Forwarded-For is believed. */
+  readonly trustedProxies: BlockList;
+  /** STRATA_AUDIT_DAYS [365]: how long the audit log is kept. */
+  readonly auditDays: number;
   /** STRATA_PROMETHEUS []: `name=url,…`: the servers that scaling policies may ask, by the name that they say. */
   readonly prometheus: Readonly<Record<string, string>>;
 };
@@ -62,6 +69,9 @@ export const limits = {
   streamsPendingPerNodeMax: 256,
   reconcileEveryMs: 3000,
   expireEveryMs: 1000,
+  trimAuditEveryMs: 600_000,
+  auditEntriesMax: 5_000_000,
+  auditTrimMax: 10_000,
   prefetchEveryMs: 3000,
   /** Between two looks at what followers follow; a push to the store is looked at at once. */
   followEveryMs: 60_000,
@@ -149,6 +159,19 @@ export function readConfig(environment: Environment): Config {
         min: 0,
         max: 1_000_000,
       }),
+    ratePerMinute: integer(environment, {
+      name: "STRATA_RATE_PER_MINUTE",
+      initial: 12_000,
+      min: 0,
+      max: 10_000_000,
+    }),
+    trustedProxies: addressRanges(environment, "STRATA_TRUSTED_PROXIES"),
+    auditDays: integer(environment, {
+      name: "STRATA_AUDIT_DAYS",
+      initial: 365,
+      min: 1,
+      max: 36_500,
+    }),
     prometheus: namedUrls(environment, "STRATA_PROMETHEUS"),
   };
 }
@@ -194,6 +217,13 @@ function namedUrls(environment: Environment, name: string): Readonly<Record<stri
       throw invalid(name, "a list such as default=http://10.0.0.5:9090,other=https://…");
     }),
   );
+}
+
+function addressRanges(environment: Environment, name: string): BlockList {
+  const texts = (environment[name] ?? "").split(",").map((text) => text.trim());
+  const ranges = readAddressRanges(texts.filter((text) => text !== ""));
+  if (ranges !== undefined) return ranges;
+  throw invalid(name, "a list of addresses and ranges such as 10.0.0.7,192.0.2.0/24");
 }
 
 function advertised(text: string | undefined): string | undefined {

@@ -22,6 +22,7 @@ import { announceCorruption, createFindQuota } from "./loops/keep-store.ts";
 import { type Loop, startLoop } from "./loops/loop.ts";
 import { paced } from "./loops/paced.ts";
 import type { Provision } from "./loops/provision.ts";
+import { createTrimAudit } from "./loops/trim-audit.ts";
 import { type Authority, ensureAuthority } from "./pki/authority.ts";
 import { issueNodeCertificate } from "./pki/node-certificate.ts";
 import { ensureServerCertificate, type ServerCertificate } from "./pki/server-certificate.ts";
@@ -133,7 +134,7 @@ async function openRegistry(world: World, state: State): Promise<Registry> {
       onRecovered: (recovery) =>
         logger.warn(recovery, "the store's metadata was brought up to its journal"),
     }),
-    ...createStoreLogin({ ...world, sql: state.store.sql, authenticate: state.authenticate }),
+    ...createStoreLogin({ ...world, ...state, sql: state.store.sql }),
     mirrors: config.mirrors,
     quota: createFindQuota(state.store.sql),
     onTagMoved: state.followSoon,
@@ -220,6 +221,15 @@ function startLoops(services: Services, registry: Registry): readonly Loop[] {
   ];
 }
 
+function startTrimAudit({ store, config, clock, logger }: Services): Loop {
+  return startLoop({
+    name: "trim-audit",
+    tick: createTrimAudit({ sql: store.sql, days: config.auditDays, nowMs: clock.nowMs }),
+    intervalMs: limits.trimAuditEveryMs,
+    logger,
+  });
+}
+
 function startPoll({ external, logger }: Services): Loop {
   const loop = startLoop({
     name: "poll-metrics",
@@ -260,7 +270,8 @@ const SCRUB_EVERY_MS = 60_000;
 const SCRUB_REST_MS = 24 * 3_600_000;
 
 /** The first collection comes one interval after the start, so that a restart in a loop collects nothing. */
-function startUpkeep({ storeKeeper, epochs, config, clock, logger }: Services): readonly Loop[] {
+function startUpkeep(services: Services): readonly Loop[] {
+  const { storeKeeper, epochs, config, clock, logger } = services;
   const { storeCollectEveryMs, storeGraceMs, storeScrubRate } = config;
   const stopping = new AbortController();
   const { signal } = stopping;
@@ -289,13 +300,14 @@ function startUpkeep({ storeKeeper, epochs, config, clock, logger }: Services): 
     intervalMs: SCRUB_EVERY_MS,
     logger,
   });
-  return [collect, scrub].map((loop) => ({
+  const upkeep = [collect, scrub].map((loop) => ({
     wake: loop.wake,
     stop: async () => {
       stopping.abort();
       await loop.stop();
     },
   }));
+  return [startTrimAudit(services), ...upkeep];
 }
 
 type Doors = { readonly registry: Registry; readonly certificate: ServerCertificate | undefined };

@@ -3,7 +3,9 @@ import { join } from "node:path";
 
 import type { Logger } from "pino";
 
+import { type Auditor, createAuditor } from "./access/audit.ts";
 import { type Authenticate, createAuthenticate } from "./access/authenticate.ts";
+import { createGate, type Gate } from "./access/gate.ts";
 import { hashSecret, readCredential } from "./access/secret.ts";
 import { type Config, limits } from "./config.ts";
 import { createUsageBook } from "./domain/autoscale/usage-book.ts";
@@ -57,6 +59,8 @@ export type State = {
   readonly epoch: string;
   readonly epochs: EpochBook;
   readonly authenticate: Authenticate;
+  readonly gate: Gate;
+  readonly auditor: Auditor;
   readonly presence: PresenceBook;
   readonly nodeWakeups: Wakeups;
   readonly eventWakeups: Wakeups;
@@ -84,11 +88,13 @@ export function openState(world: World, database: OpenDatabase): State {
   let wakeAutoscale = (): void => undefined;
   let wakeFollow = (): void => undefined;
   const posted = new Set<string>();
+  const auditor = createAuditor();
   const store = createStore({
     database,
     nowMs: clock.nowMs,
     newId: random.newId,
     eventsMax: config.eventsMax,
+    beforeCommit: auditor.beforeCommit,
     onCommit: ({ nodes, events }) => {
       for (const nodeId of nodes) nodeWakeups.wake(nodeId);
       if (events > 0) eventWakeups.wake("events");
@@ -97,11 +103,18 @@ export function openState(world: World, database: OpenDatabase): State {
   ensureTenants(store);
   const epoch = getOrSetMeta(store.sql, "epoch", random.newSecret());
   const epochs = createEpochBook(store, epoch);
+  const authenticate = notingStrangers(createAuthenticate(store.sql, clock), { epochs, clock });
   return {
     store,
     epoch,
     epochs,
-    authenticate: notingStrangers(createAuthenticate(store.sql, clock), { epochs, clock }),
+    authenticate,
+    gate: createGate({
+      authenticate,
+      monotonicMs: clock.monotonicMs,
+      ratePerMinute: config.ratePerMinute,
+    }),
+    auditor,
     presence: createPresenceBook(clock.monotonicMs(), world.startGraceMs ?? START_GRACE_MS),
     nodeWakeups,
     eventWakeups,

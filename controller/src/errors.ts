@@ -1,5 +1,7 @@
 import { CodedError } from "@strata/protocol/errors";
 
+import type { RateState } from "./domain/token-bucket.ts";
+
 /** Why the controller says no. Each has one HTTP status in `http/problem.ts` and a remedy in docs/reference/errors.md. */
 export type ControllerErrorCode =
   | "UNAUTHENTICATED" // No token, or one that is unknown, expired or revoked.
@@ -53,3 +55,13 @@ export type ControllerErrorCode =
   | "STOPPING";
 
 export class ControllerError extends CodedError<ControllerErrorCode> {}
+
+/** With what the caller's bucket says. */
+export class RateLimitedError extends ControllerError {
+  readonly rate: RateState;
+
+  constructor(message: string, hint: string, rate: RateState) {
+    super("RATE_LIMITED", message, { hint, retryable: true });
+    this.rate = rate;
+  }
+}

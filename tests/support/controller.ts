@@ -65,7 +65,12 @@ const TICKS_MAX = 100;
 
 export async function aController(options: ControllerOptions = {}): Promise<TestController> {
   const folder = aTemporaryDirectory();
-  const config: Config = readConfig({ STRATA_DATA: folder.path, ...options.environment });
+  const config: Config = readConfig({
+    STRATA_DATA: folder.path,
+    // The clock stands still while a test asks thousands of times.
+    STRATA_RATE_PER_MINUTE: "0",
+    ...options.environment,
+  });
   const time = { ms: options.startMs ?? Date.parse("2026-01-01T00:00:00Z") };
   // A second controller on a file makes other ids than the first.
   let ids = options.firstId ?? (options.startMs === undefined ? 0 : 1_000_000);

@@ -17,7 +17,11 @@ export type Principal = {
   readonly ratePerMinute: number | null;
 };
 
-export type Authenticate = (credential: string) => Principal | undefined;
+/** Undefined for what is no valid credential.
+ * @throws ControllerError UNAUTHENTICATED with the reason, where a token of an OIDC issuer has one, ISSUER_UNREACHABLE */
+export type Authenticate = (
+  credential: string,
+) => Principal | undefined | Promise<Principal | undefined>;
 
 /** By the id alone, for who showed the credential a short while ago. Undefined once it is revoked or expired. */
 export type FindPrincipal = (id: string) => Principal | undefined;

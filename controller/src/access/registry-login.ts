@@ -3,7 +3,9 @@ import { createLogin, type LoginOptions } from "@strata/registry/auth/login";
 import type { Clock, Randomness } from "../domain/clock.ts";
 import type { Sql } from "../store/database.ts";
 import { getOrSetMeta } from "../store/meta.ts";
+import type { Auditor } from "./audit.ts";
 import { type Authenticate, createFindPrincipal } from "./authenticate.ts";
+import type { Gate } from "./gate.ts";
 import { createRegistryAccounts } from "./registry-accounts.ts";
 import { findRealm, type RealmSettings } from "./registry-realm.ts";
 
@@ -12,15 +14,17 @@ export type StoreLoginOptions = Pick<LoginOptions, "logger"> & {
   readonly clock: Clock;
   readonly random: Randomness;
   readonly authenticate: Authenticate;
+  readonly gate: Pick<Gate, "admitToStore">;
+  readonly auditor: Pick<Auditor, "current">;
   readonly config: RealmSettings;
 };
 
 /** Lets our tokens into the store. The key of its access tokens outlasts a restart, so that pushes under way go on. */
 export function createStoreLogin(options: StoreLoginOptions): ReturnType<typeof createLogin> {
-  const { sql, clock, random, authenticate, config, logger } = options;
+  const { sql, clock, random, config, logger } = options;
   const findPrincipal = createFindPrincipal(sql, clock);
   return createLogin({
-    accounts: createRegistryAccounts({ authenticate, findPrincipal }),
+    accounts: createRegistryAccounts({ ...options, findPrincipal }),
     key: Buffer.from(getOrSetMeta(sql, "storeTokenKey", random.newSecret())),
     service: "strata",
     findRealm: (origin) => findRealm(config, origin),

@@ -6,11 +6,13 @@ import { routePath } from "hono/route";
 import { createRefuseFormerNode } from "../access/former-nodes.ts";
 import { ControllerError } from "../errors.ts";
 import { createAgentBinaries } from "./agent-binaries.ts";
+import { addressOf, createAudited } from "./audited.ts";
 import { toProblem } from "./problem.ts";
 import { createRouter, type RouteEntry } from "./route.ts";
 import { addAgentBinaryRoute } from "./routes/agent-binary.ts";
 import { addAgentRoutes } from "./routes/agent.ts";
 import { addApplyRoute } from "./routes/apply.ts";
+import { addAuditRoutes } from "./routes/audit.ts";
 import { addCartridgeRoutes } from "./routes/cartridges.ts";
 import { addDecisionRoutes } from "./routes/decisions.ts";
 import { addDeltaRoute } from "./routes/deltas.ts";
@@ -36,6 +38,7 @@ import { addSubscriptionRoutes } from "./routes/subscriptions.ts";
 import { addTenantRoutes } from "./routes/tenants.ts";
 import { addTokenRoutes } from "./routes/tokens.ts";
 import type { Services } from "./services.ts";
+import { createStoreGuard } from "./store-guard.ts";
 
 export type App = {
   readonly app: OpenAPIHono;
@@ -54,11 +57,13 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
       (services.clock.monotonicMs() - startedMs) / 1000,
     );
   });
-  const router = createRouter(
-    app,
-    services.authenticate,
-    createRefuseFormerNode(services.store.sql, () => services.epoch),
-  );
+  const audited = createAudited(services);
+  const router = createRouter(app, {
+    gate: services.gate,
+    audited,
+    addressOf: (c) => addressOf(c, services.config),
+    refuseFormer: createRefuseFormerNode(services.store.sql, () => services.epoch),
+  });
   addGeneralRoutes(router, services);
   const binaries = createAgentBinaries(services.config.agentDirectory);
   addAgentBinaryRoute(router, binaries);
@@ -85,12 +90,16 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
   addNodeRoutes(router, services);
   addTokenRoutes(router, services);
   addTenantRoutes(router, services);
+  addAuditRoutes(router, services);
   addApplyRoute(router, services);
   addStoreRoutes(router, services);
   addEventRoutes(router, services);
   addEpochRoutes(router, services);
   addOpenApi(app);
-  if (registry !== undefined) app.route("/", registry);
+  if (registry !== undefined) {
+    app.use("/v2/*", createStoreGuard(services, audited));
+    app.route("/", registry);
+  }
   addErrors(app, services);
   return { app, routes: router.entries };
 }

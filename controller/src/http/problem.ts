@@ -4,7 +4,8 @@ import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { ZodError } from "zod";
 
 import { DecommissionedError } from "../access/former-nodes.ts";
-import { ControllerError, type ControllerErrorCode } from "../errors.ts";
+import type { RateState } from "../domain/token-bucket.ts";
+import { ControllerError, type ControllerErrorCode, RateLimitedError } from "../errors.ts";
 
 const statusOf: Readonly<Record<ControllerErrorCode, ContentfulStatusCode>> = {
   UNAUTHENTICATED: 401,
@@ -88,13 +89,14 @@ export type ProblemAnswer = {
 export function toProblem(error: unknown): ProblemAnswer {
   if (error instanceof ControllerError) {
     const { hint } = error;
-    return answer(statusOf[error.code], {
+    const problem = answer(statusOf[error.code], {
       code: error.code,
       detail: error.message,
       ...(hint === undefined ? {} : { hint }),
       ...(error instanceof FieldsError ? { errors: error.errors } : {}),
       ...(error instanceof DecommissionedError ? { epoch: error.epoch } : {}),
     });
+    return error instanceof RateLimitedError ? withRate(problem, error.rate) : problem;
   }
   if (error instanceof CodedError && error.code === "INVALID") {
     const { hint } = error;
@@ -109,6 +111,23 @@ export function toProblem(error: unknown): ProblemAnswer {
     detail: "the controller failed; its log says why",
     hint: "look for this time in the controller's log, and tell the maintainers",
   });
+}
+
+function withRate(problem: ProblemAnswer, rate: RateState): ProblemAnswer {
+  const headers = { ...rateHeaders(rate), "retry-after": String(rate.resetSeconds) };
+  return { ...problem, headers: { ...problem.headers, ...headers } };
+}
+
+/** RateLimit header fields for HTTP, draft-ietf-httpapi-ratelimit-headers: a quota of a minute, and what is left of it. */
+export function rateHeaders({
+  limit,
+  remaining,
+  resetSeconds,
+}: RateState): Readonly<Record<string, string>> {
+  return {
+    "ratelimit-policy": `"minute";q=${limit};w=60`,
+    ratelimit: `"minute";r=${remaining};t=${resetSeconds}`,
+  };
 }
 
 /** Several fields are wrong; `errors` names each. */

@@ -5,14 +5,16 @@ import { Problem } from "@strata/protocol/errors";
 import type { Context } from "hono";
 import { z } from "zod";
 
-import type { Authenticate, Principal } from "../access/authenticate.ts";
+import type { Principal } from "../access/authenticate.ts";
 import { bearerOf } from "../access/bearer.ts";
 import type { RefuseFormerNode } from "../access/former-nodes.ts";
+import type { Gate } from "../access/gate.ts";
 import { ControllerError } from "../errors.ts";
 import type { Precondition } from "../operations/upsert.ts";
+import type { Audited } from "./audited.ts";
 import { parseJsonBody, readBody } from "./body.ts";
 import { readPrecondition } from "./precondition.ts";
-import { FieldsError } from "./problem.ts";
+import { FieldsError, rateHeaders } from "./problem.ts";
 
 /** Who may call: whoever has a token with the scope; the agent of the node in the path; or anybody, because the answer
  * is no secret (health, help, the CA) or the route checks a credential of its own kind (joining). */
@@ -54,6 +56,9 @@ export type Route<P extends Fields, Q extends Fields, B extends z.ZodType> = {
   readonly bodyBytesMax?: number;
   /** Reads the body itself, as something else than JSON. */
   readonly rawBody?: string;
+  /** Whether requests are in the audit log [those that are no GET]: `always` for what a GET takes out of a container,
+   * `never` for what changes nothing. */
+  readonly audit?: "always" | "never";
   /** The answer goes on for long: a HEAD, which would start it for nobody, is refused. */
   readonly streams?: true;
   readonly answers: Readonly<Record<number, Answer>>;
@@ -80,28 +85,43 @@ export type Router = {
   readonly entries: readonly RouteEntry[];
 };
 
-/** @param refuseFormer says more to the agent of a node that was deleted */
-export function createRouter(
-  app: OpenAPIHono,
-  authenticate: Authenticate,
-  refuseFormer: RefuseFormerNode,
-): Router {
+export type RouterOptions = {
+  readonly gate: Pick<Gate, "admit">;
+  readonly audited: Audited;
+  readonly addressOf: (c: Context) => string;
+  /** Says more to the agent of a node that was deleted. */
+  readonly refuseFormer: RefuseFormerNode;
+};
+
+export function createRouter(app: OpenAPIHono, options: RouterOptions): Router {
   const entries: RouteEntry[] = [];
   return {
     entries,
     add: (route) => {
       entries.push({ method: route.method, path: route.path, access: route.access });
       describe(app, route);
-      app.on(route.method.toUpperCase(), route.path.replaceAll(/\{(\w+)\}/g, ":$1"), async (c) => {
-        const caller = authorize(c, { access: route.access, authenticate, refuseFormer });
+      const serve = async (c: Context): Promise<Response> => {
+        const caller = await authorize(c, route.access, options);
         if (route.streams === true && c.req.method === "HEAD") throw noHead();
         const params = parseFields(route.params, { values: c.req.param(), what: "path" });
         const query = parseFields(route.query, { values: readQuery(c), what: "query" });
         const body = await readInput(c, route);
         return route.handle({ params, query, body, caller, precondition: readPrecondition(c), c });
-      });
+      };
+      const isAudited = isWrite(route) ? route.audit !== "never" : route.audit === "always";
+      const successStatus = Math.min(...Object.keys(route.answers).map(Number));
+      app.on(
+        route.method.toUpperCase(),
+        route.path.replaceAll(/\{(\w+)\}/g, ":$1"),
+        isAudited ? (c) => options.audited.serve(c, successStatus, () => serve(c)) : serve,
+      );
     },
   };
+}
+
+/** Reports of agents are facts that they saw, not changes that somebody asked for. */
+function isWrite({ method, access }: RouteEntry): boolean {
+  return method !== "get" && access !== "node";
 }
 
 function noHead(): ControllerError {
@@ -116,22 +136,18 @@ const nobody: Principal = {
   ratePerMinute: null,
 };
 
-/** @throws ControllerError UNAUTHENTICATED, FORBIDDEN, NODE_DECOMMISSIONED */
-function authorize(
-  c: Pick<Context, "req">,
-  {
-    access,
-    authenticate,
-    refuseFormer,
-  }: {
-    readonly access: Access;
-    readonly authenticate: Authenticate;
-    readonly refuseFormer: RefuseFormerNode;
-  },
-): Principal {
+/** @throws ControllerError UNAUTHENTICATED, FORBIDDEN, NODE_DECOMMISSIONED, RATE_LIMITED, ISSUER_UNREACHABLE */
+async function authorize(
+  c: Context,
+  access: Access,
+  { gate, audited, addressOf, refuseFormer }: RouterOptions,
+): Promise<Principal> {
   if (access === "public") return nobody;
   const credential = bearerOf(c.req.header("authorization")) ?? "";
-  const caller = authenticate(credential);
+  const { caller, rate } = await gate.admit(credential, addressOf(c));
+  audited.identified(caller, c.req.query("tenant"));
+  if (rate !== undefined)
+    for (const [name, value] of Object.entries(rateHeaders(rate))) c.header(name, value);
   if (caller === undefined && access === "node") refuseFormer(credential);
   return authorizeCaller(caller, { access, nodeId: c.req.param("id") });
 }

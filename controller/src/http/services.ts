@@ -1,7 +1,9 @@
 import type { ProcessMetrics } from "@strata/protocol/agent/messages";
 import type { Logger } from "pino";
 
+import type { Auditor } from "../access/audit.ts";
 import type { Authenticate } from "../access/authenticate.ts";
+import type { Gate } from "../access/gate.ts";
 import type { Config } from "../config.ts";
 import type { UsageBook } from "../domain/autoscale/usage-book.ts";
 import type { Clock, Randomness } from "../domain/clock.ts";
@@ -32,6 +34,8 @@ export type Services = {
   readonly random: Randomness;
   readonly logger: Logger;
   readonly authenticate: Authenticate;
+  readonly gate: Gate;
+  readonly auditor: Auditor;
   readonly images: FollowedImages;
   readonly storeKeeper: StoreKeeper;
   /** Seals the values of secrets. */

@@ -7,9 +7,11 @@ import { Argv, EnvName } from "@strata/protocol/agent/messages";
 import { z } from "zod";
 
 import { bearerOf } from "../access/bearer.ts";
+import { callerAddress, FORWARDED_HEADER } from "../access/caller-address.ts";
 import { ControllerError } from "../errors.ts";
 import type { StreamWish } from "../streams/rendezvous.ts";
 import { splice } from "../streams/splice.ts";
+import { createAudited } from "./audited.ts";
 import { FieldsError, toProblem } from "./problem.ts";
 import { requireProcess } from "./read.ts";
 import { authorizeCaller } from "./route.ts";
@@ -50,7 +52,15 @@ async function handle(services: Services, upgrade: Upgrade): Promise<void> {
       hint: `send Upgrade: ${STREAM_PROTOCOL}`,
     });
   }
-  const caller = services.authenticate(bearerOf(request.headers.authorization) ?? "");
+  const address = callerAddress(
+    {
+      peer: request.socket.remoteAddress,
+      forwarded: [request.headers[FORWARDED_HEADER] ?? []].flat().join(","),
+    },
+    services.config.trustedProxies,
+  );
+  const credential = bearerOf(request.headers.authorization) ?? "";
+  const { caller } = await services.gate.admit(credential, address);
   const [, nodeId, streamId] = /^\/v1\/nodes\/([^/]+)\/streams\/([^/]+)$/.exec(url.pathname) ?? [];
   if (nodeId !== undefined && streamId !== undefined) {
     authorizeCaller(caller, { access: "node", nodeId });
@@ -62,13 +72,21 @@ async function handle(services: Services, upgrade: Upgrade): Promise<void> {
     throw new ControllerError("NOT_FOUND", "this path has no stream", {
       hint: "see GET /openapi.json",
     });
-  const principal = authorizeCaller(caller, { access: "deployer", nodeId: undefined });
-  const view = requireProcess(services, processId, principal);
-  const target = requireNodeOf(services, view);
-  await openExec(services, upgrade, {
-    nodeId: target,
-    wish: parseExecWish(processId, url.searchParams),
-  });
+  const audited = createAudited(services);
+  const attempt = audited.begin({ method: "GET", path: url.pathname, address }, 101);
+  attempt.caller = caller;
+  try {
+    const principal = authorizeCaller(caller, { access: "deployer", nodeId: undefined });
+    const nodeId = requireNodeOf(services, requireProcess(services, processId, principal));
+    const wish = parseExecWish(processId, url.searchParams);
+    // Before the command begins: nobody knows when it will end.
+    audited.finish(attempt, 101, null);
+    await openExec(services, upgrade, { nodeId, wish });
+  } catch (error) {
+    const { status, body } = toProblem(error);
+    audited.finish(attempt, status, body.code);
+    throw error;
+  }
 }
 
 function acceptAgent(

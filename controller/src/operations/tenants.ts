@@ -1,6 +1,7 @@
 import type { TenantInput } from "@strata/protocol/api/tenants";
 import type { z } from "zod";
 
+import { DEFAULT_TENANT } from "../access/repository-owner.ts";
 import { ControllerError } from "../errors.ts";
 import { listCartridges } from "../store/cartridges.ts";
 import { getStoreQuota } from "../store/store-rules.ts";
@@ -23,9 +24,6 @@ import {
   requireReference,
   upsert,
 } from "./upsert.ts";
-
-/** It is always there, and owns what no other tenant does. */
-export const DEFAULT_TENANT = "default";
 
 /** A quota counts from the next wish and the next placement on: what runs goes on. The storage is a quota of the store
  * under the tenant's name, so that there is one word about it.
@@ -91,12 +89,6 @@ const CARTRIDGES_MAX = 1_000_000;
 /** @throws ControllerError REFERENCE_UNKNOWN */
 export function requireTenant({ sql }: Pick<Unit, "sql">, name: string): void {
   requireReference(getTenant(sql, name) !== undefined, { kind: "tenant", name });
-}
-
-/** Whose a repository is: that of the tenant whose name is its first part, or else of `default`. */
-export function ownerOfRepository({ sql }: Pick<Unit, "sql">, repository: string): string {
-  const [first = ""] = repository.split("/");
-  return getTenant(sql, first) === undefined ? DEFAULT_TENANT : first;
 }
 
 /** Gives `default`, and every tenant of a database from before tenants were resources, a row. */

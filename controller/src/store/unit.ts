@@ -32,6 +32,8 @@ export type StoreOptions = {
   /** A short random id: lower-case letters and digits. */
   readonly newId: () => string;
   readonly eventsMax: number;
+  /** Last in each transaction that is kept. */
+  readonly beforeCommit?: (unit: Pick<Unit, "sql" | "now">) => void;
   readonly onCommit: (changes: Changes) => void;
 };
 
@@ -65,6 +67,7 @@ export function createStore(options: StoreOptions): Store {
             }),
           };
           if (!keep) throw new RehearsalOver();
+          options.beforeCommit?.({ sql: transaction, now });
         },
         { behavior: "immediate" },
       );

@@ -16,7 +16,7 @@ export type Accounts = {
    * @throws RegistryError TOOMANYREQUESTS when too many passwords are being checked */
   readonly findByPassword: (credentials: Credentials) => Promise<Account | undefined>;
   /** By a token of long life, sent as it is. */
-  readonly findByToken: (token: string) => Account | undefined;
+  readonly findByToken: (token: string) => Account | undefined | Promise<Account | undefined>;
   /** As he is now; undefined once he is removed. */
   readonly find: (subject: string) => Account | undefined;
   /** Those who do not say who they are; undefined when nobody may do anything unnamed. */

@@ -48,7 +48,7 @@ async function identify(
     const account = await accounts.findByPassword(authorization);
     return account === undefined ? "unknown" : { account, access: undefined };
   }
-  const owner = accounts.findByToken(authorization.token);
+  const owner = await accounts.findByToken(authorization.token);
   if (owner !== undefined) return { account: owner, access: undefined };
   const claims = await tokens.verify(authorization.token);
   if (claims === undefined) return "unknown";

@@ -13,6 +13,8 @@ export function addMetricRoutes(router: Router, services: Services): void {
     method: "post",
     path: "/v1/subscriptions/{alias}/metrics",
     access: "deployer",
+    // What a program measured, some of them every second; nobody asks for a change.
+    audit: "never",
     summary: "Tells the newest values of the custom metrics that the scaling policy names.",
     params: z.object({ alias: Alias }),
     query: TenantQuery,

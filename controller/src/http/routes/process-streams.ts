@@ -127,6 +127,7 @@ function addFileRoutes(router: Router, services: Services): void {
     method: "get",
     path,
     access: "deployer",
+    audit: "always",
     streams: true,
     summary:
       "A file or folder of the container as a tar archive. A path that ends in /. gives what is in the folder.",

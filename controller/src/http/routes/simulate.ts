@@ -25,6 +25,7 @@ export function addSimulateRoute(router: Router, services: Services): void {
     method: "post",
     path: "/v1/scaling-policies/{name}/simulate",
     access: "deployer",
+    audit: "never",
     summary:
       "What the policy, or a changed one, would have decided: JSON, or a plot with ?format=svg.",
     params: z.object({ name: Name }),

@@ -5,8 +5,9 @@ import { Name } from "@strata/protocol/names";
 import { z } from "zod";
 
 import type { Principal } from "../../access/authenticate.ts";
+import { DEFAULT_TENANT } from "../../access/repository-owner.ts";
 import { readUse } from "../../operations/quotas.ts";
-import { DEFAULT_TENANT, putTenant, removeTenant } from "../../operations/tenants.ts";
+import { putTenant, removeTenant } from "../../operations/tenants.ts";
 import { requireFound } from "../../operations/upsert.ts";
 import { getStoreQuota } from "../../store/store-rules.ts";
 import { getTenant, listTenants, type TenantRow } from "../../store/tenants.ts";
