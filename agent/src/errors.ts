@@ -25,6 +25,9 @@ export type AgentErrorCode =
   | "START_FAILED" // The container did not come up.
   | "START_DEADLINE_PASSED" // The assignment was to start earlier; too late now.
   | "CRASHED" // The application ended; the crash policy says when it starts again.
+  | "STARTUP_FAILED" // Its startup probe did not succeed in time; it was ended and starts again as after a crash.
+  | "LIVENESS_FAILED" // Its liveness probe failed too often in a row; likewise.
+  | "NOT_READY" // It runs, and a probe says that it is not ready.
   | "LIMIT_UNSUPPORTED" // This host cannot hold a limit that was asked for.
   | "RESIZE_REFUSED" // New limits are below what the process uses; the old ones hold on.
   | "NOT_RUNNING" // There is no running process of this id.

@@ -8,7 +8,7 @@ import type { Logger } from "pino";
 import { openCgroups } from "./cgroup/open-cgroups.ts";
 import type { Clock } from "./clock.ts";
 import type { AgentConfig } from "./config.ts";
-import { askApplication, type Probe } from "./container/health.ts";
+import { createAsk } from "./container/ask.ts";
 import type { ImageSource } from "./container/image-source.ts";
 import { createLogKeeper } from "./container/log-keeper.ts";
 import { ManagedProcess } from "./container/managed-process.ts";
@@ -18,6 +18,7 @@ import type { ProcessServices } from "./container/process-services.ts";
 import { listRecords, newRecord, type ProcessRecord } from "./container/record.ts";
 import { createResources, type Holding } from "./container/resources.ts";
 import { createSecretKeeper, type SecretSource } from "./container/secret-keeper.ts";
+import type { StartContext } from "./container/start.ts";
 import { sweepRun } from "./container/stop.ts";
 import { createWaker } from "./container/waker.ts";
 import { AgentError } from "./errors.ts";
@@ -37,7 +38,6 @@ export type RuntimeOptions = {
   readonly images: ImageSource;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly probe?: Probe;
   /** Left out, no process that needs a secret can start. */
   readonly secrets?: SecretSource;
   /** The reports changed: `now` when somebody waits for it, `soon` when it may be gathered with others. */
@@ -48,6 +48,8 @@ export type RuntimeOptions = {
 const TRIM_MS = 500;
 const AGE_MS = 60_000;
 const NETWORK_CHECK_MS = 30_000;
+/** Commands of health probes at once. */
+const PROBE_COMMANDS_MAX = 4;
 
 /** All processes of this node. */
 export class Runtime {
@@ -265,7 +267,7 @@ function createServices(
   records: readonly ProcessRecord[],
   events: Pick<ProcessServices, "onChange" | "onForgotten">,
 ): ProcessServices {
-  const { config, agentKey, images, clock, logger, probe = askApplication } = options;
+  const { config, agentKey, images, clock, logger } = options;
   const { secrets = refuseSecrets } = options;
   const paths = agentPaths(config);
   const mountFolder = chooseMountFolder([config.dataDirectory, config.runDirectory]);
@@ -274,21 +276,22 @@ function createServices(
       slot === undefined ? [] : [[assignment.processId, { slot, ports }]],
     ),
   );
+  const start: StartContext = {
+    cgroups: openCgroups(agentKey, { dataFolder: config.dataDirectory }),
+    clock,
+    paths,
+    mountFolder,
+    lxcPath: `${mountFolder}/lxc-${agentKey}`,
+    startTimeoutMs: config.startTimeoutMs,
+  };
   return {
     config,
-    start: {
-      cgroups: openCgroups(agentKey, { dataFolder: config.dataDirectory }),
-      clock,
-      paths,
-      mountFolder,
-      lxcPath: `${mountFolder}/lxc-${agentKey}`,
-      startTimeoutMs: config.startTimeoutMs,
-    },
+    start,
     images,
     network: createNetwork(config),
     resources: createResources(config, held),
     starts: createSemaphore(config.startsMax),
-    probe,
+    ask: createAsk(start, createSemaphore(PROBE_COMMANDS_MAX)),
     secrets: createSecretKeeper({ source: secrets, folder: paths.secrets }),
     logger,
     bootId: readKernelBootId(),

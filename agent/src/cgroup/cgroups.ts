@@ -19,6 +19,7 @@ export type CgroupCounters = Pick<
 /** The control groups of one agent: `strata/<agent>/<process>/` with
  *   box         limits, set by us, so that they and the counters outlive the container
  *   box/c       the container itself; LXC makes and removes it
+ *   box/c/probe-… what a health probe runs in the container, so that all of it is found again
  *   monitor     LXC's monitor
  *   box/tool    helpers of ours that work inside the container's limits
  *   supervisor  the shell that waits for the container, out of whatever group the agent is in
@@ -37,6 +38,13 @@ export type Cgroups = {
   readonly supervisorFiles: (processId: string) => readonly string[];
   /** Files into which a helper writes its pid to work inside the container's limits; makes their groups. */
   readonly toolFiles: (processId: string) => readonly string[];
+  /** Files into which a health probe writes its pid to be in the container's group, and in one of its own in there;
+   * makes that one. Undefined when the container is gone. */
+  readonly probeFiles: (processId: string, name: string) => readonly string[] | undefined;
+  /** Host pids of all that a probe started. */
+  readonly listProbePids: (processId: string, name: string) => readonly number[];
+  /** Somebody froze the container. */
+  readonly isFrozen: (processId: string) => boolean;
   readonly lxcEntries: (processId: string, limits: Limits) => readonly LxcEntry[];
   /** Undefined when the process has no groups. */
   readonly readUsage: (processId: string) => CgroupUsage | undefined;

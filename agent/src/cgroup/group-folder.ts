@@ -8,6 +8,23 @@ export function makeGroup(path: string): void {
   mkdirSync(path, { recursive: true });
 }
 
+/** Makes a group in one that is there. False when that one is gone. */
+export function makeSubgroup(path: string): boolean {
+  try {
+    mkdirSync(path);
+    return true;
+  } catch (error) {
+    if (isGone(error)) return false;
+    if (getErrorCode(error) === "EEXIST") return true;
+    throw error;
+  }
+}
+
+/** What the group of a probe is called. */
+export function probeGroup(name: string): string {
+  return `probe-${name}`;
+}
+
 export function writeGroupFile(group: string, name: string, value: number | string): void {
   writeFileSync(join(group, name), String(value));
 }

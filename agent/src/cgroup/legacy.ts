@@ -24,7 +24,8 @@ import {
   setLegacyLimits,
   throttles,
 } from "./legacy-limits.ts";
-import type { CgroupMounts } from "./mounts.ts";
+import { createLegacyProbes } from "./legacy-probes.ts";
+import { allMounts, type CgroupMounts } from "./mounts.ts";
 
 /** The controllers that carry limits or counters of ours. LXC makes what it needs in the others. */
 const needed = ["memory", "cpu", "cpuacct", "pids"] as const;
@@ -41,12 +42,7 @@ export type LegacyOptions = {
 export function createLegacyCgroups({ mounts, parent, disk }: LegacyOptions): Cgroups {
   const group = (controller: (typeof needed)[number], ...path: readonly string[]): string =>
     join(requireMount(mounts, controller), parent, ...path);
-  const roots = [
-    ...new Set([
-      ...mounts.legacy.values(),
-      ...(mounts.unified === undefined ? [] : [mounts.unified]),
-    ]),
-  ].map((mount) => join(mount, parent));
+  const roots = allMounts(mounts).map((mount) => join(mount, parent));
   const supervisors = trackingMounts(mounts).map((mount) => join(mount, parent));
   for (const controller of needed) requireMount(mounts, controller);
   const find = (controller: LegacyController, ...path: readonly string[]): string | undefined => {
@@ -74,6 +70,7 @@ export function createLegacyCgroups({ mounts, parent, disk }: LegacyOptions): Cg
         makeGroup(group(controller, processId, "box", "tool"));
         return group(controller, processId, "box", "tool", "cgroup.procs");
       }),
+    ...createLegacyProbes(mounts, parent),
     lxcEntries: (processId, limits) => [
       ["lxc.cgroup.dir.container", join(parent, processId, "box", "c")],
       ["lxc.cgroup.dir.monitor", join(parent, processId, "monitor")],

@@ -30,3 +30,8 @@ export function parseCgroupMounts(mountinfo: string): CgroupMounts {
   }
   return { legacy, unified };
 }
+
+/** Where each hierarchy is mounted; several controllers may share one. */
+export function allMounts({ legacy, unified }: CgroupMounts): readonly string[] {
+  return [...new Set([...legacy.values(), ...(unified === undefined ? [] : [unified])])];
+}

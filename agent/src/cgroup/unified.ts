@@ -9,7 +9,9 @@ import {
   listPids,
   listSubgroups,
   makeGroup,
+  makeSubgroup,
   parseCounter,
+  probeGroup,
   readGroupFile,
   removeGroup,
   removeOwnGroup,
@@ -66,6 +68,12 @@ export function createUnifiedCgroups({ mount, parent, disk }: UnifiedOptions): C
       makeGroup(group(processId, "box", "tool"));
       return [group(processId, "box", "tool", "cgroup.procs")];
     },
+    probeFiles: (processId, name) => {
+      const own = group(processId, "box", "c", probeGroup(name));
+      return makeSubgroup(own) ? [join(own, "cgroup.procs")] : undefined;
+    },
+    listProbePids: (processId, name) => listPids(group(processId, "box", "c", probeGroup(name))),
+    isFrozen: (processId) => isFrozen(group(processId, "box", "c")),
     lxcEntries: (processId, { memoryMaxBytes }) => [
       ["lxc.cgroup.dir.container", join(parent, processId, "box", "c")],
       ["lxc.cgroup.dir.monitor", join(parent, processId, "monitor")],
@@ -101,6 +109,11 @@ export function createUnifiedCgroups({ mount, parent, disk }: UnifiedOptions): C
 
 /** LXC's name for the group into which a monitor moves itself when it ends. */
 const PIVOT = "lxc.pivot";
+
+/** Itself, or for one above it. */
+export function isFrozen(group: string): boolean {
+  return parseCounter(readGroupFile(group, "cgroup.events") ?? "", "frozen") === 1;
+}
 
 /** io as well, where the kernel has it: only a process that wants limits of it fails without. */
 function enableControllers(path: string): void {

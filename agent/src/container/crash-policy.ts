@@ -1,3 +1,5 @@
+import type { Exit } from "@strata/protocol/agent/messages";
+
 /** How often a process has ended by itself in a row. Zero once it has been well for long enough. */
 export type CrashHistory = { readonly failures: number };
 
@@ -19,6 +21,18 @@ export function planRestart({ failures }: CrashHistory, ranMs: number): Restart 
   const doublings = Math.min(Math.max(0, count - IMMEDIATE_RESTARTS - 1), 16);
   const delayMs = count <= IMMEDIATE_RESTARTS ? 0 : FIRST_DELAY_MS * 2 ** doublings;
   return { history: { failures: count }, delayMs: Math.min(delayMs, DELAY_MS_MAX) };
+}
+
+/** What people are told of a run that ended by itself, or that its probes had ended. Pure. */
+export function describeCrash(
+  { code, reason, problem }: Exit,
+  delayMs: number,
+): { readonly code: string; readonly message: string } {
+  const how = problem?.message ?? `ended with ${code} (${reason})`;
+  return {
+    code: problem?.code ?? "CRASHED",
+    message: `${how}, starts again in ${delayMs / 1000} s`,
+  };
 }
 
 /** A wait that began at `fromMs` of the host's clock. */

@@ -1,6 +1,5 @@
 import type { ChildProcessWithoutNullStreams } from "node:child_process";
-import { rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { rmSync } from "node:fs";
 import type { Duplex } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
@@ -9,16 +8,14 @@ import { encodeFrame, type Frame } from "@strata/protocol/agent/stream";
 import { z } from "zod";
 
 import type { Cgroups } from "../cgroup/cgroups.ts";
-import { readOptionalFile } from "../durable-file.ts";
-import { AgentError } from "../errors.ts";
 import { execScript } from "../host/exec-script.ts";
 import { getParentPid, sendSignal } from "../host/process-table.ts";
 import { startPiped, waitForEnd } from "../host/run-tool.ts";
 import { getSignalNumber } from "../host/signals.ts";
-import { type LxcEntry, renderLxcConfig } from "../lxc/config-writer.ts";
 import { processPaths } from "../paths.ts";
+import { attachCommand, writeAttachConfig } from "./attach.ts";
 import { takeFrames, toFrames, writeHeld } from "./frames.ts";
-import { SECRET_ENV, type StartContext } from "./start.ts";
+import type { StartContext } from "./start.ts";
 
 export type ExecRequest = Extract<StreamRequest, { kind: "exec" }>;
 
@@ -26,8 +23,6 @@ const SIGKILL = 9;
 /** A client that is gone is noticed by what is sent to it, even while its input waits for a command that reads none. */
 const ALIVE_MS = 10_000;
 const TERMINAL = "xterm-256color";
-/** How a HOME of the image's or the assignment's own begins in the configuration. */
-const HOME_LINE = `lxc.environment = "HOME=`;
 
 /** Runs a command inside the container of a process, with the ids, environment, limits and restrictions of its
  * application. Frames of `connection` become its input, its output frames; the last one is its exit code. Ends the
@@ -39,64 +34,21 @@ export async function exec(
   connection: Duplex,
 ): Promise<void> {
   const { run } = processPaths(context.paths, request.processId);
-  const config = writeConfig(run, request);
+  const { id, tty, env } = request;
+  const config = writeAttachConfig(run, { id, env: { ...(tty && { TERM: TERMINAL }), ...env } });
   try {
     const child = startPiped("/usr/bin/perl", [
       "-e",
       execScript,
       "--",
-      request.tty ? "tty" : "pipe",
-      ...attachCommand(context, request, { run, config }),
+      tty ? "tty" : "pipe",
+      ...attachCommand({ ...request, lxcPath: context.lxcPath }, { run, config }),
     ]);
     const code = await converse(context.cgroups, request, { child, connection });
     connection.write(encodeFrame("exit", { code }));
   } finally {
     rmSync(config, { force: true });
   }
-}
-
-/** The environment goes through a file, because everybody on the host can read the arguments of a process. */
-function writeConfig(run: string, { id, env, tty }: ExecRequest): string {
-  const config = readOptionalFile(join(run, "config"));
-  if (config === undefined) throw new AgentError("NOT_RUNNING", "the container is gone");
-  const base = config + (readOptionalFile(join(run, SECRET_ENV)) ?? "");
-  const { home } = readUser(run);
-  const defaults = {
-    ...(!base.includes(HOME_LINE) && { HOME: home }),
-    ...(tty && { TERM: TERMINAL }),
-  };
-  const entries = Object.entries({ ...defaults, ...env });
-  const extra = renderLxcConfig(
-    entries.map(([name, value]): LxcEntry => ["lxc.environment", `${name}=${value}`]),
-  );
-  const path = join(run, `exec-${id.replaceAll(/[^A-Za-z0-9-]/g, "_").slice(0, 100)}`);
-  writeFileSync(path, base + extra, { mode: 0o600 });
-  return path;
-}
-
-type Files = { readonly run: string; readonly config: string };
-
-function attachCommand(
-  { lxcPath }: StartContext,
-  { processId, command }: ExecRequest,
-  { run, config }: Files,
-): readonly string[] {
-  const { uid, gid } = readUser(run);
-  const attach = ["-n", processId, "-P", lxcPath, "-f", config, "--clear-env"];
-  return ["/usr/bin/lxc-attach", ...attach, "-u", uid, "-g", gid, "--", ...command];
-}
-
-/** The application's, as the supervisor found it in the image. */
-function readUser(run: string): {
-  readonly uid: string;
-  readonly gid: string;
-  readonly home: string;
-} {
-  const [uid, gid, home] = (readOptionalFile(join(run, "user")) ?? "").trim().split(" ");
-  if (uid === undefined || gid === undefined || home === undefined) {
-    throw new AgentError("NOT_RUNNING", "the container is gone");
-  }
-  return { uid, gid, home };
 }
 
 type Ends = { readonly child: ChildProcessWithoutNullStreams; readonly connection: Duplex };

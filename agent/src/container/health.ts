@@ -1,76 +1,81 @@
-import { request } from "node:http";
-import { connect } from "node:net";
+import type { Probe } from "@strata/protocol/agent/probes";
 
-import type { HealthProbe } from "@strata/protocol/agent/messages";
+import { type Answer, beginHealth, type HealthState, isAsked, takeAnswer } from "./health-state.ts";
+import { type ProbeName, probeNames, type ProbePlan } from "./probe-plan.ts";
+import { growWait, waitForTurn } from "./probe-timing.ts";
 
-/** Asks one application at one address; false for no, a wrong answer, or none in time. Never rejects. */
-export type Probe = (address: string, probe: HealthProbe) => Promise<boolean>;
+/** Asks one application; undefined where there is no saying, as of one that is frozen. Never rejects. Ends early when
+ * the signal says so, and leaves nothing behind. */
+export type Ask = (
+  question: { readonly name: ProbeName; readonly probe: Probe },
+  signal: AbortSignal,
+) => Promise<Answer | undefined>;
 
-export type HealthWatch = Disposable & { readonly isReady: () => boolean };
+export type HealthWatch = Disposable & { readonly state: () => HealthState };
 
-/** Until the first success a probe comes this soon, then half as soon again each time up to its interval. */
-const FIRST_WAIT_MS = 25;
+export type HealthWatchOptions = {
+  readonly ask: Ask;
+  /** Another life of the agent saw it past its startup probe. */
+  readonly wasStarted: boolean;
+  /** Called whenever it starts, becomes ready or stops being it, or is to be ended. */
+  readonly onChange: (state: HealthState) => void;
+};
 
-/** Probes until disposed; `onChange` is called whenever `isReady` changes. Without a probe it is ready at once. */
-export function watchHealth(
-  target: { readonly address: string; readonly probe: HealthProbe | undefined },
-  { ask, onChange }: { readonly ask: Probe; readonly onChange: () => void },
-): HealthWatch {
-  const { address, probe } = target;
-  if (probe === undefined) return { isReady: () => true, [Symbol.dispose]: () => undefined };
-  let isReady = false;
-  let isDisposed = false;
-  let failures = 0;
-  let waitMs = FIRST_WAIT_MS;
-  let timer: NodeJS.Timeout | undefined;
+/** Numbers the probes of this program. */
+let turns = 0;
 
-  const check = async (): Promise<void> => {
-    const isHealthy = await ask(address, probe);
-    if (isDisposed) return;
-    failures = isHealthy ? 0 : failures + 1;
-    const next = isHealthy || (isReady && failures < probe.failureThreshold);
-    waitMs = isReady || isHealthy ? probe.intervalMs : Math.min(waitMs * 1.5, probe.intervalMs);
-    timer = setTimeout(() => void check(), waitMs);
-    if (next === isReady) return;
-    isReady = next;
-    onChange();
+/** Asks until disposed, or until the answers say that the process is to be ended; one question of each probe at a time.
+ * Without probes it is ready at once. */
+export function watchHealth(plan: ProbePlan, options: HealthWatchOptions): HealthWatch {
+  const { ask, wasStarted, onChange } = options;
+  let beganMs = performance.now();
+  const end = new AbortController();
+  const timers = new Map<ProbeName, NodeJS.Timeout>();
+  let state = beginHealth(plan, wasStarted);
+
+  const begin = (name: ProbeName): void => {
+    const probe = plan[name];
+    if (probe === undefined || !isAsked(plan, state, name)) return;
+    turns += 1;
+    const turn = turns;
+    const next = (waitMs: number, grownMs?: number): void =>
+      void timers.set(
+        name,
+        setTimeout(() => void check(grownMs), waitMs),
+      );
+    const check = async (grownMs: number | undefined): Promise<void> => {
+      const answer = await ask({ name, probe }, end.signal);
+      if (end.signal.aborted) return;
+      if (answer !== undefined) take(name, answer);
+      // What nobody lets run has all its time when it does.
+      else beganMs = performance.now();
+      if (!isAsked(plan, state, name)) return;
+      const isSettled = name === "liveness" || state.isReady || answer?.isWell === true;
+      const waitMs = isSettled ? probe.intervalMs : growWait(grownMs, probe);
+      if (waitMs < probe.intervalMs) next(waitMs, waitMs);
+      else next(waitForTurn(probe, { nowMs: performance.now(), turn }), waitMs);
+    };
+    // A process that has only just begun is seldom dead.
+    if (name === "liveness") next(waitForTurn(probe, { nowMs: performance.now(), turn }));
+    else void check(undefined);
   };
-  void check();
+  const take = (name: ProbeName, answer: Answer): void => {
+    const before = state;
+    state = takeAnswer(plan, before, { name, answer, elapsedMs: performance.now() - beganMs });
+    const isNews =
+      state.isStarted !== before.isStarted ||
+      state.isReady !== before.isReady ||
+      state.failing !== before.failing;
+    if (!isNews) return;
+    onChange(state);
+    if (state.isStarted && !before.isStarted) for (const after of probeNames) begin(after);
+  };
+  for (const name of probeNames) begin(name);
   return {
-    isReady: () => isReady,
+    state: () => state,
     [Symbol.dispose]: () => {
-      isDisposed = true;
-      clearTimeout(timer);
+      end.abort();
+      for (const timer of timers.values()) clearTimeout(timer);
     },
   };
-}
-
-export const askApplication: Probe = (address, probe) =>
-  probe.kind === "tcp" ? askTcp(address, probe) : askHttp(address, probe);
-
-function askTcp(address: string, { port, timeoutMs }: HealthProbe): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<boolean>();
-  const socket = connect({ host: address, port, timeout: timeoutMs });
-  const settle = (isHealthy: boolean): void => {
-    socket.destroy();
-    resolve(isHealthy);
-  };
-  socket.once("connect", () => settle(true));
-  socket.once("timeout", () => settle(false));
-  socket.once("error", () => settle(false));
-  return promise;
-}
-
-function askHttp(address: string, { port, path, timeoutMs }: HealthProbe): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<boolean>();
-  // The timer bounds the whole answer's head; the body is not read.
-  const signal = AbortSignal.timeout(timeoutMs);
-  const outgoing = request({ host: address, port, path, agent: false, signal }, (incoming) => {
-    const status = incoming.statusCode ?? 0;
-    incoming.destroy();
-    resolve(status >= 200 && status < 400);
-  });
-  outgoing.once("error", () => resolve(false));
-  outgoing.end();
-  return promise;
 }

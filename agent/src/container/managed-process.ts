@@ -6,7 +6,7 @@ import type { ProcessIdentity } from "../host/process-table.ts";
 import type { PublishedPort } from "../network/ruleset.ts";
 import { type ProcessPaths, processPaths } from "../paths.ts";
 import { discardTrees } from "../rootfs/discard.ts";
-import { endOfPause, type Pause, planRestart } from "./crash-policy.ts";
+import { describeCrash, endOfPause, type Pause, planRestart } from "./crash-policy.ts";
 import type { RunnableImage } from "./image-source.ts";
 import { planStep, type Step } from "./plan-step.ts";
 import { ProcessRun } from "./process-run.ts";
@@ -25,6 +25,8 @@ export type ProcessSnapshot = {
   readonly application: ProcessIdentity | undefined;
   readonly isRunning: boolean;
   readonly isReady: boolean;
+  /** What its probes have against it. */
+  readonly complaint: string | undefined;
 };
 
 /** The first step with a container that another life of the agent started. */
@@ -65,9 +67,9 @@ export class ManagedProcess {
   }
 
   get snapshot(): ProcessSnapshot {
-    const { isRunning, isReady, application } = this.#run;
+    const { isRunning, isReady, complaint, application } = this.#run;
     const { record } = this.#keeper;
-    return { record, activity: this.#activity, application, isRunning, isReady };
+    return { record, activity: this.#activity, application, isRunning, isReady, complaint };
   }
 
   /** What the node's ports lead to, as long as the process holds them. */
@@ -134,6 +136,7 @@ export class ManagedProcess {
       wanted: this.#isAssigned ? assignment.desired : "gone",
       isRunning: this.#run.isRunning,
       isOver: this.#run.isOver,
+      isFailing: run?.failing !== undefined,
       isOutdated: !isDeepStrictEqual(restNow, rest),
       // Limits that were refused and are no longer wanted are put right as well.
       isResized: problem?.code === "RESIZE_REFUSED" || !isDeepStrictEqual(limitsNow, limits),
@@ -154,6 +157,8 @@ export class ManagedProcess {
         return await this.#start();
       case "stop":
         return await this.#stop();
+      case "end":
+        return await this.#end();
       case "resize":
         return await this.#resize();
       case "settle":
@@ -259,7 +264,13 @@ export class ManagedProcess {
     this.#keeper.save({ run: undefined, lastExit, problem: undefined });
   }
 
-  /** The container ended without being told to. */
+  /** Its probes say that it is not well. As long as it has not ended it is said to run, for that is what it does. */
+  async #end(): Promise<void> {
+    const lastExit = await this.#run.stop();
+    if (lastExit !== undefined) await this.#settle();
+  }
+
+  /** The container ended without a wish for that. */
   async #settle(): Promise<void> {
     const { clock } = this.#services.start;
     const { run, crashes } = this.#keeper.record;
@@ -269,13 +280,8 @@ export class ManagedProcess {
     const { history, delayMs } = planRestart(crashes, ranMs);
     await this.#run.cleanUp();
     this.#retryPause = { fromMs: clock(), ms: delayMs };
-    const message = `ended with ${lastExit.code} (${lastExit.reason}), starts again in ${delayMs / 1000} s`;
-    this.#keeper.save({
-      run: undefined,
-      lastExit,
-      crashes: history,
-      problem: { code: "CRASHED", message },
-    });
+    const problem = describeCrash(lastExit, delayMs);
+    this.#keeper.save({ run: undefined, lastExit, crashes: history, problem });
     this.#services.onChange("now");
   }
 

@@ -5,6 +5,8 @@ export type StepView = {
   readonly isRunning: boolean;
   /** The container that we watched has ended. */
   readonly isOver: boolean;
+  /** A probe says that it is to be ended and started again. */
+  readonly isFailing: boolean;
   /** What runs is not what is wanted. */
   readonly isOutdated: boolean;
   /** It has other limits than are wanted, and need not be restarted for them. */
@@ -25,6 +27,7 @@ export type Step =
       readonly kind:
         | "start"
         | "stop"
+        | "end"
         | "resize"
         | "settle"
         | "finish"
@@ -38,6 +41,7 @@ export type Step =
  *
  * start   pull, make and run a container          finish  it is stopped: give back what it held
  * stop    end the container that runs             forget  finish, and drop all that is known of it
+ * end     stop it for what its probes say, and settle
  * settle  learn how it ended, plan a restart      wait, rest  nothing until then, or until something changes
  * expire  too late to start: it has failed          resize  give the container that runs its new limits */
 export function planStep(view: StepView): Step {
@@ -57,6 +61,7 @@ export function planStep(view: StepView): Step {
 
 function planStart({
   isRunning,
+  isFailing,
   isResized,
   ended,
   isOnce,
@@ -65,6 +70,7 @@ function planStart({
   retryAtMs,
   nowMs,
 }: StepView): Step {
+  if (isRunning && isFailing) return { kind: "end" };
   if (isRunning && isResized) {
     return retryAtMs > nowMs ? { kind: "wait", ms: retryAtMs - nowMs } : { kind: "resize" };
   }

@@ -11,10 +11,13 @@ type ReportExtras = {
 
 /** What the controller hears of a process. Pure. */
 export function describeProcess(
-  { record, activity, application, isRunning, isReady }: ProcessSnapshot,
+  { record, activity, application, isRunning, isReady, complaint }: ProcessSnapshot,
   { place, metrics }: ReportExtras,
 ): ProcessReport {
-  const { assignment, ended, restarts, lastExit, problem, ports, run } = record;
+  const { assignment, ended, restarts, lastExit, ports, run } = record;
+  const isSaid = isRunning && complaint !== undefined;
+  const problem =
+    record.problem ?? (isSaid ? { code: "NOT_READY", message: complaint } : undefined);
   return {
     processId: assignment.processId,
     assignmentId: assignment.id,

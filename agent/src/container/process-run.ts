@@ -8,9 +8,11 @@ import type { ProcessPaths } from "../paths.ts";
 import { discardTrees } from "../rootfs/discard.ts";
 import { prepareContents } from "./contents.ts";
 import { findApplication } from "./find-application.ts";
+import type { HealthState } from "./health-state.ts";
 import { type HealthWatch, watchHealth } from "./health.ts";
 import type { RunnableImage } from "./image-source.ts";
 import { watchLife } from "./life-watch.ts";
+import { planProbes } from "./probe-plan.ts";
 import type { ProcessServices } from "./process-services.ts";
 import type { RecordKeeper } from "./record-keeper.ts";
 import { chooseGraceMs, chooseStopSignal, noteExit, noteKill } from "./run-end.ts";
@@ -33,7 +35,7 @@ export type ProcessRunOptions = {
   readonly services: ProcessServices;
   readonly keeper: RecordKeeper;
   readonly paths: ProcessPaths;
-  /** The container is running, or its end was seen. */
+  /** The container is running, or its end was seen, or is due by its probes. */
   readonly onBegun: () => void;
   readonly onOver: () => void;
 };
@@ -65,7 +67,12 @@ export class ProcessRun {
   }
 
   get isReady(): boolean {
-    return this.#watched?.health.isReady() ?? false;
+    return this.#watched?.health.state().isReady ?? false;
+  }
+
+  /** What its probes have against it. */
+  get complaint(): string | undefined {
+    return this.#watched?.health.state().reason;
   }
 
   get application(): ProcessIdentity | undefined {
@@ -106,7 +113,13 @@ export class ProcessRun {
       ports: [...holding.ports],
       begun: true,
       ended: undefined,
-      run: { bootId, stopSignal: plan.stopSignal, isSystem: plan.isSystem, spec },
+      run: {
+        bootId,
+        stopSignal: plan.stopSignal,
+        isSystem: plan.isSystem,
+        spec,
+        probes: planProbes(spec, image.config.config),
+      },
     });
     // A port that it lost meanwhile is somebody else's now.
     const kept = new Set(holding.ports.map(portKey));
@@ -234,17 +247,12 @@ export class ProcessRun {
   }
 
   #watch(supervisor: Supervisor, application: ProcessIdentity | undefined): void {
-    const { services, keeper, onOver } = this.#options;
-    const { slot, assignment } = keeper.record;
-    const { address } = services.network.place(slot ?? 0);
+    const { onOver } = this.#options;
     this.#isOver = false;
     const watched: WatchedRun = {
       supervisor,
       application,
-      health: watchHealth(
-        { address, probe: assignment.spec.health },
-        { ask: services.probe, onChange: () => services.onChange("now") },
-      ),
+      health: this.#watchHealth(),
     };
     this.#watched = watched;
     const stopLooking = watchLife({
@@ -256,6 +264,31 @@ export class ProcessRun {
       if (this.#watched === watched) this.#isOver = true;
       onOver();
     });
+  }
+
+  #watchHealth(): HealthWatch {
+    const { services, keeper } = this.#options;
+    const { slot, assignment, run } = keeper.record;
+    const { address } = services.network.place(slot ?? 0);
+    return watchHealth(run?.probes ?? planProbes(assignment.spec, undefined), {
+      ask: services.ask({ processId: this.#processId, address }),
+      wasStarted: run?.isStarted ?? false,
+      onChange: (state) => this.#noteHealth(state),
+    });
+  }
+
+  /** On disk, for another life of the agent would not ask a startup probe again, and ends what is to be ended. */
+  #noteHealth({ isStarted, failing }: HealthState): void {
+    const { services, keeper, onOver } = this.#options;
+    const { run } = keeper.record;
+    if (run === undefined) return;
+    const isNew = run.probes?.startup !== undefined && isStarted && run.isStarted !== true;
+    if (isNew) keeper.save({ run: { ...run, isStarted } });
+    if (failing !== undefined) {
+      keeper.save({ run: { ...run, failing } });
+      onOver();
+    }
+    services.onChange("now");
   }
 
   /** A container lives as long as its application: when the first process of it ends, so does the rest. */

@@ -2,7 +2,8 @@ import type { Logger } from "pino";
 
 import type { AgentConfig } from "../config.ts";
 import type { Network } from "../network/network.ts";
-import type { Probe } from "./health.ts";
+import type { AskTarget } from "./ask.ts";
+import type { Ask } from "./health.ts";
 import type { ImageSource } from "./image-source.ts";
 import type { Resources } from "./resources.ts";
 import type { SecretKeeper } from "./secret-keeper.ts";
@@ -17,7 +18,8 @@ export type ProcessServices = {
   readonly resources: Resources;
   /** Rule 11: starts under way at once. */
   readonly starts: (work: () => Promise<void>) => Promise<void>;
-  readonly probe: Probe;
+  /** Asks the probes of a process. */
+  readonly ask: (target: AskTarget) => Ask;
   readonly secrets: SecretKeeper;
   readonly logger: Logger;
   /** Of the kernel. */

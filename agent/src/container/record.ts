@@ -6,7 +6,9 @@ import { z } from "zod";
 
 import { readStateFile } from "../durable-file.ts";
 import { type AgentPaths, processPaths } from "../paths.ts";
+import { ProbePlan } from "./probe-plan.ts";
 
+const Problem = z.object({ code: z.string(), message: z.string() });
 const Identity = z.object({ pid: z.int().positive(), startTicks: z.int().nonnegative() });
 
 /** One life of a container, from just before its supervisor is started. */
@@ -18,6 +20,12 @@ const RunRecord = z.object({
   isSystem: z.boolean().optional(),
   /** What it was started with. */
   spec: ProcessSpec,
+  /** Left out by agents that knew the probe of the assignment alone. */
+  probes: ProbePlan.optional(),
+  /** Past its startup probe. */
+  isStarted: z.boolean().optional(),
+  /** A probe says that it is to be ended, and it is not yet. */
+  failing: Problem.optional(),
   /** Known once the application runs. */
   startedAtMs: z.number().optional(),
   application: Identity.optional(),
@@ -43,7 +51,7 @@ export const ProcessRecord = z.object({
   lastExit: Exit.optional(),
   /** Set when it has ended for good; nothing but a new assignment starts it again. */
   ended: z.enum(["stopped", "failed"]).optional(),
-  problem: z.object({ code: z.string(), message: z.string() }).optional(),
+  problem: Problem.optional(),
 });
 export type ProcessRecord = z.infer<typeof ProcessRecord>;
 

@@ -51,12 +51,15 @@ export function noteExit(options: RunEndOptions): Exit {
   const { services, keeper, paths } = options;
   const { run } = keeper.record;
   if (run?.exit !== undefined) return run.exit;
-  const exit = describeExit({
-    code: readExitCode(paths),
-    wasOutOfMemory: () => wasOutOfMemory(options),
-    wasKilled: run?.isKilled === true,
-    atMs: services.start.clock(),
-  });
+  const exit = {
+    ...describeExit({
+      code: readExitCode(paths),
+      wasOutOfMemory: () => wasOutOfMemory(options),
+      wasKilled: run?.isKilled === true,
+      atMs: services.start.clock(),
+    }),
+    ...(run?.failing && { problem: run.failing }),
+  };
   if (run !== undefined) keeper.save({ run: { ...run, exit } });
   return exit;
 }

@@ -1,12 +1,17 @@
 /** The two JSON documents of an image: its config and its manifest. Pure. */
+import type { ProbeInput } from "@strata/protocol/api/probes";
 import type { Descriptor } from "@strata/protocol/oci/image";
 import { mediaTypes } from "@strata/protocol/oci/media-type";
 
 import type { Layer } from "./layer.ts";
 import type { Recipe } from "./recipe.ts";
 
-/** Label with the health probe of the recipe as JSON: what `--register` makes the cartridge with. */
-export const HEALTH_LABEL = "io.strata.health";
+/** Labels with the probes of the recipe as JSON: what `--register` makes the cartridge with. */
+export const probeLabels = {
+  health: "io.strata.health",
+  startup: "io.strata.startup",
+  liveness: "io.strata.liveness",
+} as const;
 const TITLE_LABEL = "org.opencontainers.image.title";
 const DESCRIPTION_LABEL = "org.opencontainers.image.description";
 
@@ -61,13 +66,24 @@ function labelsOf(recipe: Recipe): Readonly<Record<string, string>> {
   const labels = {
     [TITLE_LABEL]: recipe.name,
     ...(recipe.description === "" ? {} : { [DESCRIPTION_LABEL]: recipe.description }),
-    ...(recipe.health === undefined ? {} : { [HEALTH_LABEL]: healthLabel(recipe.health) }),
+    ...probeLabel("health", recipe.health),
+    ...probeLabel("startup", recipe.startup),
+    ...probeLabel("liveness", recipe.liveness),
     ...recipe.labels,
   };
   return Object.fromEntries(Object.entries(labels).toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 /** Written as a PUT wants it, with units: parsed, it holds milliseconds. */
-function healthLabel({ interval, timeout, ...health }: NonNullable<Recipe["health"]>): string {
-  return JSON.stringify({ ...health, interval: `${interval}ms`, timeout: `${timeout}ms` });
+function probeLabel(
+  name: keyof typeof probeLabels,
+  probe: ProbeInput | undefined,
+): Readonly<Record<string, string>> {
+  if (probe === undefined) return {};
+  const text = probe.kind === "none" ? probe : withUnits(probe);
+  return { [probeLabels[name]]: JSON.stringify(text) };
+}
+
+function withUnits({ interval, timeout, ...probe }: Exclude<ProbeInput, { kind: "none" }>): object {
+  return { ...probe, interval: `${interval}ms`, timeout: `${timeout}ms` };
 }

@@ -1,6 +1,6 @@
 /** `cartridge.yaml`: what a cartridge is made of and how it runs. Field names are those of the API. */
 import { Argv, Env } from "@strata/protocol/agent/messages";
-import { HealthInput } from "@strata/protocol/api/resources";
+import { HealthInput, LivenessInput, StartupInput } from "@strata/protocol/api/probes";
 import { Name } from "@strata/protocol/names";
 import { isRepository } from "@strata/protocol/oci/reference";
 import { parseDocument } from "yaml";
@@ -98,6 +98,8 @@ const Recipe = z.strictObject({
   workingDir: InnerPath.or(z.literal("/")).default("/"),
   ports: z.array(ExposedPort).max(64).default([]),
   health: HealthInput.optional(),
+  startup: StartupInput.optional(),
+  liveness: LivenessInput.optional(),
   stopSignal: z
     .string()
     .regex(/^SIG[A-Z0-9+-]+$/, "write it like SIGTERM")

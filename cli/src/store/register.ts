@@ -8,7 +8,7 @@ import { isIndex } from "@strata/protocol/oci/media-type";
 import { createApiClient } from "../api/client.ts";
 import { isNotFound } from "../api/refusal.ts";
 import { getResource, sendResource } from "../api/resource.ts";
-import { HEALTH_LABEL } from "../cartridge/image.ts";
+import { probeLabels } from "../cartridge/image.ts";
 import { blobPath, parseJson, readManifestBytes } from "../cartridge/layout.ts";
 import type { Connection } from "../settings/connection.ts";
 
@@ -19,7 +19,7 @@ export type Registration = {
   readonly image: Descriptor;
 };
 
-/** Creates the cartridge that has the repository's last name with the health probe of its recipe, or, where there
+/** Creates the cartridge that has the repository's last name with the probes of its recipe, or, where there
  * is one, changes its image and leaves all else as it is. */
 export async function registerCartridge(
   { repository, tag, layout, image }: Registration,
@@ -33,7 +33,7 @@ export async function registerCartridge(
     if (isNotFound(error)) return undefined;
     throw error;
   });
-  const fields = known === undefined ? await readHealth(layout, image) : writableFields(known);
+  const fields = known === undefined ? await readProbes(layout, image) : writableFields(known);
   await sendResource(client, {
     method: "PUT",
     path,
@@ -53,11 +53,15 @@ function writableFields({
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null));
 }
 
-async function readHealth(layout: string, image: Descriptor): Promise<object> {
+async function readProbes(layout: string, image: Descriptor): Promise<object> {
   if (isIndex(image.mediaType)) return {};
   const bytes = await readManifestBytes(layout, image);
   const { config } = ImageManifest.parse(parseJson(bytes.toString(), image.digest));
   const text = await readFile(blobPath(layout, config.digest), "utf8");
-  const health = ImageConfig.parse(parseJson(text, config.digest)).config?.Labels?.[HEALTH_LABEL];
-  return health === undefined ? {} : { health: parseJson(health, `label ${HEALTH_LABEL}`) };
+  const labels = ImageConfig.parse(parseJson(text, config.digest)).config?.Labels ?? {};
+  const probes = Object.entries(probeLabels).flatMap(([name, label]) => {
+    const probe = labels[label];
+    return probe === undefined ? [] : [[name, parseJson(probe, `label ${label}`)] as const];
+  });
+  return Object.fromEntries(probes);
 }

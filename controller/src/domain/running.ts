@@ -1,7 +1,6 @@
 /** How to run a cartridge: its own defaults, and what a subscription says instead. */
 import type {
   ContainerFile,
-  HealthProbe,
   Limits,
   Port,
   ProcessSpec,
@@ -9,6 +8,8 @@ import type {
   Volume,
 } from "@strata/protocol/agent/messages";
 import type { Digest } from "@strata/protocol/oci/digest";
+
+import { type ProbeWishes, resolveProbes } from "./probes.ts";
 
 /** A port that the image itself exposes. */
 export type ImagePort = { readonly containerPort: number; readonly protocol: "tcp" | "udp" };
@@ -20,14 +21,13 @@ export type WantedFile = Pick<ContainerFile, "path" | "mode"> & {
 
 /** Null, or left out, leaves a field to the cartridge, and in a cartridge to the image. Times in milliseconds, sizes in
  * bytes. */
-export type Running = {
+export type Running = ProbeWishes & {
   readonly command: readonly string[] | null;
   readonly args: readonly string[] | null;
   readonly env: Readonly<Record<string, string>>;
   readonly user: string | null;
   readonly workingDir: string | null;
   readonly ports: readonly Port[] | null;
-  readonly health: Readonly<HealthProbe> | null;
   readonly limits: Readonly<Limits> | null;
   readonly stopGraceMs: number | null;
   readonly readOnly?: boolean;
@@ -72,7 +72,6 @@ export function resolveSpec({ subscription, cartridge, secret }: SpecSources): P
   const command = own.command ?? base.command;
   const user = own.user ?? base.user;
   const workingDir = own.workingDir ?? base.workingDir;
-  const health = own.health ?? base.health;
   return {
     tenant: subscription.tenant,
     subscription: subscription.alias,
@@ -84,7 +83,7 @@ export function resolveSpec({ subscription, cartridge, secret }: SpecSources): P
     ...(user === null ? {} : { user }),
     ...(workingDir === null ? {} : { workingDir }),
     ports: [...(own.ports ?? base.ports ?? cartridge.imagePorts.map(namePort))],
-    ...(health === null ? {} : { health: { ...health } }),
+    ...resolveProbes(own, base),
     limits: { ...(own.limits ?? base.limits ?? defaultLimits) },
     stopGraceMs: own.stopGraceMs ?? base.stopGraceMs ?? DEFAULT_STOP_GRACE_MS,
     ...resolveContents(own, base, secret),

@@ -13,7 +13,7 @@ import type {
   ScalingPolicyResource,
   Subscription,
 } from "@strata/protocol/api/resources";
-import type { RolloutPolicy } from "@strata/protocol/api/rollouts";
+import type { RolloutPolicy, RolloutStatus } from "@strata/protocol/api/rollouts";
 import type {
   RetentionPolicyResource,
   SignaturePolicyResource,
@@ -39,6 +39,7 @@ import { parseScalingPolicy, type ScalingPolicyRow } from "../store/scaling-poli
 import type { SignaturePolicyRow } from "../store/signatures.ts";
 import type { RetentionPolicyRow, StoreQuotaRow } from "../store/store-rules.ts";
 import type { SubscriptionRow } from "../store/subscriptions.ts";
+import { showProbe } from "./show-probe.ts";
 
 export function showPartition(
   row: PartitionRow,
@@ -107,6 +108,7 @@ export function showSubscription(
     readonly processes: readonly ProcessRow[];
     readonly count: number;
     readonly held: boolean;
+    readonly rollout: RolloutStatus | null;
     /** What is to be said of its scaling policy. */
     readonly notice: string | null;
   },
@@ -146,9 +148,22 @@ export function showSubscription(
       desired: status.count,
       running: live.filter(({ state }) => state === "running").length,
       ready,
-      message: [message, status.notice].filter((part) => part !== null).join("; ") || null,
+      message:
+        [message, rolloutNotice(row, status.rollout), status.notice]
+          .filter((part) => part !== null)
+          .join("; ") || null,
+      rollout: status.rollout,
     },
   };
+}
+
+/** What its processes alone do not tell. */
+function rolloutNotice(
+  { deletedAt }: SubscriptionRow,
+  rollout: RolloutStatus | null,
+): string | null {
+  if (rollout === null || deletedAt !== null || rollout.state === "progressing") return null;
+  return rollout.message;
 }
 
 export function showProcess(
@@ -215,7 +230,7 @@ export function showEvent(row: EventRow): Event {
 }
 
 function showRunning(running: Running): z.infer<typeof RunningResource> {
-  const { health, limits, stopGraceMs } = running;
+  const { limits, stopGraceMs } = running;
   return {
     command: running.command === null ? null : [...running.command],
     args: running.args === null ? null : [...running.args],
@@ -223,17 +238,9 @@ function showRunning(running: Running): z.infer<typeof RunningResource> {
     user: running.user,
     workingDir: running.workingDir,
     ports: running.ports === null ? null : [...running.ports],
-    health:
-      health === null
-        ? null
-        : {
-            kind: health.kind,
-            port: health.port,
-            path: health.path,
-            interval: health.intervalMs / 1000,
-            timeout: health.timeoutMs / 1000,
-            failureThreshold: health.failureThreshold,
-          },
+    health: showProbe(running.health),
+    startup: showProbe(running.startup),
+    liveness: showProbe(running.liveness),
     resources: limits === null ? null : showLimits(limits),
     stopGrace: stopGraceMs === null ? null : stopGraceMs / 1000,
     readOnly: running.readOnly ?? null,

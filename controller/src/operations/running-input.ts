@@ -3,6 +3,7 @@ import type { CartridgeInput, FileInput, VolumeInput } from "@strata/protocol/ap
 import type { z } from "zod";
 
 import type { Running, WantedFile } from "../domain/running.ts";
+import { toProbeWishes } from "./probe-input.ts";
 
 type RunningInput = Pick<
   z.output<typeof CartridgeInput>,
@@ -13,6 +14,8 @@ type RunningInput = Pick<
   | "workingDir"
   | "ports"
   | "health"
+  | "startup"
+  | "liveness"
   | "resources"
   | "stopGrace"
   | "readOnly"
@@ -24,7 +27,7 @@ type RunningInput = Pick<
 
 /** The part of a PUT that says how to run, with every field there: null where nothing was said. */
 export function toRunning(input: RunningInput): Running {
-  const { health, resources } = input;
+  const { resources } = input;
   return {
     command: input.command ?? null,
     args: input.args ?? null,
@@ -32,17 +35,7 @@ export function toRunning(input: RunningInput): Running {
     user: input.user ?? null,
     workingDir: input.workingDir ?? null,
     ports: input.ports ?? null,
-    health:
-      health === undefined
-        ? null
-        : {
-            kind: health.kind,
-            port: health.port,
-            path: health.path,
-            intervalMs: health.interval,
-            timeoutMs: health.timeout,
-            failureThreshold: health.failureThreshold,
-          },
+    ...toProbeWishes(input),
     limits: resources === undefined ? null : toLimits(resources),
     stopGraceMs: input.stopGrace ?? null,
     ...(input.readOnly === undefined ? {} : { readOnly: input.readOnly }),

@@ -15,6 +15,7 @@ import { z } from "zod";
 import { Labels, Name } from "../names.ts";
 import { DigestText } from "../oci/image.ts";
 import { LogSearch } from "./log-search.ts";
+import { HealthProbe, MoreProbes } from "./probes.ts";
 import { processStates } from "./process-state.ts";
 import { UpgradeOrder, UpgradeReport } from "./upgrade.ts";
 
@@ -64,20 +65,6 @@ export const Port = z.object({
   hostPort: z.int().min(1).max(65535).optional(),
 });
 export type Port = z.infer<typeof Port>;
-
-/** How the agent finds out that a process is ready. Without one it is ready when it runs. */
-export const HealthProbe = z.object({
-  kind: z.enum(["http", "tcp"]),
-  /** Container port. */
-  port: z.int().min(1).max(65535),
-  /** For http: 2xx and 3xx count as healthy. */
-  path: z.string().startsWith("/").max(1024).default("/"),
-  intervalMs: z.int().min(100).default(2000),
-  timeoutMs: z.int().min(10).default(1000),
-  /** Failures in a row until a ready process is no longer ready. */
-  failureThreshold: z.int().min(1).default(3),
-});
-export type HealthProbe = z.infer<typeof HealthProbe>;
 
 /** What a process may use of its node's disk; left out, no limit. */
 export const IoLimits = z.object({
@@ -186,6 +173,7 @@ export const ProcessSpec = z.object({
   workingDir: Line.optional(),
   ports: z.array(Port).max(64),
   health: HealthProbe.optional(),
+  probes: MoreProbes.optional(),
   limits: Limits,
   stopSignal: z
     .string()
@@ -325,6 +313,8 @@ export const Exit = z.object({
   code: z.int().min(0).max(255),
   reason: z.enum(["exited", "signaled", "out-of-memory", "unknown"]),
   at: z.iso.datetime(),
+  /** Why the agent ended it, where that was not wished for: a probe. */
+  problem: z.object({ code: z.string(), message: z.string() }).optional(),
 });
 export type Exit = z.infer<typeof Exit>;
 

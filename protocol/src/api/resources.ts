@@ -21,7 +21,14 @@ import { parseReference } from "../oci/reference.ts";
 import { Bytes, CpuMillis, DurationMs } from "../units.ts";
 import { NodeUpgrade } from "./nodes.ts";
 import { PlacementInput } from "./placement.ts";
-import { follows, RatioInput, RolloutPolicyInput, RolloutPolicyShown } from "./rollouts.ts";
+import { HealthInput, LivenessInput, ProbeShown, StartupInput } from "./probes.ts";
+import {
+  follows,
+  RatioInput,
+  RolloutPolicyInput,
+  RolloutPolicyShown,
+  RolloutStatus,
+} from "./rollouts.ts";
 
 /** Fields that every stored resource has. `revision` is its ETag: send it as `If-Match` to change only what you saw. */
 const stored = {
@@ -174,15 +181,6 @@ const isShort = (files: readonly z.output<typeof FileInput>[]): boolean =>
   files.reduce((sum, file) => sum + ("text" in file ? file.text.length : 0), 0) <=
   FILE_TEXTS_LENGTH_MAX;
 
-export const HealthInput = z.strictObject({
-  kind: z.enum(["http", "tcp"]).default("http"),
-  port: z.int().min(1).max(65535),
-  path: z.string().startsWith("/").max(1024).default("/"),
-  interval: DurationMs.default(2000),
-  timeout: DurationMs.default(1000),
-  failureThreshold: z.int().min(1).max(100).default(3),
-});
-
 /** How to run; a subscription may say it again and wins over its cartridge. */
 const running = {
   command: Argv.optional(),
@@ -191,7 +189,10 @@ const running = {
   user: z.string().max(256).optional(),
   workingDir: z.string().startsWith("/").max(4096).optional(),
   ports: z.array(Port).max(64).optional(),
+  /** Readiness. */
   health: HealthInput.optional(),
+  startup: StartupInput.optional(),
+  liveness: LivenessInput.optional(),
   resources: ResourcesInput.optional(),
   /** From the stop signal to the kill. */
   stopGrace: DurationMs.refine((ms) => ms <= 3_600_000, "at most 1h").optional(),
@@ -225,16 +226,9 @@ export const Running = z.object({
   user: z.string().nullable(),
   workingDir: z.string().nullable(),
   ports: z.array(Port).nullable(),
-  health: z
-    .object({
-      kind: z.enum(["http", "tcp"]),
-      port: z.int(),
-      path: z.string(),
-      interval: z.number(),
-      timeout: z.number(),
-      failureThreshold: z.int(),
-    })
-    .nullable(),
+  health: ProbeShown.nullable(),
+  startup: ProbeShown.nullable(),
+  liveness: ProbeShown.nullable(),
   resources: Resources.nullable(),
   /** Seconds. */
   stopGrace: z.number().nullable(),
@@ -300,6 +294,8 @@ export const Subscription = z.object({
     ready: z.int(),
     /** Why it is not as wished, in one sentence; null when it is. */
     message: z.string().nullable(),
+    /** How its newest generation comes in. */
+    rollout: RolloutStatus.nullable(),
   }),
 });
 export type Subscription = z.infer<typeof Subscription>;

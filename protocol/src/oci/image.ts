@@ -52,6 +52,17 @@ export const ImageIndex = z.object({
 });
 export type ImageIndex = z.infer<typeof ImageIndex>;
 
+/** Not of OCI's, but in configs that Docker and podman write. Durations in nanoseconds; 0 is the default. */
+const Healthcheck = z.object({
+  /** `NONE`, `CMD` and its words, or `CMD-SHELL` and a line. */
+  Test: z.array(z.string()).nullish(),
+  Interval: z.number().nullish(),
+  Timeout: z.number().nullish(),
+  StartPeriod: z.number().nullish(),
+  StartInterval: z.number().nullish(),
+  Retries: z.number().nullish(),
+});
+
 /** image-spec v1.1, "OCI Image Configuration". Docker writes null where OCI leaves a field out. */
 export const ImageConfig = z.object({
   architecture: z.string(),
@@ -67,6 +78,9 @@ export const ImageConfig = z.object({
       WorkingDir: z.string().nullish(),
       Labels: z.record(z.string(), z.string()).nullish(),
       StopSignal: z.string().nullish(),
+      Healthcheck: Healthcheck.nullish(),
+      /** What lines of a Dockerfile are run by. */
+      Shell: z.array(z.string()).nullish(),
     })
     .nullish(),
   rootfs: z.object({ type: z.literal("layers"), diff_ids: z.array(DigestText).max(LAYERS_MAX) }),
