@@ -21,7 +21,7 @@ import {
 import {
   generationKey,
   listGenerationsInUse,
-  listProcesses,
+  listProcessesBySubscription,
   type ProcessRow,
 } from "../store/processes.ts";
 import { listScalingPolicies, parseScalingPolicy } from "../store/scaling-policies.ts";
@@ -90,13 +90,13 @@ export function readSnapshot(sql: Sql, options: SnapshotOptions): Snapshot {
     away: node.presence === "away",
     silentMs: options.silentMs(node.id),
   }));
-  const processes = listProcesses(sql);
+  const processes = listProcessesBySubscription(sql);
   const zones = new Map(
     listVms(sql).flatMap(({ nodeId, zone }) => (nodeId === null ? [] : [[nodeId, zone]])),
   );
   const world = {
     subscriptions,
-    processes: Map.groupBy(processes, ({ subscriptionId }) => subscriptionId),
+    processes,
     count: ({ deletedAt, processes, scalingPolicy }: SubscriptionRow): number =>
       deletedAt === null ? wishedProcesses(processes, policies.get(scalingPolicy ?? "")) : 0,
   };
@@ -177,10 +177,13 @@ function loadOf({ usage, needOf }: Snapshot, row: ProcessRow): PlannedProcess["l
   return { inFlight: values?.["in-flight"], cpuPercent: values?.["cpu"] ?? 0 };
 }
 
-function countOnNodes(rows: readonly ProcessRow[]): Readonly<Record<string, number>> {
+function countOnNodes(
+  processes: ReadonlyMap<string, readonly ProcessRow[]>,
+): Readonly<Record<string, number>> {
   const counts: Record<string, number> = {};
-  for (const { nodeId, state } of rows)
-    if (nodeId !== null && !isTerminal(state)) counts[nodeId] = (counts[nodeId] ?? 0) + 1;
+  for (const rows of processes.values())
+    for (const { nodeId, state } of rows)
+      if (nodeId !== null && !isTerminal(state)) counts[nodeId] = (counts[nodeId] ?? 0) + 1;
   return counts;
 }
 

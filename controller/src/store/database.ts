@@ -10,10 +10,14 @@ import type { BaseSQLiteDatabase } from "drizzle-orm/sqlite-core";
 import { ControllerError } from "../errors.ts";
 import { VERSION } from "../version.ts";
 import { listCopies, migrationsFolder, prepareMigration } from "./migrations.ts";
+import { openProcessTable, type ProcessTable } from "./process-table.ts";
 import { findLogDamage } from "./write-ahead-log.ts";
 
 /** What store functions take: the database or a transaction on it. */
-export type Sql = BaseSQLiteDatabase<"sync", Database.RunResult>;
+export type Sql = BaseSQLiteDatabase<"sync", Database.RunResult> & {
+  /** Of the database alone, not of a transaction on it. */
+  readonly processTable?: ProcessTable;
+};
 
 export type OpenDatabase = {
   readonly sql: Sql;
@@ -46,12 +50,13 @@ export function openDatabase(file: string): OpenDatabase {
     // better-sqlite3 is built with NORMAL, which loses acknowledged commits at a power cut.
     client.pragma("synchronous = FULL");
     client.pragma("foreign_keys = ON");
+    keepStatements(client);
     const database = drizzle(client, { casing: "snake_case" });
     prepareMigration(client, file);
     migrate(database, { migrationsFolder });
     writeVersion(client);
     return {
-      sql: database,
+      sql: Object.assign(database, { processTable: openProcessTable(client) }),
       copyTo: async (target) => {
         await client.backup(target, { progress: () => COPY_PAGES });
       },
@@ -63,6 +68,24 @@ export function openDatabase(file: string): OpenDatabase {
     if (!code.startsWith("SQLITE_CORRUPT") && code !== "SQLITE_NOTADB") throw error;
     throw corrupt(file, "SQLite cannot read it", error);
   }
+}
+
+/** Distinct texts that are kept; lists of values in some make many. */
+const STATEMENTS_MAX = 500;
+
+/** Drizzle has each statement compiled anew each time; the same text gives the same statement from here on. */
+function keepStatements(client: Database.Database): void {
+  const kept = new Map<string, Database.Statement>();
+  const prepare = client.prepare.bind(client);
+  const prepareOnce = (text: string): Database.Statement => {
+    const known = kept.get(text);
+    if (known !== undefined) return known;
+    if (kept.size >= STATEMENTS_MAX) kept.clear();
+    const statement = prepare(text);
+    kept.set(text, statement);
+    return statement;
+  };
+  Object.assign(client, { prepare: prepareOnce });
 }
 
 /** @throws ControllerError DATABASE_CORRUPT, SQLITE_NOTADB, SQLITE_CORRUPT */

@@ -2,22 +2,31 @@ import { Limits } from "@strata/protocol/agent/messages";
 import { and, asc, count, eq, gt, inArray, isNotNull, type SQL, sql as raw } from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
+import type { ProcessRow } from "./process-table.ts";
 import { generations, processes, subscriptions } from "./schema.ts";
 import type { Unit } from "./unit.ts";
 
-export type ProcessRow = typeof processes.$inferSelect;
+export type { ProcessRow };
 export type GenerationRow = typeof generations.$inferSelect;
 
-export function listProcesses(sql: Sql): readonly ProcessRow[] {
-  return sql.select().from(processes).orderBy(asc(processes.createdAt), asc(processes.id)).all();
+/** Each subscription's in the order in which they were made; without those that have none. */
+export function listProcessesBySubscription(sql: Sql): ReadonlyMap<string, readonly ProcessRow[]> {
+  const rows = sql.processTable?.read();
+  if (rows !== undefined) return rows.bySubscription();
+  return Map.groupBy(
+    sql.select().from(processes).orderBy(asc(processes.createdAt), asc(processes.id)).all(),
+    ({ subscriptionId }) => subscriptionId,
+  );
 }
 
 export function listProcessesOfNode(sql: Sql, nodeId: string): readonly ProcessRow[] {
+  const rows = sql.processTable?.read();
+  if (rows !== undefined) return rows.ofNode(nodeId);
   return sql
     .select()
     .from(processes)
     .where(eq(processes.nodeId, nodeId))
-    .orderBy(asc(processes.id))
+    .orderBy(asc(processes.createdAt), asc(processes.id))
     .all();
 }
 
@@ -25,6 +34,8 @@ export function listProcessesOfSubscription(
   sql: Sql,
   subscriptionId: string,
 ): readonly ProcessRow[] {
+  const rows = sql.processTable?.read();
+  if (rows !== undefined) return rows.ofSubscription(subscriptionId);
   return sql
     .select()
     .from(processes)
@@ -63,11 +74,21 @@ export type ProcessView = {
 };
 
 export function getProcessView(sql: Sql, id: string): ProcessView | undefined {
+  const rows = sql.processTable?.read();
+  const process = rows?.all.get(id);
+  if (rows !== undefined) return process && { process, spec: rows.specOf(process) };
   return readViews(sql, eq(processes.id, id), 1)[0];
 }
 
 /** Every process that the node shall know of, with what it runs. */
 export function listAssigned(sql: Sql, nodeId: string): readonly ProcessView[] {
+  const rows = sql.processTable?.read();
+  if (rows !== undefined) {
+    return rows
+      .ofNode(nodeId)
+      .filter(({ assignmentId }) => assignmentId !== null)
+      .map((process) => ({ process, spec: rows.specOf(process) }));
+  }
   return readViews(
     sql,
     and(eq(processes.nodeId, nodeId), isNotNull(processes.assignmentId)),
@@ -88,6 +109,11 @@ export function countProcessesByState(sql: Sql): ReadonlyMap<ProcessRow["state"]
 export function listGenerationsInUse(
   sql: Sql,
 ): readonly Pick<GenerationRow, "subscriptionId" | "generation" | "spec">[] {
+  const rows = sql.processTable?.read();
+  if (rows !== undefined) {
+    const inUse = new Map([...rows.all.values()].map((row) => [generationKey(row), row]));
+    return [...inUse.values()].map((row) => ({ ...row, spec: rows.specOf(row) }));
+  }
   return sql
     .selectDistinct({
       subscriptionId: generations.subscriptionId,
