@@ -24,6 +24,8 @@ export type ControllerErrorCode =
   | "JOB_RUNNING" // The job has a run that goes on, and one at a time.
   | "RATIO_DECIDES" // A count was asked for, or a scaler named, where the ratio to another subscription says it.
   | "RELATION_CYCLE" // Subscriptions wait for each other, or take their counts from each other.
+  | "ROLLOUT_STATE" // The verb does not fit how far the roll-out is.
+  | "ROLLBACK_IMPOSSIBLE" // There is no earlier generation to go back to, or it runs already.
   | "METRIC_UNKNOWN" // A value was posted that no scaling policy asks for.
   | "NAME_TAKEN"
   | "QUOTA_EXCEEDED" // The tenant would wish for more than it may have.

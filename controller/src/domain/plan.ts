@@ -162,12 +162,14 @@ function sortOut(wish: Wish, processes: readonly PlannedProcess[]): Groups {
  * do without. */
 function replaced(wish: Wish, groups: Groups): readonly PlannedProcess[] {
   const { current, stale } = groups;
-  const idle = stale.filter((one) => !isServing(one));
   const ready = stale.filter(isServing);
+  const asleep = stale.filter((one) => one.whereabouts === "away" && one.ready);
+  const idle = stale.filter((one) => !ready.includes(one) && !asleep.includes(one));
   const settled = current.filter((one) => isSettled(wish, one)).length;
   const spare = settled + ready.length - Math.max(0, wish.count - wish.unavailable);
   const giving = spare === 0 && unblock(wish, groups) ? 1 : spare;
-  return [...idle, ...planVictims(wish, ready, giving)];
+  // One on a silent node may well serve, and is done without only when enough others are known to.
+  return [...idle, ...(spare < 0 ? [] : asleep), ...planVictims(wish, ready, giving)];
 }
 
 /** A replacement that finds no room (a full node, a fixed host port) would wait for ever: one ready process gives way

@@ -31,6 +31,7 @@ import { addProcessStreamRoutes } from "./routes/process-streams.ts";
 import { addPlacementRoutes } from "./routes/placement.ts";
 import { addProcessRoutes } from "./routes/processes.ts";
 import { addProviderRoutes } from "./routes/providers.ts";
+import { addRolloutRoutes } from "./routes/rollouts.ts";
 import { addNodeSecretRoute, addSecretRoutes } from "./routes/secrets.ts";
 import { addSimulateRoute } from "./routes/simulate.ts";
 import { addStoreRoutes } from "./routes/store.ts";
@@ -72,6 +73,7 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
   addProviderRoutes(router, services);
   addCartridgeRoutes(router, services);
   addSubscriptionRoutes(router, services);
+  addRolloutRoutes(router, services);
   addSecretRoutes(router, services);
   addDecisionRoutes(router, services);
   addMetricRoutes(router, services);

@@ -28,6 +28,8 @@ const statusOf: Readonly<Record<ControllerErrorCode, ContentfulStatusCode>> = {
   JOB_RUNNING: 409,
   RATIO_DECIDES: 422,
   RELATION_CYCLE: 422,
+  ROLLOUT_STATE: 409,
+  ROLLBACK_IMPOSSIBLE: 409,
   METRIC_UNKNOWN: 422,
   NAME_TAKEN: 409,
   QUOTA_EXCEEDED: 409,

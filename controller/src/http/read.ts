@@ -18,6 +18,7 @@ import { getScaler } from "../store/scalers.ts";
 import { readScalingPolicy } from "../store/scaling-policies.ts";
 import { getSubscription, type SubscriptionRow } from "../store/subscriptions.ts";
 import type { Services } from "./services.ts";
+import { readRolloutStatus } from "./show-rollout.ts";
 import { showProcess, showSubscription } from "./views.ts";
 
 /** `?after=&limit=` of every list. */
@@ -62,9 +63,12 @@ export function toPage<Row, Item>(
 export function readSubscription(services: Services, row: SubscriptionRow): Subscription {
   const { sql } = services.store;
   const policy = readScalingPolicy(sql, row.scalingPolicy);
+  const processes = listProcessesOfSubscription(sql, row.id);
+  const count = row.deletedAt === null ? wishedProcesses(row.processes, policy) : 0;
   return showSubscription(row, {
-    processes: listProcessesOfSubscription(sql, row.id),
-    count: row.deletedAt === null ? wishedProcesses(row.processes, policy) : 0,
+    processes,
+    count,
+    rollout: readRolloutStatus(sql, row, { processes, count }),
     held: services.isHeld(),
     notice: scalingNotice(services, row, policy) ?? ratioNotice(services, row),
   });
