@@ -35,6 +35,8 @@ export type FakeAgentOptions = {
   readonly capacity?: { cpuMillis: number; memoryBytes: number; pids: number };
   readonly joinToken?: string;
   readonly machineId?: string;
+  readonly architecture?: "amd64" | "arm64";
+  readonly labels?: Readonly<Record<string, string>>;
 };
 
 export const GIB = 1024 ** 3;
@@ -47,10 +49,12 @@ export async function aFakeAgent(
   options: FakeAgentOptions = {},
 ): Promise<FakeAgent> {
   const { name = "node-a", partition = "web", capacity = aCapacity } = options;
+  const { architecture = "amd64", labels = {} } = options;
+  const machineId = options.machineId ?? name;
   const joinToken = options.joinToken ?? (await aJoinToken(controller, partition));
   const joined = await controller.call("POST", "/v1/nodes/join", {
     token: joinToken.split(".")[2] ?? "",
-    body: aJoinRequest({ name, capacity, machineId: options.machineId ?? name }),
+    body: aJoinRequest({ name, capacity, machineId, architecture, labels }),
   });
   if (joined.status !== 201) throw new Error(`join: ${JSON.stringify(joined.body)}`);
   const { nodeId, credential, name: given } = JoinResponse.parse(joined.body);
