@@ -96,7 +96,10 @@ export const commands: readonly CommandSpec[] = [
       { flags: "-g, --grep <text>", summary: "lines that have this text" },
       { flags: "-E, --regex", summary: "the text is a regular expression, of RE2" },
       { flags: "-i, --ignore-case", summary: "small letters and capitals are the same" },
-      { flags: "-o, --output <format>", summary: "of what is found: text or json, one a line [text]" },
+      {
+        flags: "-o, --output <format>",
+        summary: "of what is found: text or json, one a line [text]",
+      },
     ],
     completes: ["process"],
     load: () => import("./commands/logs.ts"),
@@ -261,6 +264,39 @@ export const commands: readonly CommandSpec[] = [
     ],
   },
   {
+    syntax: "job",
+    summary: "cartridges that run to their end",
+    children: [
+      {
+        syntax: "ls",
+        summary: "list jobs",
+        options: [output],
+        load: () => import("./commands/job-ls.ts"),
+      },
+      {
+        syntax: "run <job> [args...]",
+        summary: "run a job now, with its own arguments or these",
+        options: [
+          { flags: "--wait", summary: "return when it has ended: 1 unless it went well" },
+          timeout,
+        ],
+        passesOptionsOn: true,
+        load: () => import("./commands/job-run.ts"),
+      },
+      {
+        syntax: "runs <job>",
+        summary: "show the last runs of a job; their logs: strata logs PROCESS",
+        options: [{ flags: "-o, --output <format>", summary: "table or json [table]" }],
+        load: () => import("./commands/job-runs.ts"),
+      },
+      {
+        syntax: "cancel <job> <run>",
+        summary: "end a run before its time",
+        load: () => import("./commands/job-cancel.ts"),
+      },
+    ],
+  },
+  {
     syntax: "secret",
     summary: "values that only processes are shown",
     children: [
@@ -357,7 +393,10 @@ export const commands: readonly CommandSpec[] = [
           { flags: "--subscription <alias>", summary: "of one subscription" },
           { flags: "--process <id>", summary: "of one process" },
           { flags: "--node <name>", summary: "of one node, or of the processes on it" },
-          { flags: "--since <time>", summary: "from then on: 2h ago, or 2026-01-31T12:00:00Z [1h]" },
+          {
+            flags: "--since <time>",
+            summary: "from then on: 2h ago, or 2026-01-31T12:00:00Z [1h]",
+          },
           { flags: "--until <time>", summary: "up to then: as --since [now]" },
           { flags: "--step <time>", summary: "one point for each so long [as fits]" },
           {

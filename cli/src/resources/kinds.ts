@@ -1,4 +1,5 @@
 /** Every kind of resource, with its columns. A new kind is one entry here. */
+import type { Job } from "@strata/protocol/api/jobs";
 import type { ProviderResource, VmResource } from "@strata/protocol/api/providers";
 import type {
   Cartridge,
@@ -267,8 +268,31 @@ const secrets = defineKind<Secret>({
   ],
 });
 
+const jobs = defineKind<Job>({
+  kind: "Job",
+  names: ["jobs", "job"],
+  path: "/v1/jobs",
+  isTenanted: true,
+  nameOf: (item) => item.name,
+  columns: [
+    name,
+    { title: "CARTRIDGE", cell: (item) => item.cartridge },
+    { title: "CRON", cell: (item) => item.cron ?? none },
+    { title: "RUNNING", cell: ({ status }) => String(status.running) },
+    { title: "LAST", cell: ({ status }) => status.lastRun?.state ?? none },
+    {
+      title: "NEXT",
+      cell: ({ status, suspended }) => (suspended ? "suspended" : (status.nextRunAt ?? none)),
+    },
+    { title: "ZONE", cell: (item) => item.timezone, isWide: true },
+    { title: "TENANT", cell: (item) => item.tenant, isWide: true },
+    age,
+  ],
+});
+
 export const kinds: readonly Kind[] = [
   subscriptions,
+  jobs,
   processes,
   cartridges,
   partitions,

@@ -19,6 +19,7 @@ import { addDeltaRoute } from "./routes/deltas.ts";
 import { addEpochRoutes } from "./routes/epoch.ts";
 import { addEventRoutes } from "./routes/events.ts";
 import { addGeneralRoutes } from "./routes/general.ts";
+import { addJobRoutes } from "./routes/jobs.ts";
 import { addLogSearchRoute } from "./routes/log-search.ts";
 import { addMetricsQueryRoutes } from "./routes/metrics-query.ts";
 import { addMetricRoutes } from "./routes/metrics.ts";
@@ -74,6 +75,7 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
   addCartridgeRoutes(router, services);
   addSubscriptionRoutes(router, services);
   addRolloutRoutes(router, services);
+  addJobRoutes(router, services);
   addSecretRoutes(router, services);
   addDecisionRoutes(router, services);
   addMetricRoutes(router, services);

@@ -54,6 +54,12 @@ export async function readDocument(
         name: check(Alias, name, what),
         input: check(inputOfKind[kind], fields, what),
       };
+    case "Job":
+      return {
+        kind,
+        name: check(Alias, name, what),
+        input: check(inputOfKind[kind], fields, what),
+      };
     default:
       return kind satisfies never;
   }

@@ -229,7 +229,7 @@ export function showEvent(row: EventRow): Event {
   return { ...row, data: { ...row.data } };
 }
 
-function showRunning(running: Running): z.infer<typeof RunningResource> {
+export function showRunning(running: Running): z.infer<typeof RunningResource> {
   const { limits, stopGraceMs } = running;
   return {
     command: running.command === null ? null : [...running.command],

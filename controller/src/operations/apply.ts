@@ -1,6 +1,7 @@
 /** Several resources in one transaction: all of them, or none. */
 import type { Scope } from "@strata/protocol/access";
 import { PartitionPolicyInput, ScalingPolicyInput } from "@strata/protocol/api/autoscale";
+import { JobInput } from "@strata/protocol/api/jobs";
 import {
   type ApplyKind,
   type ApplyResult,
@@ -14,6 +15,7 @@ import type { SignedRunnableImage } from "../images/signed-image.ts";
 import { getSubscription } from "../store/subscriptions.ts";
 import type { Unit } from "../store/unit.ts";
 import { putCartridge } from "./cartridges.ts";
+import { putJob } from "./jobs.ts";
 import { putPartition, putPartitionPolicy } from "./partitions.ts";
 import { ProviderInput } from "./provider-input.ts";
 import { putProvider } from "./providers.ts";
@@ -30,6 +32,7 @@ export const inputOfKind = {
   Partition: PartitionInput,
   Cartridge: CartridgeInput,
   Subscription: SubscriptionInput,
+  Job: JobInput,
 } as const satisfies Record<ApplyKind, z.ZodType>;
 
 type Of<Kind extends ApplyKind> = {
@@ -44,7 +47,8 @@ export type ApplyDocument =
   | Of<"ScalingPolicy">
   | Of<"Partition">
   | (Of<"Cartridge"> & { readonly image: SignedRunnableImage })
-  | Of<"Subscription">;
+  | Of<"Subscription">
+  | Of<"Job">;
 
 /** What others refer to comes first, whatever the order of the documents. */
 const order: readonly ApplyKind[] = [
@@ -54,6 +58,7 @@ const order: readonly ApplyKind[] = [
   "Partition",
   "Cartridge",
   "Subscription",
+  "Job",
 ];
 
 /** @throws ControllerError of whichever is refused; then nothing of all is done. */
@@ -97,6 +102,8 @@ function applyOne(unit: Unit, document: ApplyDocument, author: Author): Outcome<
         input: document.input,
         relations: "later",
       });
+    case "Job":
+      return putJob(unit, { ...author, name: document.name, input: document.input });
     default:
       return document satisfies never;
   }

@@ -1,13 +1,10 @@
 import type { Scope } from "@strata/protocol/access";
-import type { ProcessSpec } from "@strata/protocol/agent/messages";
 import type { JobInput, JobSchedule } from "@strata/protocol/api/jobs";
 import type { z } from "zod";
 
-import { isSame } from "../domain/canonical.ts";
 import { findCalendarFault } from "../domain/cron.ts";
 import { jobAlias } from "../domain/jobs.ts";
 import { ControllerError } from "../errors.ts";
-import type { CartridgeRow } from "../store/cartridges.ts";
 import {
   getJob,
   type JobRow,
@@ -20,9 +17,8 @@ import type { Unit } from "../store/unit.ts";
 import { requireHostPathsAllowed } from "./host-paths.ts";
 import { cancelRuns } from "./job-runs.ts";
 import { requireCartridge } from "./references.ts";
-import { recordGeneration, specOf } from "./rollouts.ts";
 import { toRunning } from "./running-input.ts";
-import { computeSpec } from "./subscription-spec.ts";
+import { advance } from "./subscription-spec.ts";
 import {
   type Outcome,
   type Precondition,
@@ -79,7 +75,11 @@ export function putJob(unit: Unit, put: PutJob): Outcome<StoredJob> {
   });
   const row = requireJob(unit, put);
   if (outcome.action === "unchanged") return { ...outcome, row };
-  const subscription = advance(unit, { row: row.subscription, before: current, cartridge });
+  const subscription = advance(unit, {
+    row: row.subscription,
+    before: current?.subscription,
+    cartridge,
+  });
   return { ...outcome, row: { job: row.job, subscription } };
 }
 
@@ -189,22 +189,4 @@ function save(unit: Unit, { put: { tenant, name }, stored, row }: Saving): void 
     scheduledAt: keepsCalendar ? before.scheduledAt : unit.now,
     ...times,
   });
-}
-
-/** A new generation when what it runs, or where, is not what it was. */
-function advance(
-  unit: Unit,
-  {
-    row,
-    before,
-    cartridge,
-  }: { row: SubscriptionRow; before: StoredJob | undefined; cartridge: CartridgeRow },
-): SubscriptionRow {
-  const spec: ProcessSpec = computeSpec(unit, { subscription: row, cartridge });
-  const isSamePlace = before?.subscription.partition === row.partition;
-  if (isSamePlace && isSame(spec, specOf(unit, row))) return row;
-  const next = { ...row, generation: row.generation + 1 };
-  saveSubscription(unit.sql, next);
-  recordGeneration(unit, next, spec);
-  return next;
 }

@@ -18,7 +18,7 @@ import {
   type SubscriptionRow,
 } from "../store/subscriptions.ts";
 import type { Unit } from "../store/unit.ts";
-import { specOf, startRollout, wishedSpecOf } from "./rollouts.ts";
+import { recordGeneration, specOf, startRollout, wishedSpecOf } from "./rollouts.ts";
 import { unknownReference } from "./upsert.ts";
 
 /** What the subscription would run now. @throws ControllerError LIMITS_UNSATISFIABLE, REFERENCE_UNKNOWN */
@@ -110,6 +110,13 @@ export function advance(unit: Unit, { row, before, cartridge, cause }: Advance):
       saveSubscription(unit.sql, next);
       return next;
     }
+  }
+  if (isJobAlias(row.alias)) {
+    // Its runs of now keep what they began with: there is nothing to roll out.
+    const next = { ...row, generation: row.generation + 1 };
+    saveSubscription(unit.sql, next);
+    recordGeneration(unit, next, spec);
+    return next;
   }
   return startRollout(unit, {
     row: { ...row, wishedGeneration: null },

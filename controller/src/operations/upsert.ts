@@ -90,6 +90,8 @@ const pathOfKind: Readonly<Record<string, string>> = {
   "scaling policy": "scaling-policies",
   cartridge: "cartridges",
   subscription: "subscriptions",
+  job: "jobs",
+  run: "jobs/{name}/runs",
   process: "processes",
   node: "nodes",
   token: "tokens",

@@ -447,6 +447,7 @@ export const applyKinds = [
   "Partition",
   "Cartridge",
   "Subscription",
+  "Job",
 ] as const;
 export type ApplyKind = (typeof applyKinds)[number];
 export const ApplyResult = z.object({
