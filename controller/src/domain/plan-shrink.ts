@@ -77,14 +77,20 @@ export function endDrains(
   const elsewhere = others.filter(isServing).length + kept.length;
   const rest = draining.filter((one) => !kept.includes(one));
   const serving = rest.filter(isServing);
-  const spare = Math.max(0, serving.length - Math.max(0, wish.count - elsewhere));
+  const floor = wish.count - wish.unavailable;
+  const spare = Math.max(0, serving.length - Math.max(0, floor - elsewhere));
   const over = serving.filter(({ drain: ours, load }) => ours?.isOver === true || !load.inFlight);
   return [...rest.filter((one) => !isServing(one)), ...over.slice(0, spare)];
 }
 
 /** Whether it has something in flight that it may finish first. */
 export function mustDrain({ drainMs }: Wish, one: PlannedProcess): boolean {
-  return drainMs > 0 && isServing(one) && (one.load.inFlight ?? 0) > 0;
+  return drainMs > 0 && mayFinish(one);
+}
+
+/** Whether it has something in flight. */
+export function mayFinish(one: PlannedProcess): boolean {
+  return isServing(one) && (one.load.inFlight ?? 0) > 0;
 }
 
 function usefulness(one: PlannedProcess): number {

@@ -2,7 +2,7 @@
 import { isTerminal } from "@strata/protocol/agent/process-state";
 
 import { divide, isBlocked } from "./plan-hold.ts";
-import { endDrains, keepDraining, mustDrain, planVictims } from "./plan-shrink.ts";
+import { endDrains, keepDraining, mayFinish, mustDrain, planVictims } from "./plan-shrink.ts";
 import {
   isOutdated,
   isServing,
@@ -64,7 +64,10 @@ function planPart(
   const wanting = Math.max(0, wish.count - current.length - waiting);
   const kept = keepDraining(wish, { draining, wanting });
   const missing = wanting - kept.length;
-  const room = Math.max(0, livingMax - current.length - kept.length - stale.length);
+  // What leaves a node and finishes what it has is still in the way of others.
+  const leaving = draining.filter(({ whereabouts }) => whereabouts === "leaving");
+  const taken = current.length + kept.length + stale.length + leaving.length;
+  const room = Math.max(0, livingMax - taken);
   const creates = Math.min(missing, room);
 
   const dueOldestFirst = due.toSorted((left, right) => right.attempt - left.attempt);
@@ -85,7 +88,11 @@ function planPart(
     ),
     ...surplus.map((one) => (mustDrain(wish, one) ? drain(one) : stop(one, "surplus"))),
     ...replaced(wish, groups).map((one) =>
-      stop(one, isOutdated(wish, one) ? "outdated" : "drained"),
+      isOutdated(wish, one)
+        ? stop(one, "outdated")
+        : mayFinish(one)
+          ? drain(one)
+          : stop(one, "drained"),
     ),
     ...Array.from({ length: creates }, (_, index): Action => {
       const attempt = retried[index]?.attempt;
@@ -132,7 +139,7 @@ type Groups = {
 function sortOut(wish: Wish, processes: readonly PlannedProcess[]): Groups {
   const ending = processes.filter(({ desired }) => desired === "stopped");
   const all = processes.filter(({ desired }) => desired === "running");
-  const live = all.filter((one) => one.drain === null);
+  const live = all.filter((one) => !isDraining(one));
   const failed = live.filter(({ state }) => isTerminal(state));
   const failedNow = failed.filter((one) => !isOutdated(wish, one));
   const serving = live.filter(
@@ -140,11 +147,11 @@ function sortOut(wish: Wish, processes: readonly PlannedProcess[]): Groups {
   );
   const lost = live.filter((one) => !serving.includes(one) && !failed.includes(one));
   const mayStay = (one: PlannedProcess): boolean =>
-    !isOutdated(wish, one) && one.whereabouts !== "leaving";
+    !isOutdated(wish, one) && one.whereabouts !== "leaving" && one.whereabouts !== "evicted";
   return {
     gone: ending.filter(isGone),
     stopping: ending.filter((one) => !isGone(one)),
-    draining: all.filter((one) => one.drain !== null),
+    draining: all.filter(isDraining),
     current: serving.filter(mayStay),
     stale: [
       ...serving.filter((one) => !mayStay(one)),
@@ -167,9 +174,11 @@ function replaced(wish: Wish, groups: Groups): readonly PlannedProcess[] {
   const idle = stale.filter((one) => !ready.includes(one) && !asleep.includes(one));
   const settled = current.filter((one) => isSettled(wish, one)).length;
   const spare = settled + ready.length - Math.max(0, wish.count - wish.unavailable);
-  const giving = spare === 0 && unblock(wish, groups) ? 1 : spare;
+  const isStuck = spare === 0 && unblock(wish, groups);
+  // The place of one on a node that takes nothing new is of no use to a replacement.
+  const giving = isStuck ? ready.filter(({ whereabouts }) => whereabouts !== "leaving") : ready;
   // One on a silent node may well serve, and is done without only when enough others are known to.
-  return [...idle, ...(spare < 0 ? [] : asleep), ...planVictims(wish, ready, giving)];
+  return [...idle, ...(spare < 0 ? [] : asleep), ...planVictims(wish, giving, isStuck ? 1 : spare)];
 }
 
 /** A replacement that finds no room (a full node, a fixed host port) would wait for ever: one ready process gives way
@@ -177,6 +186,11 @@ function replaced(wish: Wish, groups: Groups): readonly PlannedProcess[] {
 function unblock(wish: Wish, { current, stopping }: Groups): boolean {
   const isUnderWay = current.some((one) => !isBlocked(one) && !isSettled(wish, one));
   return current.some(isBlocked) && !isUnderWay && stopping.length === 0;
+}
+
+/** The deadline of its node ends that, too. */
+function isDraining({ drain: ours, whereabouts }: PlannedProcess): boolean {
+  return ours !== null && whereabouts !== "evicted";
 }
 
 function isGone({ state, nodeId }: PlannedProcess): boolean {

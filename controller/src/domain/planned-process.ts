@@ -6,9 +6,10 @@ import type { ProcessState } from "@strata/protocol/agent/process-state";
  * blocked   waits, and the scheduler found no node that has room
  * here      on a node that may keep it
  * leaving   on a node that it moves away from: the node is drained, or another is better
+ * evicted   on a node whose drain has come to its deadline: it goes now, replaced or not
  * away      on a silent node, for less than the subscription's `lostAfter`
  * lost      on a node that has been silent for longer */
-export type Whereabouts = "unplaced" | "blocked" | "here" | "leaving" | "away" | "lost";
+export type Whereabouts = "unplaced" | "blocked" | "here" | "leaving" | "evicted" | "away" | "lost";
 
 export type PlannedProcess = {
   readonly id: string;

@@ -111,8 +111,9 @@ function applyStep(unit: Unit, snapshot: Snapshot, { subscription, action }: Ste
     case "drain":
     case "keep": {
       const row = rowOf(snapshot, subscription, action.processId);
-      const drainMs = action.kind === "drain" ? snapshot.drainMs(subscription) : null;
-      if (row !== undefined) setDrain(unit, { row, subscription, drainMs });
+      if (row === undefined) return;
+      const drainMs = action.kind === "drain" ? drainMsOf(snapshot, subscription, row) : null;
+      setDrain(unit, { row, subscription, drainMs });
       return;
     }
     case "resize": {
@@ -128,6 +129,15 @@ function applyStep(unit: Unit, snapshot: Snapshot, { subscription, action }: Ste
     default:
       action satisfies never;
   }
+}
+
+/** What leaves a node may finish in its own time, within that of the node. */
+function drainMsOf(snapshot: Snapshot, subscription: SubscriptionRow, row: ProcessRow): number {
+  const node = snapshot.nodes.get(row.nodeId ?? "");
+  const isLeaving = node?.admission === "draining" || snapshot.moving.has(row.id);
+  if (!isLeaving) return snapshot.drainMs(subscription);
+  const until = Date.parse(node?.drainDeadline ?? "") || Infinity;
+  return Math.max(0, Math.min(snapshot.leaveMs(subscription), until - snapshot.nowMs));
 }
 
 function rowOf(

@@ -44,6 +44,8 @@ export type Snapshot = {
   readonly count: (subscription: SubscriptionRow) => number;
   /** How long a process of the subscription that goes may finish what it has in flight. */
   readonly drainMs: (subscription: SubscriptionRow) => number;
+  /** The same for one whose replacement is ready elsewhere. */
+  readonly leaveMs: (subscription: SubscriptionRow) => number;
   readonly processesOnNode: Readonly<Record<string, number>>;
   readonly usage: Pick<UsageBook, "sampleOf">;
   readonly moving: ReadonlySet<string>;
@@ -72,6 +74,8 @@ export type SnapshotOptions = {
   readonly usage: Pick<UsageBook, "sampleOf">;
 };
 
+/** Where no scaling policy says how long. */
+const LEAVE_MS = 30_000;
 const POLICIES_MAX = 1_000_000;
 
 export function readSnapshot(sql: Sql, options: SnapshotOptions): Snapshot {
@@ -106,6 +110,7 @@ export function readSnapshot(sql: Sql, options: SnapshotOptions): Snapshot {
     ...options,
     ...world,
     processesOnNode: countOnNodes(processes),
+    leaveMs: ({ scalingPolicy }) => policies.get(scalingPolicy ?? "")?.drainMax ?? LEAVE_MS,
     drainMs: ({ deletedAt, scalingPolicy }) =>
       deletedAt === null ? (policies.get(scalingPolicy ?? "")?.drainMax ?? 0) : 0,
     nodes,
@@ -279,6 +284,9 @@ function whereabouts(
     const patienceMs = lossPatienceMs(subscription.lostAfterMs, snapshot.beatIntervalMs);
     return snapshot.silentMs(node.id) >= patienceMs ? "lost" : "away";
   }
-  const isLeaving = node.admission === "draining" || snapshot.moving.has(row.id);
+  const { admission, drainDeadline } = node;
+  if (admission === "draining" && drainDeadline !== null)
+    if (snapshot.nowMs >= Date.parse(drainDeadline)) return "evicted";
+  const isLeaving = admission === "draining" || snapshot.moving.has(row.id);
   return isLeaving ? "leaving" : "here";
 }

@@ -25,20 +25,31 @@ type Drainer = "operator" | "scaler";
 const announced = { open: "uncordoned", cordoned: "cordoned", draining: "draining" } as const;
 
 /** Idempotent. `open` also calls off a drain: what has not been stopped yet stays. An operator may take over a drain of
- * the scaler, never the other way round. */
+ * the scaler, never the other way round. After `drainMs` a drain stops what is left; left out, it waits for ever. */
 export function admitNode(
   unit: Unit,
   idOrName: string,
-  { admission, by = "operator" }: { readonly admission: Admission; readonly by?: Drainer },
+  {
+    admission,
+    by = "operator",
+    drainMs,
+  }: {
+    readonly admission: Admission;
+    readonly by?: Drainer;
+    readonly drainMs?: number | undefined;
+  },
 ): NodeRow {
   const row = requireNode(unit, idOrName);
   const drainedBy = admission === "draining" ? by : null;
-  if (row.admission === admission && row.drainedBy === drainedBy) return row;
+  const drainDeadline = drainMs === undefined ? null : new Date(unit.nowMs + drainMs).toISOString();
+  const isSame = row.admission === admission && row.drainedBy === drainedBy;
+  if (isSame && row.drainDeadline === drainDeadline) return row;
   if (by === "scaler" && row.admission !== "open" && row.drainedBy !== "scaler") return row;
   const next = {
     ...row,
     admission,
     drainedBy,
+    drainDeadline,
     revision: row.revision + 1,
     updatedAt: unit.now,
   };
@@ -46,7 +57,7 @@ export function admitNode(
   unit.emit({
     type: `node.${announced[admission]}`,
     subject: row.name,
-    message: `node ${row.name} is ${announced[admission]}`,
+    message: `node ${row.name} is ${announced[admission]}${drainDeadline === null ? "" : ` until ${drainDeadline}`}`,
     data: { nodeId: row.id, by },
   });
   return next;

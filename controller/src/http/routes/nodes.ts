@@ -1,5 +1,7 @@
+import { DrainQuery } from "@strata/protocol/api/nodes";
 import { listOf, Node } from "@strata/protocol/api/resources";
 import { Name } from "@strata/protocol/names";
+import { parseDurationMs } from "@strata/protocol/units";
 import { z } from "zod";
 
 import type { Admission } from "../../domain/node.ts";
@@ -17,8 +19,7 @@ const one = { description: "The node.", schema: Node };
 
 export function addNodeRoutes(router: Router, services: Services): void {
   const { store } = services;
-  const show = (row: NodeRow): z.infer<typeof Node> =>
-    showNode(row, listAssigned(store.sql, row.id));
+  const show: Show = (row) => showNode(row, listAssigned(store.sql, row.id));
   router.add({
     method: "get",
     path: "/v1/nodes",
@@ -57,6 +58,12 @@ export function addNodeRoutes(router: Router, services: Services): void {
       return answerNothing(c);
     },
   });
+  addAdmissionRoutes(router, services, show);
+}
+
+type Show = (row: NodeRow) => z.infer<typeof Node>;
+
+function addAdmissionRoutes(router: Router, { store, reconcileSoon }: Services, show: Show): void {
   const admissions: Readonly<Record<string, { admission: Admission; summary: string }>> = {
     cordon: {
       admission: "cordoned",
@@ -66,8 +73,22 @@ export function addNodeRoutes(router: Router, services: Services): void {
       admission: "open",
       summary: "The node takes processes again; a drain is called off.",
     },
-    drain: { admission: "draining", summary: "The processes of the node are moved away." },
   };
+  router.add({
+    method: "post",
+    path: "/v1/nodes/{id}/drain",
+    access: "operator",
+    summary: "The processes of the node are moved away; at the deadline the rest is stopped.",
+    params: Params,
+    query: DrainQuery,
+    answers: { 200: one },
+    handle: ({ params: { id }, query: { deadline }, c }) => {
+      const drainMs = deadline === undefined ? undefined : parseDurationMs(deadline);
+      const row = store.write((unit) => admitNode(unit, id, { admission: "draining", drainMs }));
+      reconcileSoon();
+      return answerResource(c, show(row));
+    },
+  });
   for (const [verb, { admission, summary }] of Object.entries(admissions)) {
     router.add({
       method: "post",
@@ -78,7 +99,7 @@ export function addNodeRoutes(router: Router, services: Services): void {
       answers: { 200: one },
       handle: ({ params: { id }, c }) => {
         const row = store.write((unit) => admitNode(unit, id, { admission }));
-        services.reconcileSoon();
+        reconcileSoon();
         return answerResource(c, show(row));
       },
     });
