@@ -17,7 +17,7 @@ import { createReportOrder } from "./domain/report.ts";
 import { createHistory } from "./history/history.ts";
 import { advertisedUrl } from "./http/own-address.ts";
 import { forgetNodeInMemory, type Services } from "./http/services.ts";
-import { createTelemetry } from "./http/telemetry.ts";
+import { createTelemetry, type Telemetry } from "./http/telemetry.ts";
 import { createDeltaBook } from "./images/deltas.ts";
 import { createAutoscale } from "./loops/autoscale.ts";
 import { createExpireNodes } from "./loops/expire-nodes.ts";
@@ -64,6 +64,7 @@ export type State = {
   readonly presence: PresenceBook;
   readonly nodeWakeups: Wakeups;
   readonly eventWakeups: Wakeups;
+  readonly telemetry: Telemetry;
   /** The loop is started last; until then nobody is woken. */
   readonly setReconcileSoon: (wake: () => void) => void;
   readonly reconcileSoon: () => void;
@@ -85,6 +86,7 @@ export function openState(world: World, database: OpenDatabase): State {
   const eventWakeups = createWakeups(EVENT_FOLLOWERS_MAX);
   let wakeReconcile = (): void => undefined;
   let wakeProvision = (): void => undefined;
+  const telemetry = createTelemetry();
   let wakeAutoscale = (): void => undefined;
   let wakeFollow = (): void => undefined;
   const posted = new Set<string>();
@@ -95,9 +97,10 @@ export function openState(world: World, database: OpenDatabase): State {
     newId: random.newId,
     eventsMax: config.eventsMax,
     beforeCommit: auditor.beforeCommit,
-    onCommit: ({ nodes, events }) => {
-      for (const nodeId of nodes) nodeWakeups.wake(nodeId);
-      if (events > 0) eventWakeups.wake("events");
+    onCommit: (changes) => {
+      for (const nodeId of changes.nodes) nodeWakeups.wake(nodeId);
+      if (changes.eventTypes.length > 0) eventWakeups.wake("events");
+      telemetry.committed(changes);
     },
   });
   ensureTenants(store);
@@ -118,6 +121,7 @@ export function openState(world: World, database: OpenDatabase): State {
     presence: createPresenceBook(clock.monotonicMs(), world.startGraceMs ?? START_GRACE_MS),
     nodeWakeups,
     eventWakeups,
+    telemetry,
     setReconcileSoon: (wake) => {
       wakeReconcile = wake;
     },
@@ -206,7 +210,6 @@ export function createServices(world: World, state: State, options: CoreOptions)
       nowMs: clock.nowMs,
       logger: world.logger,
     }),
-    telemetry: createTelemetry(),
     rendezvous: createRendezvous({
       newId: random.newId,
       // A new revision, so that an answer lost on the way is asked for again.

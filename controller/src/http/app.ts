@@ -22,6 +22,7 @@ import { addGeneralRoutes } from "./routes/general.ts";
 import { addJobRoutes } from "./routes/jobs.ts";
 import { addLogSearchRoute } from "./routes/log-search.ts";
 import { addMetricsQueryRoutes } from "./routes/metrics-query.ts";
+import { addMetricsScrapeRoutes } from "./routes/metrics-scrape.ts";
 import { addMetricRoutes } from "./routes/metrics.ts";
 import { addNodeUpgradeRoutes } from "./routes/node-upgrades.ts";
 import { addNodeRoutes } from "./routes/nodes.ts";
@@ -67,6 +68,7 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
     refuseFormer: createRefuseFormerNode(services.store.sql, () => services.epoch),
   });
   addGeneralRoutes(router, services);
+  addMetricsScrapeRoutes(router, services);
   const binaries = createAgentBinaries(services.config.agentDirectory);
   addAgentBinaryRoute(router, binaries);
   addPartitionRoutes(router, services);

@@ -1,21 +1,25 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 
+import { type CoreMetrics, createCoreMetrics } from "./core-metrics.ts";
+
 /** What /metrics shows. Counts only: no names of tenants, processes or images. */
-export type Telemetry = {
+export type Telemetry = CoreMetrics & {
   readonly requestDone: (labels: RequestLabels, seconds: number) => void;
   readonly tickDone: (loop: string, seconds: number) => void;
   readonly providerCalled: (call: { readonly method: string; readonly outcome: string }) => void;
-  readonly setCounts: (counts: { processes: Tally; nodes: Tally; vms: Tally }) => void;
   readonly text: () => Promise<string>;
   readonly contentType: string;
 };
 
 type RequestLabels = { readonly method: string; readonly route: string; readonly status: string };
-type Tally = ReadonlyMap<string, number>;
+
+/** Gauges that end like counters, which Prometheus warns of; each is the sum of one that stays. */
+const misnamed = ["handles", "requests", "resources"].map((what) => `nodejs_active_${what}_total`);
 
 export function createTelemetry(): Telemetry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
+  for (const name of misnamed) registry.removeSingleMetric(name);
   const registers = [registry];
   const requests = new Histogram({
     name: "strata_http_request_seconds",
@@ -31,24 +35,7 @@ export function createTelemetry(): Telemetry {
     buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10],
     registers,
   });
-  const processes = new Gauge({
-    name: "strata_processes",
-    help: "Cartridge processes by state.",
-    labelNames: ["state"],
-    registers,
-  });
-  const nodes = new Gauge({
-    name: "strata_nodes",
-    help: "Nodes by state.",
-    labelNames: ["state"],
-    registers,
-  });
-  const vms = new Gauge({
-    name: "strata_vms",
-    help: "VMs by state.",
-    labelNames: ["state"],
-    registers,
-  });
+  const core = createCoreMetrics(registers);
   const providerCalls = new Counter({
     name: "strata_provider_calls_total",
     help: "Ended calls to providers of VMs, by what was asked and how it ended.",
@@ -62,17 +49,8 @@ export function createTelemetry(): Telemetry {
     tickDone: (loop, seconds) => {
       ticks.observe({ loop }, seconds);
     },
-    setCounts: (counts) => {
-      setAll(processes, counts.processes);
-      setAll(nodes, counts.nodes);
-      setAll(vms, counts.vms);
-    },
+    ...core,
     text: () => registry.metrics(),
     contentType: registry.contentType,
   };
-}
-
-function setAll(gauge: Gauge<"state">, tally: Tally): void {
-  gauge.reset();
-  for (const [state, count] of tally) gauge.set({ state }, count);
 }

@@ -126,6 +126,7 @@ export function applyPlacement(
     updateProcess(unit.sql, row.id, { problem: placement.problem });
     return;
   }
+  unit.noteWait({ what: "placement", ms: unit.nowMs - Date.parse(row.createdAt) });
   const { nodeId, nodeName, why } = placement;
   updateProcess(unit.sql, row.id, {
     nodeId,

@@ -1,7 +1,6 @@
 /** Brings what agents report into the history, every 10 s. */
 import type { ProcessMetrics } from "@strata/protocol/agent/messages";
 
-import { wishedProcesses } from "../domain/scaling.ts";
 import { fine } from "../history/chunk.ts";
 import type { SeriesKey } from "../history/file.ts";
 import type { History, Reading } from "../history/history.ts";
@@ -9,9 +8,8 @@ import { addToGroup, emptyGroup, type Values, valuesOf } from "../history/readin
 import { countColumn } from "../history/series.ts";
 import type { Sql } from "../store/database.ts";
 import { listNodes } from "../store/nodes.ts";
-import { countReady, listProcessOwners } from "../store/process-owners.ts";
-import { listScalingPolicies, parseScalingPolicy } from "../store/scaling-policies.ts";
-import { listSubscriptions } from "../store/subscriptions.ts";
+import { listProcessOwners } from "../store/process-owners.ts";
+import { readSubscriptionCounts } from "./subscription-counts.ts";
 
 export type RecordMetricsOptions = {
   readonly sql: Sql;
@@ -25,7 +23,6 @@ export type RecordMetricsOptions = {
 /** A process whose agent says nothing new is taken to use what it used, for so long and so many beats. */
 const HELD_MS_MIN = 60_000;
 const HELD_BEATS = 3;
-const POLICIES_MAX = 1_000_000;
 
 /** What is known of a process between two ticks. */
 type Known = {
@@ -133,18 +130,10 @@ function subscriptionKey({ tenant, subscription }: Owner): SeriesKey {
 }
 
 function addCounts(sql: Sql, groupOf: (owner: Owner) => Values): void {
-  const policies = new Map(
-    listScalingPolicies(sql, { after: "", limit: POLICIES_MAX }).map((policy) => [
-      policy.name,
-      parseScalingPolicy(policy),
-    ]),
-  );
-  const ready = countReady(sql);
-  for (const { id, tenant, alias, processes, scalingPolicy, deletedAt } of listSubscriptions(sql)) {
-    if (deletedAt !== null) continue;
+  for (const { tenant, alias, wished, ready } of readSubscriptionCounts(sql)) {
     const group = groupOf({ tenant, subscription: alias });
-    group[countColumn("wished")] = wishedProcesses(processes, policies.get(scalingPolicy ?? ""));
-    group[countColumn("ready")] = ready.get(id) ?? 0;
+    group[countColumn("wished")] = wished;
+    group[countColumn("ready")] = ready;
     const counted = countColumn("processes");
     if (Number.isNaN(group[counted])) group[counted] = 0;
   }

@@ -116,6 +116,7 @@ function noteFirstReady(unit: Unit, row: ProcessRow, startDeadlineMs: number): v
   if (row.startDeadline === null) return;
   const placedAt = Date.parse(row.startDeadline) - startDeadlineMs;
   recordStart(unit, row, unit.nowMs - placedAt);
+  unit.noteWait({ what: "start", ms: unit.nowMs - placedAt });
 }
 
 /** One event for each change of state, and one when a running process becomes ready or stops being it. */

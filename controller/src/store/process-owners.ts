@@ -1,5 +1,5 @@
 /** Whose processes are, and how many of each subscription are ready: little of each row, for those who ask often. */
-import { eq, inArray, sql as raw } from "drizzle-orm";
+import { and, count, eq, inArray, isNull, sql as raw } from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
 import { processes, subscriptions } from "./schema.ts";
@@ -38,4 +38,14 @@ export function countReady(sql: Sql): ReadonlyMap<string, number> {
     .groupBy(processes.subscriptionId)
     .all();
   return new Map(rows.map(({ subscriptionId, ready }) => [subscriptionId, ready]));
+}
+
+/** Processes that shall run and have no node. */
+export function countUnplaced(sql: Sql): number {
+  const row = sql
+    .select({ n: count() })
+    .from(processes)
+    .where(and(isNull(processes.nodeId), eq(processes.desired, "running")))
+    .get();
+  return row?.n ?? 0;
 }

@@ -13,9 +13,18 @@ export type Unit = {
   readonly emit: (event: NewEvent) => void;
   /** Says that what the node is told has changed. Returns the revision that carries it, one for the whole unit. */
   readonly touchNode: (nodeId: string) => number;
+  readonly noteWait: (wait: Wait) => void;
 };
 
-export type Changes = { readonly nodes: ReadonlySet<string>; readonly events: number };
+export type Changes = {
+  readonly nodes: ReadonlySet<string>;
+  /** Of each event that was written. */
+  readonly eventTypes: readonly string[];
+  readonly waits: readonly Wait[];
+};
+
+/** How long something took that ends with this unit; counted when it is committed. */
+export type Wait = { readonly what: "placement" | "start"; readonly ms: number };
 
 export type Store = {
   /** For reads; each statement on its own. */
@@ -41,7 +50,8 @@ export function createStore(options: StoreOptions): Store {
   const { sql } = options.database;
   const run = <Result>(work: (unit: Unit) => Result, keep: boolean): Result => {
     const revisions = new Map<string, number>();
-    let events = 0;
+    const eventTypes: string[] = [];
+    const waits: Wait[] = [];
     let outcome: { readonly result: Result } | undefined;
     try {
       sql.transaction(
@@ -56,8 +66,9 @@ export function createStore(options: StoreOptions): Store {
               newId: options.newId,
               emit: (event) => {
                 insertEvent(transaction, { ...event, at: now }, options.eventsMax);
-                events += 1;
+                eventTypes.push(event.type);
               },
+              noteWait: (wait) => void waits.push(wait),
               touchNode: (nodeId) => {
                 const revision =
                   revisions.get(nodeId) ?? bumpAssignmentRevision(transaction, nodeId);
@@ -76,7 +87,7 @@ export function createStore(options: StoreOptions): Store {
       return outcome.result;
     }
     if (outcome === undefined) throw new Error("a transaction ended without its work");
-    options.onCommit({ nodes: new Set(revisions.keys()), events });
+    options.onCommit({ nodes: new Set(revisions.keys()), eventTypes, waits });
     return outcome.result;
   };
   return {

@@ -1,13 +1,9 @@
 import { readFileSync } from "node:fs";
 
-import { nodeState } from "../../domain/node.ts";
 import { listNodes } from "../../store/nodes.ts";
-import { countProcessesByState } from "../../store/processes.ts";
-import { countVmsByState } from "../../store/vms.ts";
 import { reachedUrl } from "../own-address.ts";
 import type { Answer, Router } from "../route.ts";
 import type { Services } from "../services.ts";
-import type { Telemetry } from "../telemetry.ts";
 
 const asset = (name: string): string =>
   readFileSync(new URL(`../../../assets/${name}`, import.meta.url), "utf8");
@@ -16,7 +12,7 @@ const text = (description: string, contentType = "text/plain"): Record<number, A
   200: { description, contentType },
 });
 
-/** Health, metrics, help, the CA and the install script: none of it is a secret. */
+/** Health, help, the CA and the install script: none of it is a secret. */
 export function addGeneralRoutes(router: Router, services: Services): void {
   const help = asset("help.txt").replaceAll("@DATA@", services.config.dataDirectory);
   const installScript = asset("install.sh");
@@ -50,18 +46,6 @@ export function addGeneralRoutes(router: Router, services: Services): void {
   });
   router.add({
     method: "get",
-    path: "/metrics",
-    access: "public",
-    summary: "Counts and times for Prometheus. Without names of tenants, processes or images.",
-    answers: text("Text exposition format."),
-    handle: async ({ c }) => {
-      services.telemetry.setCounts(readCounts(services.store));
-      const body = await services.telemetry.text();
-      return c.body(body, 200, { "content-type": services.telemetry.contentType });
-    },
-  });
-  router.add({
-    method: "get",
     path: "/ca.pem",
     access: "public",
     summary: "The certificate of the installation's CA. Check its fingerprint.",
@@ -81,13 +65,4 @@ export function addGeneralRoutes(router: Router, services: Services): void {
         "cache-control": "no-store",
       }),
   });
-}
-
-function readCounts({ sql }: Services["store"]): Parameters<Telemetry["setCounts"]>[0] {
-  const nodes = Map.groupBy(listNodes(sql), nodeState);
-  return {
-    processes: countProcessesByState(sql),
-    nodes: new Map([...nodes].map(([state, rows]) => [state, rows.length])),
-    vms: countVmsByState(sql),
-  };
 }
