@@ -1,12 +1,8 @@
 /** Every command of `strata`. A new one is an entry here and a file in `commands/`. */
 import type { CommandSpec, OptionSpec } from "./command.ts";
+import { output, timeout, wait } from "./common-options.ts";
+import { nodeCommand } from "./node-command.ts";
 
-const output: OptionSpec = {
-  flags: "-o, --output <format>",
-  summary: "table, wide, json, yaml or name [table]",
-};
-const wait: OptionSpec = { flags: "--wait", summary: "return when it is done" };
-const timeout: OptionSpec = { flags: "--timeout <seconds>", summary: "give up waiting then [300]" };
 const name: OptionSpec = {
   flags: "-t, --tag <repository:tag>",
   summary: "name in the store [the recipe's name, tag latest]",
@@ -221,48 +217,7 @@ export const commands: readonly CommandSpec[] = [
     passesOptionsOn: true,
     load: () => import("./commands/store.ts"),
   },
-  {
-    syntax: "node",
-    summary: "the machines that run processes",
-    children: [
-      {
-        syntax: "ls",
-        summary: "list nodes",
-        options: [output],
-        load: () => import("./commands/node-ls.ts"),
-      },
-      {
-        syntax: "cordon <node>",
-        summary: "place no new processes on a node",
-        completes: ["node"],
-        load: () => import("./commands/node-cordon.ts"),
-      },
-      {
-        syntax: "uncordon <node>",
-        summary: "take a node into use again; ends a drain, too",
-        completes: ["node"],
-        load: () => import("./commands/node-uncordon.ts"),
-      },
-      {
-        syntax: "drain <node>",
-        summary: "move the processes of a node elsewhere",
-        options: [wait, timeout],
-        completes: ["node"],
-        load: () => import("./commands/node-drain.ts"),
-      },
-      {
-        syntax: "join-token <partition>",
-        summary: "make a token for new nodes, and show the line to run on them",
-        options: [
-          { flags: "--uses <count>", summary: "how many nodes may join with it [1]" },
-          { flags: "--expires-in <duration>", summary: "like 30m or 12h [1h]" },
-          { flags: "-q, --quiet", summary: "print the token alone" },
-        ],
-        completes: ["partition"],
-        load: () => import("./commands/node-join-token.ts"),
-      },
-    ],
-  },
+  nodeCommand,
   {
     syntax: "job",
     summary: "cartridges that run to their end",

@@ -1,3 +1,4 @@
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { waitFor } from "../../scripts/instance/wait.ts";
@@ -183,8 +184,32 @@ suite("scale, restart, node", (test) => {
     await using server = await aServerWithWork();
     assert.is((await strata(server, "node", "cordon", "node-a")).stdout, "node-a is cordoned\n");
     assert.is((await strata(server, "node", "drain", "node-a")).stdout, "node-a is draining\n");
+    const drain = await strata(server, "node", "drain", "node-a", "--deadline", "10m");
+    assert.is(drain.stdout, "node-a is draining until 2026-01-01T00:10:00.000Z\n");
     assert.is((await strata(server, "node", "uncordon", "node-a")).stdout, "node-a is ready\n");
     assert.match((await strata(server, "node", "ls")).stdout, /^node-a +web +ready/m);
+  });
+
+  test("gives up a node, one with processes only by force", async () => {
+    await using server = await aServerWithWork();
+    const held = await runCli(["node", "rm", "node-a"], { env: server.env });
+    assert.is(held.status, 1);
+    assert.match(held.stderr, /force=true/);
+    assert.is((await strata(server, "node", "rm", "node-a", "--force")).status, 0);
+    assert.not.match((await strata(server, "node", "ls")).stdout, /node-a/);
+  });
+
+  test("upgrades a node or a partition, and says what is served nowhere", async () => {
+    await using server = await aServerWithWork();
+    const both = await runCli(["node", "upgrade"], { env: server.env });
+    assert.match(both.stderr, "name a node, or a partition with --partition");
+    const args = ["node", "upgrade", "--partition", "web"];
+    const none = await runCli(args, { env: server.env });
+    assert.match(none.stderr, /AGENT_NOT_BUILT|no agent for amd64/);
+    const { agentDirectory } = server.controller.services.config;
+    mkdirSync(agentDirectory, { recursive: true });
+    writeFileSync(join(agentDirectory, "strata-agent-linux-amd64"), "an agent");
+    assert.is((await strata(server, ...args)).stdout, "node-a: upgrade is wanted, agent test\n");
   });
 
   test("makes a join token and prints the line to run, or the token alone", async () => {

@@ -93,6 +93,7 @@ const nodes = defineKind<Node>({
     { title: "ADDRESS", cell: (item) => item.address },
     { title: "KERNEL", cell: (item) => item.kernel, isWide: true },
     { title: "AGENT", cell: (item) => item.agentVersion, isWide: true },
+    { title: "UPGRADE", cell: (item) => item.upgrade?.state ?? none, isWide: true },
     { title: "ID", cell: (item) => item.id, isWide: true },
     age,
   ],
