@@ -2,9 +2,8 @@
 import type { ProcessSpec } from "@strata/protocol/agent/messages";
 import type { Placement } from "@strata/protocol/api/placement";
 
-import type { LayerHolder, PlacementRule } from "../domain/autoscale/l2/model.ts";
+import type { PlacementRule } from "../domain/autoscale/l2/model.ts";
 import type { ImageVariant } from "../domain/image-variant.ts";
-import type { PeerBook } from "../domain/peer-book.ts";
 import type { Need } from "../domain/schedule.ts";
 import type { Sql } from "../store/database.ts";
 import { listImageVariants } from "../store/signatures.ts";
@@ -16,8 +15,8 @@ export type Needs = {
     readonly subscriptionId: string;
     readonly spec: ProcessSpec;
   }) => Need;
-  /** Of all its variants; none for an image that was never looked at. */
-  readonly layersOf: (digest: string) => ImageVariant["layers"];
+  /** None for an image that was never looked at. */
+  readonly variantsOf: (digest: string) => readonly ImageVariant[];
 };
 
 export function readNeeds(sql: Sql, subscriptions: readonly SubscriptionRow[]): Needs {
@@ -33,7 +32,7 @@ export function readNeeds(sql: Sql, subscriptions: readonly SubscriptionRow[]): 
       const own = rule === undefined ? {} : { rule };
       return { limits, hostPorts, ...own, image: image.digest };
     },
-    layersOf: (digest) => (images.get(digest) ?? []).flatMap(({ layers }) => layers),
+    variantsOf: (digest) => images.get(digest) ?? [],
   };
 }
 
@@ -53,32 +52,4 @@ function toRule(
     ...(apart === undefined ? {} : { apart }),
   };
   return Object.keys(rule).length === 0 ? undefined : rule;
-}
-
-/** Which nodes have how much of an image, each image looked for once. */
-export function createHoldersOf(
-  { layersOf }: Pick<Needs, "layersOf">,
-  peers: Pick<PeerBook, "holdersOf">,
-): (partition: string, image: string) => readonly LayerHolder[] {
-  const known = new Map<string, readonly LayerHolder[]>();
-  return (partition, image) => {
-    const key = `${partition} ${image}`;
-    const found = known.get(key) ?? findHolders(layersOf(image), partition, peers);
-    known.set(key, found);
-    return found;
-  };
-}
-
-function findHolders(
-  layers: ImageVariant["layers"],
-  partition: string,
-  peers: Pick<PeerBook, "holdersOf">,
-): readonly LayerHolder[] {
-  const bytesOn = new Map<string, number>();
-  for (const [digest, size] of new Map(layers.map((layer) => [layer.digest, layer.size])))
-    for (const nodeId of peers.holdersOf(partition, digest))
-      bytesOn.set(nodeId, (bytesOn.get(nodeId) ?? 0) + size);
-  return [...bytesOn]
-    .map(([binId, bytes]) => ({ binId, bytes }))
-    .toSorted((a, b) => b.bytes - a.bytes || (a.binId < b.binId ? -1 : 1));
 }

@@ -1,6 +1,5 @@
-import type { Packing } from "../domain/autoscale/l2/bins.ts";
-import { termsOf } from "../domain/autoscale/l2/bins.ts";
 /** The waiting processes and the scheduler: what it decides, and how that is written down. */
+import { type Packing, termsOf } from "../domain/autoscale/l2/bins.ts";
 import { isSame } from "../domain/canonical.ts";
 import type { PeerBook } from "../domain/peer-book.ts";
 import type { Problem } from "../domain/process.ts";
@@ -12,7 +11,7 @@ import {
 } from "../domain/schedule.ts";
 import { type ProcessRow, updateProcess } from "../store/processes.ts";
 import type { Unit } from "../store/unit.ts";
-import { createHoldersOf } from "./needs.ts";
+import { createHoldersOf } from "./layer-holders.ts";
 import { findOverQuota } from "./quota-refusals.ts";
 import { nameOf, type Snapshot, toCandidates } from "./snapshot.ts";
 
@@ -55,7 +54,7 @@ export function planPlacements(
   const { placed, deferred, unplaced } = schedule(waiting, toCandidates(snapshot), {
     cpuOvercommit,
     packingOf: snapshot.packingOf,
-    holdersOf: createHoldersOf(snapshot.needs, peers),
+    holdersOf: createHoldersOf(snapshot, peers),
   });
   const processes = new Map(waiting.map((process) => [process.id, process]));
   const subjectOf = (processId: string): Pick<Placement, "row" | "tenant"> | undefined => {

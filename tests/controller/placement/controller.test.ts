@@ -12,7 +12,7 @@ import { assert, suite } from "../../support/suite.ts";
 const MIB = 1024 ** 2;
 const layer = `sha256:${"5".repeat(64)}`;
 
-/** `app:1` for the architectures, each with a layer of 5 MiB. */
+/** `app:1` and `app:2` for the architectures, each with a layer of 5 MiB. */
 function images(architectures: readonly string[]): ImageSource {
   const blobs = new Map<string, Buffer>();
   const put = (value: object): { readonly digest: string; readonly size: number } => {
@@ -29,12 +29,17 @@ function images(architectures: readonly string[]): ImageSource {
     const manifest = put({ schemaVersion: 2, mediaType, config, layers });
     return { mediaType, platform: { os: "linux", architecture }, ...manifest };
   });
-  const index = put({ schemaVersion: 2, mediaType: mediaTypes.index, manifests });
+  const index = { schemaVersion: 2, mediaType: mediaTypes.index, manifests };
+  const tags = new Map([
+    ["1", put(index).digest],
+    ["2", put({ ...index, annotations: { second: "yes" } }).digest],
+  ]);
   return {
     resolve: async (_repository, reference) => {
-      const digest = reference === "1" ? index.digest : reference;
+      const digest = tags.get(reference) ?? reference;
       const body = blobs.get(digest);
-      const mediaType = digest === index.digest ? mediaTypes.index : mediaTypes.manifest;
+      const isIndex = [...tags.values()].includes(digest);
+      const mediaType = isIndex ? mediaTypes.index : mediaTypes.manifest;
       return body === undefined ? undefined : { digest, mediaType, body };
     },
     readBlob: async ({ digest }) => blobs.get(digest),
@@ -137,6 +142,38 @@ suite("placement of a subscription", (test) => {
     assert.is(placed?.at, "2026-01-01T00:00:00.000Z");
     assert.is(partition, "web");
     assert.equal(nodes, []);
+  });
+
+  test("a node that runs the image has its layers, though it keeps no blobs", async () => {
+    await using controller = await aScene();
+    await put(controller, "/v1/cartridges/other", { image: "app:2", partition: "web" });
+    const agents = [
+      await aFakeAgent(controller, { name: "a", labels: { runs: "other" } }),
+      await aFakeAgent(controller, { name: "b", labels: { runs: "app" } }),
+    ];
+    // So both are equally full.
+    for (const cartridge of ["other", "app"]) {
+      const placement = { labels: { runs: cartridge } };
+      await put(controller, `/v1/subscriptions/on-${cartridge}`, { cartridge, placement });
+    }
+    controller.settle();
+    for (const agent of agents) await agent.work();
+    for (const [alias, cartridge, node] of [
+      ["one", "app", "b"],
+      ["two", "other", "a"],
+    ]) {
+      await put(controller, `/v1/subscriptions/${alias}`, { cartridge });
+      controller.settle();
+      const [id] = await idsOf(controller, alias);
+      const { placed } = await explain(controller, id);
+      assert.is(placed?.node, node);
+      assert.match(placed?.why ?? "", /has 5242880 bytes of its image/);
+      await controller.call("DELETE", `/v1/subscriptions/${alias}`);
+      for (const agent of agents) await agent.work();
+      controller.settle();
+      for (const agent of agents) await agent.work();
+      controller.settle();
+    }
   });
 
   test("a node starts eight at once; the next ones go out as soon as some run", async () => {
