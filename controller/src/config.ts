@@ -7,6 +7,9 @@ import type { MirrorRule } from "@strata/registry/mirror/rules";
 import { readMirrors } from "@strata/registry/serve/config";
 
 import { readAddressRanges } from "./access/caller-address.ts";
+import { isTrustedUrl } from "./access/oidc-keys.ts";
+import { readOidcRules } from "./access/oidc-rules.ts";
+import type { OidcSettings } from "./access/oidc.ts";
 import { ControllerError } from "./errors.ts";
 
 /** Every setting, from the environment. Times in milliseconds. */
@@ -52,6 +55,9 @@ export type Config = {
   readonly metricsBytesMax: number;
   /** STRATA_RATE_PER_MINUTE [12000]: requests of one token to the API, where the token says nothing itself; 0 no limit. */
   readonly ratePerMinute: number;
+  /** STRATA_OIDC_ISSUER, STRATA_OIDC_AUDIENCE [strata], STRATA_OIDC_RULES: whose tokens are taken besides our own, for
+   * whom they must be, and a YAML file of what their claims stand for; undefined takes none. */
+  readonly oidc: OidcSettings | undefined;
   /** STRATA_TRUSTED_PROXIES []: addresses and ranges whose X-Forwarded-For is believed. */
   readonly trustedProxies: BlockList;
   /** STRATA_AUDIT_DAYS [365]: how long the audit log is kept. */
@@ -159,19 +165,7 @@ export function readConfig(environment: Environment): Config {
         min: 0,
         max: 1_000_000,
       }),
-    ratePerMinute: integer(environment, {
-      name: "STRATA_RATE_PER_MINUTE",
-      initial: 12_000,
-      min: 0,
-      max: 10_000_000,
-    }),
-    trustedProxies: addressRanges(environment, "STRATA_TRUSTED_PROXIES"),
-    auditDays: integer(environment, {
-      name: "STRATA_AUDIT_DAYS",
-      initial: 365,
-      min: 1,
-      max: 36_500,
-    }),
+    ...readAccess(environment),
     prometheus: namedUrls(environment, "STRATA_PROMETHEUS"),
   };
 }
@@ -217,6 +211,41 @@ function namedUrls(environment: Environment, name: string): Readonly<Record<stri
       throw invalid(name, "a list such as default=http://10.0.0.5:9090,other=https://…");
     }),
   );
+}
+
+function readAccess(
+  environment: Environment,
+): Pick<Config, "ratePerMinute" | "oidc" | "trustedProxies" | "auditDays"> {
+  return {
+    ratePerMinute: integer(environment, {
+      name: "STRATA_RATE_PER_MINUTE",
+      initial: 12_000,
+      min: 0,
+      max: 10_000_000,
+    }),
+    oidc: oidc(environment),
+    trustedProxies: addressRanges(environment, "STRATA_TRUSTED_PROXIES"),
+    auditDays: integer(environment, {
+      name: "STRATA_AUDIT_DAYS",
+      initial: 365,
+      min: 1,
+      max: 36_500,
+    }),
+  };
+}
+
+function oidc(environment: Environment): OidcSettings | undefined {
+  const issuer = environment["STRATA_OIDC_ISSUER"] ?? "";
+  if (issuer === "") return undefined;
+  if (!isTrustedUrl(issuer))
+    throw invalid("STRATA_OIDC_ISSUER", "an https URL, or a plain one of this machine");
+  const audience = environment["STRATA_OIDC_AUDIENCE"] ?? "";
+  try {
+    const rules = readOidcRules(environment["STRATA_OIDC_RULES"] ?? "");
+    return { issuer, audience: audience === "" ? "strata" : audience, rules };
+  } catch (cause) {
+    throw invalid("STRATA_OIDC_RULES", "a readable YAML file of rules", cause);
+  }
 }
 
 function addressRanges(environment: Environment, name: string): BlockList {

@@ -4,8 +4,14 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 
 import { type Auditor, createAuditor } from "./access/audit.ts";
-import { type Authenticate, createAuthenticate } from "./access/authenticate.ts";
+import {
+  type Authenticate,
+  createAuthenticate,
+  createFindPrincipal,
+  type FindPrincipal,
+} from "./access/authenticate.ts";
 import { createGate, type Gate } from "./access/gate.ts";
+import { createOidc, withOidc } from "./access/oidc.ts";
 import { hashSecret, readCredential } from "./access/secret.ts";
 import { type Config, limits } from "./config.ts";
 import { createUsageBook } from "./domain/autoscale/usage-book.ts";
@@ -59,6 +65,7 @@ export type State = {
   readonly epoch: string;
   readonly epochs: EpochBook;
   readonly authenticate: Authenticate;
+  readonly findPrincipal: FindPrincipal;
   readonly gate: Gate;
   readonly auditor: Auditor;
   readonly presence: PresenceBook;
@@ -106,12 +113,13 @@ export function openState(world: World, database: OpenDatabase): State {
   ensureTenants(store);
   const epoch = getOrSetMeta(store.sql, "epoch", random.newSecret());
   const epochs = createEpochBook(store, epoch);
-  const authenticate = notingStrangers(createAuthenticate(store.sql, clock), { epochs, clock });
+  const { authenticate, findPrincipal } = createCredentials(world, store.sql, epochs);
   return {
     store,
     epoch,
     epochs,
     authenticate,
+    findPrincipal,
     gate: createGate({
       authenticate,
       monotonicMs: clock.monotonicMs,
@@ -142,6 +150,22 @@ export function openState(world: World, database: OpenDatabase): State {
       wakeAutoscale();
     },
     posted,
+  };
+}
+
+/** Our own tokens, the credentials of nodes and, where there is an issuer, its tokens. */
+function createCredentials(
+  { config, clock }: World,
+  sql: Store["sql"],
+  epochs: EpochBook,
+): Pick<State, "authenticate" | "findPrincipal"> {
+  const own = notingStrangers(createAuthenticate(sql, clock), { epochs, clock });
+  const find = createFindPrincipal(sql, clock);
+  if (config.oidc === undefined) return { authenticate: own, findPrincipal: find };
+  const oidc = createOidc({ settings: config.oidc, sql, clock });
+  return {
+    authenticate: withOidc(own, oidc),
+    findPrincipal: (id) => find(id) ?? oidc.find(id),
   };
 }
 
