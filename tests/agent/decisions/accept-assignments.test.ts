@@ -85,6 +85,15 @@ suite("acceptAssignments", (test) => {
     );
   });
 
+  test("takes no other version of the agent from an unconfirmed epoch", () => {
+    const upgrade = { id: "u-1", sha256: "0".repeat(64) };
+    const of = (part: Partial<Assignments>): unknown =>
+      acceptAssignments(known(), message({ upgrade, ...part })).upgrade;
+    assert.equal(of({}), upgrade);
+    assert.is(of({ epoch: "new" }), undefined);
+    assert.equal(of({ epoch: "new", follows: ["old"] }), upgrade);
+  });
+
   test("follows to a new epoch that an operator confirmed", () => {
     const { desired } = acceptAssignments(
       known(web("a")),
