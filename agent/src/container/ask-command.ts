@@ -1,6 +1,5 @@
 /** Health probes that run a command inside the container. */
 import type { ChildProcessWithoutNullStreams } from "node:child_process";
-import { rmSync } from "node:fs";
 import { arch } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 
@@ -57,19 +56,17 @@ async function runProbe(
   const groups = cgroups.probeFiles(processId, name);
   if (groups === undefined) return { isWell: false, why: "the container is gone" };
   const { run } = processPaths(paths, processId);
-  const config = writeAttachConfig(run, { id: `probe-${name}`, env: {} });
-  try {
-    const wish = { processId, lxcPath, command, keepsGroups: true } as const;
-    const attach = attachCommand(wish, { run, config });
-    const script = ["-e", probeScript, "--", arch(), ...groups, "--"];
-    const child = startPiped("/usr/bin/perl", [...script, ...attach]);
-    const end = await watchCommand(child, { timeoutMs, signal }, () =>
-      killProbe(cgroups, { processId, name }),
-    );
-    return describeEnd(end, timeoutMs);
-  } finally {
-    rmSync(config, { force: true });
-  }
+  const attach = attachCommand(
+    { processId, lxcPath, command, keepsGroups: true },
+    // Written anew for each command, and gone with the run.
+    { run, config: writeAttachConfig(run, { id: `probe-${name}`, env: {} }) },
+  );
+  const script = ["-e", probeScript, "--", arch(), ...groups, "--"];
+  const child = startPiped("/usr/bin/perl", [...script, ...attach]);
+  const end = await watchCommand(child, { timeoutMs, signal }, () =>
+    killProbe(cgroups, { processId, name }),
+  );
+  return describeEnd(end, timeoutMs);
 }
 
 type CommandEnd = { readonly code: number | "late"; readonly output: string };

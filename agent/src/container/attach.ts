@@ -18,7 +18,7 @@ export type AttachFiles = {
 };
 
 /** Writes the environment of a command to a file, because everybody on the host can read the arguments of a process, and
- * gives its path. The caller removes it.
+ * gives its path.
  * @throws AgentError NOT_RUNNING, CONTAINER_CONFIG_INVALID */
 export function writeAttachConfig(
   run: string,
