@@ -49,6 +49,17 @@ export type Config = {
   readonly storeScrubRate: number;
   /** STRATA_DELTA_MAX_MIB [128]: largest layer that nodes with an older one get as a difference; 0 none. */
   readonly deltaBlobBytesMax: number;
+  /** STRATA_BACKUP_DIR: backups are made there by themselves; left out, none. */
+  readonly backupDirectory: string | undefined;
+  /** STRATA_BACKUP_EVERY [24h]: from one of those to the next. */
+  readonly backupEveryMs: number;
+  /** STRATA_BACKUP_KEEP [7]: so many are kept. */
+  readonly backupKeep: number;
+  /** STRATA_BACKUP_BLOBS [off]: with the blobs of the store. */
+  readonly backupBlobs: boolean;
+  /** STRATA_BACKUP_RECIPIENTS: `age1…,…`: the public keys of age that they are encrypted for; left out, anybody who has
+   * the file can read it. */
+  readonly backupRecipients: readonly string[];
   /** STRATA_EVENTS_MAX [100000]: events kept. */
   readonly eventsMax: number;
   /** STRATA_METRICS_MAX_MIB [1024]: disk for the metrics history; 0 keeps none. */
@@ -93,10 +104,13 @@ export const limits = {
   storeScrubMs: 60_000,
   storeScrubByHandMs: 60_000,
   storeScrubByHandRate: 200 * 1024 * 1024,
+  backupLookEveryMs: 60_000,
   pageMax: 1000,
   connectionsMax: 20_000,
   stopGraceMs: 5000,
 } as const;
+
+const BACKUP_EVERY_MS_MIN = 60_000;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -151,6 +165,7 @@ export function readConfig(environment: Environment): Config {
     deltaBlobBytesMax:
       1024 ** 2 *
       integer(environment, { name: "STRATA_DELTA_MAX_MIB", initial: 128, min: 0, max: 512 }),
+    ...backups(environment),
     eventsMax: integer(environment, {
       name: "STRATA_EVENTS_MAX",
       initial: 100_000,
@@ -167,6 +182,36 @@ export function readConfig(environment: Environment): Config {
       }),
     ...readAccess(environment),
     prometheus: namedUrls(environment, "STRATA_PROMETHEUS"),
+  };
+}
+
+type BackupSettings = Pick<
+  Config,
+  "backupDirectory" | "backupEveryMs" | "backupKeep" | "backupBlobs" | "backupRecipients"
+>;
+
+function backups(environment: Environment): BackupSettings {
+  const recipients = (environment["STRATA_BACKUP_RECIPIENTS"] ?? "")
+    .split(",")
+    .map((recipient) => recipient.trim())
+    .filter((recipient) => recipient !== "");
+  if (!recipients.every((recipient) => /^age1[a-z0-9]{10,3000}$/.test(recipient)))
+    throw invalid("STRATA_BACKUP_RECIPIENTS", "a list of public keys of age: age1…,age1…");
+  const directory = environment["STRATA_BACKUP_DIR"] ?? "";
+  const blobs = { name: "STRATA_BACKUP_BLOBS", initial: "off", values: ["on", "off"] };
+  const every = duration(environment, { name: "STRATA_BACKUP_EVERY", initial: "24h" });
+  if (every < BACKUP_EVERY_MS_MIN) throw invalid("STRATA_BACKUP_EVERY", "a minute or more");
+  return {
+    backupDirectory: directory === "" ? undefined : directory,
+    backupEveryMs: every,
+    backupKeep: integer(environment, {
+      name: "STRATA_BACKUP_KEEP",
+      initial: 7,
+      min: 1,
+      max: 10_000,
+    }),
+    backupBlobs: oneOf(environment, blobs) === "on",
+    backupRecipients: recipients,
   };
 }
 

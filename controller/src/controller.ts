@@ -6,11 +6,14 @@ import { join } from "node:path";
 import { CONTROLLER_SERVER_NAME } from "@strata/protocol/agent/join-token";
 import { createRegistry, type Registry } from "@strata/registry/create-registry";
 import { createSqliteMetadataStore } from "@strata/registry/drivers/sqlite-metadata-store";
+import type { MetadataStore } from "@strata/registry/metadata-store";
 import { openBlobs } from "@strata/registry/open-blobs";
 import { startSyncLoop } from "@strata/registry/serve/sync-loop";
 
 import { ensureAdminToken } from "./access/admin-token.ts";
 import { createStoreLogin } from "./access/registry-login.ts";
+import { offerBackup } from "./backup/offer.ts";
+import { finishSwap } from "./backup/swap.ts";
 import { type Config, limits } from "./config.ts";
 import { createServices, createTicks, openState, type State, type World } from "./core.ts";
 import { createApp } from "./http/app.ts";
@@ -26,7 +29,8 @@ import { createTrimAudit } from "./loops/trim-audit.ts";
 import { type Authority, ensureAuthority } from "./pki/authority.ts";
 import { issueNodeCertificate } from "./pki/node-certificate.ts";
 import { ensureServerCertificate, type ServerCertificate } from "./pki/server-certificate.ts";
-import { openDatabase } from "./store/database.ts";
+import { openDatabase, type OpenDatabase } from "./store/database.ts";
+import { lockData } from "./store/lock.ts";
 
 export type Controller = {
   /** Of the main listener. */
@@ -46,13 +50,22 @@ export async function startController(world: World): Promise<Controller> {
   await using undo = new AsyncDisposableStack();
   // Others of this machine may pass through, to the agent's folders; ours below are closed.
   mkdirSync(config.dataDirectory, { recursive: true, mode: 0o755 });
-  const database = openDatabase(join(config.dataDirectory, "controller", "strata.db"));
+  const lock = lockData(join(config.dataDirectory, "controller", "lock"));
+  undo.defer(lock.close);
+  finishSwap(config.dataDirectory);
+  const database = openOrOffer(config);
   undo.defer(database.close);
   const state = openState(world, database);
   ensureAdminToken(state.store, join(config.dataDirectory, "admin-token"), world.random.newSecret);
   const authority = await ensureAuthority(caDirectory(config), world.clock.nowMs());
   const certificate = config.tls ? await currentCertificate(world, authority) : undefined;
-  const registry = await openRegistry(world, state);
+  const storeDirectory = join(config.dataDirectory, "store");
+  mkdirSync(storeDirectory, { recursive: true, mode: 0o700 });
+  const metadata = createSqliteMetadataStore(join(storeDirectory, "store.db"), {
+    onRecovered: (recovery) =>
+      logger.warn(recovery, "the store's metadata was brought up to its journal"),
+  });
+  const registry = await openRegistry(world, state, metadata);
   undo.defer(registry.close);
   undo.use(startSyncLoop({ rules: config.mirrors, registry, logger }));
 
@@ -60,6 +73,7 @@ export async function startController(world: World): Promise<Controller> {
   let port = config.port;
   const services = createServices(world, state, {
     images: registry,
+    copyMetadata: metadata.copyTo,
     pki: {
       caPem: authority.certificatePem,
       caFingerprint: authority.fingerprint,
@@ -100,6 +114,15 @@ export async function startController(world: World): Promise<Controller> {
   return { port, plainPort: plain?.port, stop: () => parts.disposeAsync() };
 }
 
+/** @throws ControllerError DATABASE_CORRUPT with the command that restores the last backup */
+function openOrOffer({ dataDirectory, backupDirectory }: Config): OpenDatabase {
+  try {
+    return openDatabase(join(dataDirectory, "controller", "strata.db"));
+  } catch (error) {
+    throw offerBackup(error, { dataDirectory, backupDirectory });
+  }
+}
+
 function caDirectory({ dataDirectory }: Config): string {
   return join(dataDirectory, "controller", "ca");
 }
@@ -124,16 +147,17 @@ async function currentCertificate(world: World, authority: Authority): Promise<S
   });
 }
 
-async function openRegistry(world: World, state: State): Promise<Registry> {
+async function openRegistry(
+  world: World,
+  state: State,
+  metadata: MetadataStore,
+): Promise<Registry> {
   const { config, clock, random, logger } = world;
   const directory = join(config.dataDirectory, "store");
   const newId = (): string => random.newSecret().replaceAll("_", "-");
   const registry = createRegistry({
     ...(await openBlobs({ folder: directory, bucket: config.bucket, newId, logger })),
-    metadata: createSqliteMetadataStore(join(directory, "store.db"), {
-      onRecovered: (recovery) =>
-        logger.warn(recovery, "the store's metadata was brought up to its journal"),
-    }),
+    metadata,
     ...createStoreLogin({ ...world, ...state, sql: state.store.sql }),
     mirrors: config.mirrors,
     quota: createFindQuota(state.store.sql),
@@ -307,7 +331,25 @@ function startUpkeep(services: Services): readonly Loop[] {
       await loop.stop();
     },
   }));
-  return [startTrimAudit(services), ...upkeep];
+  return [startTrimAudit(services), ...upkeep, startBackups(services)];
+}
+
+/** A backup that is under way at the end is given up. */
+function startBackups({ backupSchedule, logger }: Services): Loop {
+  const stopping = new AbortController();
+  const loop = startLoop({
+    name: "backup",
+    tick: () => backupSchedule.tick(stopping.signal),
+    intervalMs: limits.backupLookEveryMs,
+    logger,
+  });
+  return {
+    wake: loop.wake,
+    stop: async () => {
+      stopping.abort();
+      await loop.stop();
+    },
+  };
 }
 
 type Doors = { readonly registry: Registry; readonly certificate: ServerCertificate | undefined };

@@ -13,6 +13,8 @@ import {
 import { createGate, type Gate } from "./access/gate.ts";
 import { createOidc, withOidc } from "./access/oidc.ts";
 import { hashSecret, readCredential } from "./access/secret.ts";
+import { createBackups } from "./backup/backups.ts";
+import { createSchedule } from "./backup/schedule.ts";
 import { type Config, limits } from "./config.ts";
 import { createUsageBook } from "./domain/autoscale/usage-book.ts";
 import type { Clock, Randomness } from "./domain/clock.ts";
@@ -64,6 +66,7 @@ export type State = {
   readonly store: Store;
   readonly epoch: string;
   readonly epochs: EpochBook;
+  readonly copyDatabase: (file: string) => Promise<void>;
   readonly authenticate: Authenticate;
   readonly findPrincipal: FindPrincipal;
   readonly gate: Gate;
@@ -118,6 +121,7 @@ export function openState(world: World, database: OpenDatabase): State {
     store,
     epoch,
     epochs,
+    copyDatabase: database.copyTo,
     authenticate,
     findPrincipal,
     gate: createGate({
@@ -185,12 +189,44 @@ function notingStrangers(
 
 export type CoreOptions = {
   readonly images: FollowedImages & KeptRegistry;
+  /** Copies the store's metadata to a new file while they are used. */
+  readonly copyMetadata: (file: string) => Promise<void>;
   readonly pki: Services["pki"];
   readonly publicPort: () => number;
   readonly isStopping: () => boolean;
   /** Left out, real ones. */
   readonly openProvider?: OpenProvider;
 };
+
+type BackupServices = Pick<Services, "backups" | "backupSchedule">;
+
+function createBackupServices(
+  { config, clock, logger }: World,
+  { store, copyDatabase, telemetry }: State,
+  { copyMetadata }: CoreOptions,
+): BackupServices {
+  const { dataDirectory } = config;
+  const backups = createBackups({
+    dataDirectory,
+    copyDatabase,
+    copyMetadata,
+    hasBucket: config.bucket !== undefined,
+    nowMs: clock.nowMs,
+  });
+  const backupSchedule = createSchedule({
+    backups,
+    store,
+    directory: config.backupDirectory,
+    everyMs: config.backupEveryMs,
+    keep: config.backupKeep,
+    blobs: config.backupBlobs,
+    recipients: config.backupRecipients,
+    nowMs: clock.nowMs,
+    logger,
+    onDone: telemetry.backupDone,
+  });
+  return { backups, backupSchedule };
+}
 
 export function createServices(world: World, state: State, options: CoreOptions): Services {
   const { store, presence, nodeWakeups } = state;
@@ -234,6 +270,7 @@ export function createServices(world: World, state: State, options: CoreOptions)
       nowMs: clock.nowMs,
       logger: world.logger,
     }),
+    ...createBackupServices(world, state, options),
     rendezvous: createRendezvous({
       newId: random.newId,
       // A new revision, so that an answer lost on the way is asked for again.

@@ -4,6 +4,7 @@ import process from "node:process";
 
 import { CodedError, getErrorCode } from "@strata/protocol/errors";
 
+import { runRestore } from "./backup/restore-command.ts";
 import { readConfig } from "./config.ts";
 import { startController } from "./controller.ts";
 import type { World } from "./core.ts";
@@ -21,10 +22,21 @@ await main().catch((error: unknown) => {
   );
   // A coded error speaks for itself; anything else needs its stack.
   if (code === "INTERNAL" && error instanceof Error) process.stderr.write(`${error.stack ?? ""}\n`);
-  process.exitCode = 1;
+  // For who restarts it: another start does not help.
+  process.exitCode = code.startsWith("DATABASE_") ? 3 : 1;
 });
 
 async function main(): Promise<void> {
+  const [command, ...args] = process.argv.slice(2);
+  if (command === "restore") {
+    return runRestore({
+      args,
+      dataDirectory: process.env["STRATA_DATA"] ?? "/var/lib/strata",
+      nowMs: Date.now(),
+      epoch: randomBytes(32).toString("base64url"),
+      print: (line) => void process.stdout.write(`${line}\n`),
+    });
+  }
   const config = readConfig(process.env);
   const logger = createLogger(config.logLevel);
   const world: World = {

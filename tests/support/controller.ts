@@ -16,6 +16,7 @@ import { mediaTypes } from "@strata/protocol/oci/media-type";
 import { createRegistry, type Registry } from "@strata/registry/create-registry";
 import { createMemoryBlobStore } from "@strata/registry/drivers/memory-blob-store";
 import { createSqliteMetadataStore } from "@strata/registry/drivers/sqlite-metadata-store";
+import type { MetadataStore } from "@strata/registry/metadata-store";
 
 import { digestOf } from "./registry-client.ts";
 import { aTemporaryDirectory } from "./temporary.ts";
@@ -89,8 +90,10 @@ export async function aController(options: ControllerOptions = {}): Promise<Test
   const tokenFile = join(config.dataDirectory, "admin-token");
   ensureAdminToken(state.store, tokenFile, world.random.newSecret);
   const adminToken = readFileSync(tokenFile, "utf8").trim();
+  const metadata = createSqliteMetadataStore(":memory:");
   const services = createServices(world, state, {
-    images: { ...emptyStore(), ...(options.images ?? anImageSource()) },
+    images: { ...emptyStore(metadata), ...(options.images ?? anImageSource()) },
+    copyMetadata: metadata.copyTo,
     pki: {
       caPem: "PEM",
       caFingerprint: "f".repeat(64),
@@ -157,10 +160,10 @@ async function call(
 }
 
 /** For the upkeep of the store; images come from the source beside it. */
-function emptyStore(): Registry {
+function emptyStore(metadata: MetadataStore): Registry {
   return createRegistry({
     blobs: createMemoryBlobStore(),
-    metadata: createSqliteMetadataStore(":memory:"),
+    metadata,
     authorize: () => ({ kind: "allowed", subject: "test" }),
     clock: () => 0,
     newId: () => "upload",

@@ -13,6 +13,7 @@ import { addAgentBinaryRoute } from "./routes/agent-binary.ts";
 import { addAgentRoutes } from "./routes/agent.ts";
 import { addApplyRoute } from "./routes/apply.ts";
 import { addAuditRoutes } from "./routes/audit.ts";
+import { addBackupRoutes } from "./routes/backups.ts";
 import { addCartridgeRoutes } from "./routes/cartridges.ts";
 import { addDecisionRoutes } from "./routes/decisions.ts";
 import { addDeltaRoute } from "./routes/deltas.ts";
@@ -101,6 +102,7 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
   addStoreRoutes(router, services);
   addEventRoutes(router, services);
   addEpochRoutes(router, services);
+  addBackupRoutes(router, services);
   addOpenApi(app);
   if (registry !== undefined) {
     app.use("/v2/*", createStoreGuard(services, audited));

@@ -3,6 +3,8 @@ import type { Logger } from "pino";
 
 import type { Auditor } from "../access/audit.ts";
 import type { Authenticate } from "../access/authenticate.ts";
+import type { Backups } from "../backup/backups.ts";
+import type { Schedule } from "../backup/schedule.ts";
 import type { Gate } from "../access/gate.ts";
 import type { Config } from "../config.ts";
 import type { UsageBook } from "../domain/autoscale/usage-book.ts";
@@ -70,6 +72,8 @@ export type Services = {
   readonly eventWakeups: Wakeups;
   readonly rendezvous: Rendezvous;
   readonly telemetry: Telemetry;
+  readonly backups: Backups;
+  readonly backupSchedule: Schedule;
   /** Of the main listener, known once it listens. */
   readonly publicPort: () => number;
   /** Asks the reconcile loop to look. */

@@ -7,6 +7,7 @@ export type Telemetry = CoreMetrics & {
   readonly requestDone: (labels: RequestLabels, seconds: number) => void;
   readonly tickDone: (loop: string, seconds: number) => void;
   readonly providerCalled: (call: { readonly method: string; readonly outcome: string }) => void;
+  readonly backupDone: (done: { readonly atMs: number; readonly ok: boolean }) => void;
   readonly text: () => Promise<string>;
   readonly contentType: string;
 };
@@ -43,6 +44,7 @@ export function createTelemetry(): Telemetry {
     registers,
   });
   return {
+    backupDone: createBackupMetrics(registers),
     providerCalled: (call) => providerCalls.inc(call),
     requestDone: ({ method, route, status }, seconds) =>
       requests.observe({ method, route, status }, seconds),
@@ -52,5 +54,23 @@ export function createTelemetry(): Telemetry {
     ...core,
     text: () => registry.metrics(),
     contentType: registry.contentType,
+  };
+}
+
+function createBackupMetrics(registers: Registry[]): Telemetry["backupDone"] {
+  const backups = new Counter({
+    name: "strata_backups_total",
+    help: "Scheduled backups, by how they ended.",
+    labelNames: ["outcome"],
+    registers,
+  });
+  const lastBackup = new Gauge({
+    name: "strata_backup_last_success_timestamp_seconds",
+    help: "When the last scheduled backup of this life of the controller was made; 0 before it.",
+    registers,
+  });
+  return ({ atMs, ok }) => {
+    backups.inc({ outcome: ok ? "ok" : "failed" });
+    if (ok) lastBackup.set(atMs / 1000);
   };
 }

@@ -4,6 +4,7 @@ import Database from "better-sqlite3";
 
 import { ControllerError } from "../errors.ts";
 import { prepareMigration, readSchema } from "./migrations.ts";
+import { findLogDamage } from "./write-ahead-log.ts";
 
 export type CopyFacts = {
   readonly epoch: string;
@@ -71,18 +72,26 @@ export function turnIntoRestored(file: string, restoration: Restoration): void {
   });
 }
 
-/** The epochs that a database has and had; none when it cannot be read. For the state that a restore replaces. */
+/** The epochs that a database has and had; none when it cannot be read. For the state that a restore replaces, which
+ * stays as it is. */
 export function readEpochs(file: string): readonly string[] {
+  if (findLogDamage(file) !== undefined) return [];
   try {
-    return withCopy(file, (client) => [...readFollows(client), readMeta(client, "epoch") ?? ""]);
+    return withCopy(file, (client) => [...readFollows(client), readMeta(client, "epoch") ?? ""], {
+      readonly: true,
+    });
   } catch {
     return [];
   }
 }
 
-function withCopy<Result>(file: string, use: (client: Database.Database) => Result): Result {
+function withCopy<Result>(
+  file: string,
+  use: (client: Database.Database) => Result,
+  options: Database.Options = {},
+): Result {
   try {
-    const client = new Database(file, { fileMustExist: true });
+    const client = new Database(file, { fileMustExist: true, ...options });
     try {
       return use(client);
     } finally {
