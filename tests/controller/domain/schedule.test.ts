@@ -13,6 +13,7 @@ import { PartitionPolicyInput } from "@strata/protocol/api/autoscale";
 import fc from "fast-check";
 
 import { assert, suite } from "../../support/suite.ts";
+import { anyRule } from "../placement/support.ts";
 
 /** Starts are no limit unless a test says so. */
 function packing(fields: object = {}, zones: readonly string[] = []): Packing {
@@ -223,6 +224,7 @@ const anyKinds = fc.array(
       pidsMax: fc.integer({ min: 1, max: 500 }),
     }),
     hostPorts: fc.subarray(["tcp/80", "tcp/443"]),
+    rule: anyRule,
     count: fc.integer({ min: 1, max: 6 }),
   }),
   { minLength: 1, maxLength: 4 },
@@ -238,10 +240,17 @@ suite("level 2 and the scheduler", (test) => {
           partition: "web",
           closed: undefined,
           zone: zones[index % 2] ?? null,
+          architecture: index % 3 === 0 ? "arm64" : "amd64",
+          labels: index % 4 === 0 ? {} : { disk: "ssd" },
         }));
-        const waiting = kinds.flatMap(({ count, ...need }, kind) =>
+        const waiting = kinds.flatMap(({ count, rule, ...need }, kind) =>
           Array.from({ length: count }, (_, index) =>
-            aWaiting({ ...need, id: `p-${kind}-${index}`, subscription: `s-${kind}` }),
+            aWaiting({
+              ...need,
+              ...(rule === undefined ? {} : { rule }),
+              id: `p-${kind}-${index}`,
+              subscription: `s-${kind}`,
+            }),
           ),
         );
         const { unplaced } = schedule(waiting, open, {
@@ -263,15 +272,18 @@ suite("level 2 and the scheduler", (test) => {
             status: "ready",
             offer: null,
             zone: node.zone,
+            architecture: node.architecture,
+            labels: node.labels,
             ...promisedCapacity(node.capacity, options.cpuOvercommit),
             requestedAt: 0,
             awaySince: null,
             drainedByScaler: false,
             held: node.held,
           })),
-          subscriptions: kinds.map(({ limits, hostPorts, count }, kind) => {
+          subscriptions: kinds.map(({ limits, hostPorts, rule, count }, kind) => {
             const size = sizeOf(limits);
-            return { name: `s-${kind}`, size, hostPorts, desired: count, atHorizon: count };
+            const own = rule === undefined ? {} : { rule };
+            return { name: `s-${kind}`, size, hostPorts, ...own, desired: count, atHorizon: count };
           }),
           state: INITIAL_L2_STATE,
           now: 0,

@@ -44,7 +44,8 @@ export function decidePartition(situation: L2Situation): L2Decision {
   });
   const batch = gather(tracked, additions.count);
   const adds = batch.due ? additions.actions : [];
-  const removals = removalsOf(tracked, { fit, additions });
+  const barred = barredBy(tracked, additions.unplaceable);
+  const removals = removalsOf(tracked, { fit, additions, barred });
   const lost = lostNodes(tracked.nodes, tracked.policy.breakers, tracked.now);
   const actions: readonly L2Action[] = [
     ...fit.reused.map((nodeId) => ({ kind: "cancel-drain", nodeId }) as const),
@@ -59,7 +60,7 @@ export function decidePartition(situation: L2Situation): L2Decision {
   // What is overdue or draining does not count as present any more.
   const added = batch.due ? additions.count : 0;
   const desired = presentNodes(fit.nodes) + added - lost.length - removals.actions.length;
-  return conclude(tracked, { fit, additions, batch, removals, actions, added, desired });
+  return conclude(tracked, { fit, additions, barred, batch, removals, actions, added, desired });
 }
 
 type Fit = {
@@ -131,6 +132,7 @@ function gather({ policy, state, now }: L2Situation, nodes: number): Batch {
 type Outcome = {
   readonly fit: Fit;
   readonly additions: Additions;
+  readonly barred: L2Trace["barred"];
   readonly batch: Batch;
   readonly removals: Removals & { readonly looked: boolean };
   readonly actions: readonly L2Action[];
@@ -138,23 +140,25 @@ type Outcome = {
   readonly desired: number;
 };
 
-/** Nothing goes while something is missing. */
+/** Nothing goes while something is missing, but for what no node of an offer could ever take. */
 function removalsOf(
   situation: L2Situation,
-  { fit, additions }: { readonly fit: Fit; readonly additions: Additions },
+  { fit, additions, barred }: Pick<Outcome, "fit" | "additions" | "barred">,
 ): Outcome["removals"] {
   const { state, now } = situation;
-  const busy = fit.remainder.length > 0 || additions.count > 0 || fit.reused.length > 0;
+  const isBarred = ({ subscription }: Group): boolean => barred.includes(subscription);
+  const busy = !fit.remainder.every(isBarred) || additions.count > 0 || fit.reused.length > 0;
   const early =
     state.removalsLookedAt !== null && now - state.removalsLookedAt < REMOVAL_INTERVAL_MS;
   if (busy || early) return { actions: [], kept: null, looked: false };
-  const reserved = [...neededGroups(fit.demand), ...fit.headroom];
+  const needed = neededGroups(fit.demand).filter((group) => !isBarred(group));
+  const reserved = [...needed, ...fit.headroom];
   return { ...planRemovals(situation, reserved), looked: true };
 }
 
 function conclude(situation: L2Situation, outcome: Outcome): L2Decision {
   const { nodes, state, now } = situation;
-  const { fit, additions, batch, removals, actions, added, desired } = outcome;
+  const { fit, additions, barred, batch, removals, actions, added, desired } = outcome;
   const trace: L2Trace = {
     at: now,
     nodes: countByStatus(nodes),
@@ -162,7 +166,7 @@ function conclude(situation: L2Situation, outcome: Outcome): L2Decision {
     headroom: fit.headroom,
     remainder: fit.remainder,
     unplaceable: additions.unplaceable,
-    barred: barredBy(situation, additions.unplaceable),
+    barred,
     nodesToAdd: additions.count,
     backingOff: backingOff(state, now),
     kept: removals.kept,
@@ -184,6 +188,7 @@ function conclude(situation: L2Situation, outcome: Outcome): L2Decision {
   };
 }
 
+/** Subscriptions whose placement no offer meets. */
 function barredBy({ offers }: L2Situation, groups: readonly Group[]): readonly string[] {
   return groups
     .filter(({ rule }) => offers.length > 0 && !offers.some((offer) => permits(offer, rule)))
