@@ -75,6 +75,57 @@ export const commands: readonly CommandSpec[] = [
     load: () => import("./commands/restart.ts"),
   },
   {
+    syntax: "rollout",
+    summary: "how a change of a subscription comes to its processes",
+    children: [
+      {
+        syntax: "status <alias>",
+        summary: "show how far the newest generation is",
+        options: [wait, timeout],
+        completes: ["alias"],
+        load: () => import("./commands/rollout-status.ts"),
+      },
+      {
+        syntax: "history <alias>",
+        summary: "list the generations, and how each came in",
+        options: [{ flags: "-o, --output <format>", summary: "table, json or yaml [table]" }],
+        completes: ["alias"],
+        load: () => import("./commands/rollout-history.ts"),
+      },
+      {
+        syntax: "pause <alias>",
+        summary: "replace no more processes for now",
+        completes: ["alias"],
+        load: () => import("./commands/rollout-pause.ts"),
+      },
+      {
+        syntax: "resume <alias>",
+        summary: "let a paused roll-out go on",
+        options: [wait, timeout],
+        completes: ["alias"],
+        load: () => import("./commands/rollout-resume.ts"),
+      },
+      {
+        syntax: "promote <alias>",
+        summary: "let the rest follow the canaries",
+        options: [wait, timeout],
+        completes: ["alias"],
+        load: () => import("./commands/rollout-promote.ts"),
+      },
+      {
+        syntax: "rollback <alias>",
+        summary: "run again what an earlier generation ran",
+        options: [
+          { flags: "--to <generation>", summary: "this one [the last that was good]" },
+          wait,
+          timeout,
+        ],
+        completes: ["alias"],
+        load: () => import("./commands/rollout-rollback.ts"),
+      },
+    ],
+  },
+  {
     syntax: "placement <process>",
     summary: "say why a process is where it is, or why no node takes it",
     options: [{ flags: "-o, --output <format>", summary: "table or json [table]" }],
@@ -325,6 +376,47 @@ export const commands: readonly CommandSpec[] = [
     ],
     completes: ["path"],
     load: () => import("./commands/simulate.ts"),
+  },
+  {
+    syntax: "backup",
+    summary: "write all of an installation to one file, while it works; it holds every secret",
+    options: [
+      { flags: "-o, --output <file>", summary: "the file to write [strata-TIME.tar.zst]" },
+      { flags: "--blobs", summary: "with the layers of all images" },
+      {
+        flags: "--encrypt-to <recipient>",
+        summary: "a public key of age, age1…, that it is encrypted for",
+        isRepeatable: true,
+      },
+      {
+        flags: "--passphrase-file <file>",
+        summary: "encrypt it with the first line of this file",
+      },
+    ],
+    load: () => import("./commands/backup.ts"),
+  },
+  {
+    syntax: "restore <file> [options...]",
+    summary:
+      "make an installation of a backup, its controller stopped; options: strata restore FILE --help",
+    passesOptionsOn: true,
+    load: () => import("./commands/restore.ts"),
+  },
+  {
+    syntax: "epoch",
+    summary: "what a restored controller does not know, and the word that lets it act",
+    children: [
+      {
+        syntax: "show",
+        summary: "show whether the state was restored, and what it does not know",
+        load: () => import("./commands/epoch-show.ts"),
+      },
+      {
+        syntax: "confirm",
+        summary: "act on a restored state from now on",
+        load: () => import("./commands/epoch-confirm.ts"),
+      },
+    ],
   },
   {
     syntax: "events",
