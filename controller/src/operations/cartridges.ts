@@ -2,6 +2,8 @@ import type { Scope } from "@strata/protocol/access";
 import type { CartridgeInput } from "@strata/protocol/api/resources";
 import type { z } from "zod";
 
+import { DEFAULT_TENANT } from "../access/repository-owner.ts";
+import { ControllerError } from "../errors.ts";
 import type { SignedRunnableImage } from "../images/signed-image.ts";
 import {
   type CartridgeRow,
@@ -32,6 +34,7 @@ export type PutCartridge = Put<z.output<typeof CartridgeInput>> & {
   readonly image: SignedRunnableImage;
   /** Of whoever asks. */
   readonly scope: Scope;
+  readonly tenant: string;
 };
 
 /** @throws ControllerError REFERENCE_UNKNOWN for an unknown partition, IMAGE_UNSIGNED, LIMITS_UNSATISFIABLE, FORBIDDEN. */
@@ -46,9 +49,12 @@ export function putCartridge(unit: Unit, put: PutCartridge): Outcome<CartridgeRo
   }
   const objection = requireSigned(unit, image);
   const current = getCartridge(unit.sql, name);
+  if (current !== undefined) requireOwnName(current, put);
+  const tenant = current?.tenant ?? put.tenant;
   const outcome = upsert(unit, {
     kind: "cartridge",
     name,
+    ...ofTenant(tenant),
     current,
     fields: {
       description: input.description,
@@ -60,7 +66,7 @@ export function putCartridge(unit: Unit, put: PutCartridge): Outcome<CartridgeRo
       running,
     },
     precondition: put.precondition,
-    toRow: (fields, stored): CartridgeRow => ({ name, ...fields, ...stored }),
+    toRow: (fields, stored): CartridgeRow => ({ name, tenant, ...fields, ...stored }),
     save: (row) => saveCartridge(unit.sql, row),
   });
   saveImageSignatures(unit.sql, image);
@@ -69,15 +75,57 @@ export function putCartridge(unit: Unit, put: PutCartridge): Outcome<CartridgeRo
   return outcome;
 }
 
-/** @throws ControllerError IN_USE */
-export function removeCartridge(unit: Unit, { name, precondition }: Delete): void {
-  const row = requireFound(getCartridge(unit.sql, name), { kind: "cartridge", name });
+/** Who asks, and for whom. */
+export type CartridgeCaller = { readonly scope: Scope; readonly tenant: string };
+
+/** Those of `default` are for all; an admin sees all. */
+export function seesCartridge(caller: CartridgeCaller, owner: string): boolean {
+  return caller.scope === "admin" || owner === caller.tenant || owner === DEFAULT_TENANT;
+}
+
+/** What all share is changed by its owner alone: it runs in other tenants too.
+ * @throws ControllerError FORBIDDEN, or NAME_TAKEN for one that the caller cannot see */
+function requireOwnName(row: CartridgeRow, caller: CartridgeCaller): void {
+  if (caller.scope === "admin" || row.tenant === caller.tenant) return;
+  if (!seesCartridge(caller, row.tenant)) {
+    throw new ControllerError("NAME_TAKEN", `there is a cartridge ${row.name} already`, {
+      hint: "choose another name",
+    });
+  }
+  throw new ControllerError("FORBIDDEN", `cartridge ${row.name} is of tenant ${row.tenant}`, {
+    hint: `make one of your own under another name, or use a token of tenant ${row.tenant}`,
+  });
+}
+
+/** Its events are for its own tenant; those of what all share are for all. */
+function ofTenant(tenant: string): { readonly tenant?: string } {
+  return tenant === DEFAULT_TENANT ? {} : { tenant };
+}
+
+/** @throws ControllerError IN_USE, FORBIDDEN; NOT_FOUND, also for one that the caller cannot see */
+export function removeCartridge(
+  unit: Unit,
+  { name, precondition, ...caller }: Delete & CartridgeCaller,
+): void {
+  const known = getCartridge(unit.sql, name);
+  const seen = known !== undefined && seesCartridge(caller, known.tenant) ? known : undefined;
+  const row = requireFound(seen, { kind: "cartridge", name });
+  requireOwnName(row, caller);
   requirePrecondition(precondition, row, `cartridge ${name}`);
   const users = listSubscriptionsWhere(unit.sql, { cartridge: name });
   refuseInUse(
     `cartridge ${name}`,
-    users.map(({ tenant, alias }) => `subscription ${tenant}/${alias}`),
+    users.map(({ tenant, alias }) =>
+      caller.scope === "admin" || tenant === caller.tenant
+        ? `subscription ${tenant}/${alias}`
+        : "a subscription of another tenant",
+    ),
   );
   deleteCartridge(unit.sql, name);
-  unit.emit({ type: "cartridge.deleted", subject: name, message: `cartridge ${name} was deleted` });
+  unit.emit({
+    type: "cartridge.deleted",
+    ...ofTenant(row.tenant),
+    subject: name,
+    message: `cartridge ${name} was deleted`,
+  });
 }

@@ -50,7 +50,7 @@ export function putJob(unit: Unit, put: PutJob): Outcome<StoredJob> {
   const { tenant, name, input } = put;
   const schedule = toSchedule(input);
   requireCalendar(schedule, unit.nowMs);
-  const { cartridge, partition } = requireCartridge(unit, input);
+  const { cartridge, partition } = requireCartridge(unit, { ...input, tenant });
   const running = toRunning(input);
   requireHostPathsAllowed(put.scope, { ...cartridge.running, ...running });
   const stored = getJob(unit.sql, put);

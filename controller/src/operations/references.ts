@@ -1,4 +1,5 @@
 /** What the fields of a subscription or job name. */
+import { DEFAULT_TENANT } from "../access/repository-owner.ts";
 import { ControllerError } from "../errors.ts";
 import { type CartridgeRow, getCartridge } from "../store/cartridges.ts";
 import { getPartition } from "../store/partitions.ts";
@@ -9,10 +10,15 @@ import { requireReference } from "./upsert.ts";
  * @throws ControllerError REFERENCE_UNKNOWN, INVALID */
 export function requireCartridge(
   unit: Unit,
-  input: { readonly cartridge: string; readonly partition?: string | undefined },
+  input: {
+    /** Whose subscription or job it is for: it takes its own cartridges and those of `default`. */
+    readonly tenant: string;
+    readonly cartridge: string;
+    readonly partition?: string | undefined;
+  },
 ): { readonly cartridge: CartridgeRow; readonly partition: string } {
   const cartridge = getCartridge(unit.sql, input.cartridge);
-  if (cartridge === undefined) {
+  if (cartridge === undefined || ![input.tenant, DEFAULT_TENANT].includes(cartridge.tenant)) {
     throw new ControllerError("REFERENCE_UNKNOWN", `there is no cartridge ${input.cartridge}`, {
       hint: `create it with PUT /v1/cartridges/${input.cartridge}, or choose one of GET /v1/cartridges`,
     });

@@ -45,7 +45,7 @@ export function putSubscription(unit: Unit, put: PutSubscription): Outcome<Subsc
   const stored = getSubscription(unit.sql, put);
   // One that is still being deleted comes back under its id: its last processes then stop as outdated ones.
   const current = stored?.deletedAt === null ? stored : undefined;
-  const { cartridge, partition, policy } = requireReferences(unit, input);
+  const { cartridge, partition, policy } = requireReferences(unit, { ...input, tenant });
   const { ratio = null } = input;
   requireFreeCount({ alias, ratio }, input.processes, policy);
   const running = toRunning(input);
@@ -217,7 +217,7 @@ type References = {
   readonly policy: NamedPolicy | undefined;
 };
 
-function requireReferences(unit: Unit, input: Input): References {
+function requireReferences(unit: Unit, input: Input & { readonly tenant: string }): References {
   const { cartridge, partition } = requireCartridge(unit, input);
   requireFollowable(input, cartridge);
   const { scalingPolicy = null } = input;

@@ -65,9 +65,9 @@ export function removeTenant(
 ): void {
   const row = requireFound(getTenant(unit.sql, name), { kind: "tenant", name });
   requirePrecondition(precondition, row, `tenant ${name}`);
-  const cartridges = listCartridges(unit.sql, { after: "", limit: CARTRIDGES_MAX })
-    .filter(({ repository }) => repository.split("/")[0] === name)
-    .map((cartridge) => `cartridge ${cartridge.name}`);
+  const cartridges = listCartridges(unit.sql, { after: "", limit: CARTRIDGES_NAMED }, [name]).map(
+    (cartridge) => `cartridge ${cartridge.name}`,
+  );
   refuseInUse(`tenant ${name}`, [
     ...(name === DEFAULT_TENANT ? ["all that no other tenant owns"] : []),
     ...listOwned(unit.sql, name),
@@ -84,7 +84,7 @@ export function removeTenant(
   });
 }
 
-const CARTRIDGES_MAX = 1_000_000;
+const CARTRIDGES_NAMED = 6;
 
 /** @throws ControllerError REFERENCE_UNKNOWN */
 export function requireTenant({ sql }: Pick<Unit, "sql">, name: string): void {

@@ -1,4 +1,4 @@
-import { asc, eq, gt } from "drizzle-orm";
+import { and, asc, eq, gt, inArray } from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
 import type { Page } from "./page.ts";
@@ -10,11 +10,21 @@ export function getCartridge(sql: Sql, name: string): CartridgeRow | undefined {
   return sql.select().from(cartridges).where(eq(cartridges.name, name)).get();
 }
 
-export function listCartridges(sql: Sql, { after, limit }: Page): readonly CartridgeRow[] {
+/** @param tenants whose; left out, everybody's */
+export function listCartridges(
+  sql: Sql,
+  { after, limit }: Page,
+  tenants?: readonly string[],
+): readonly CartridgeRow[] {
   return sql
     .select()
     .from(cartridges)
-    .where(gt(cartridges.name, after))
+    .where(
+      and(
+        gt(cartridges.name, after),
+        tenants === undefined ? undefined : inArray(cartridges.tenant, [...tenants]),
+      ),
+    )
     .orderBy(asc(cartridges.name))
     .limit(limit)
     .all();

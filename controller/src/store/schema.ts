@@ -19,8 +19,8 @@ import {
 } from "drizzle-orm/sqlite-core";
 import type { z } from "zod";
 
-import type { Admission, Presence } from "../domain/node.ts";
 import type { ImageVariant } from "../domain/image-variant.ts";
+import type { Admission, Presence } from "../domain/node.ts";
 import type { Problem } from "../domain/process.ts";
 import type { ImagePort, Running } from "../domain/running.ts";
 import { stored } from "./columns.ts";
@@ -59,6 +59,8 @@ export const partitions = sqliteTable("partitions", {
 
 export const cartridges = sqliteTable("cartridges", {
   name: text().primaryKey(),
+  /** Whose it is: only they change it, and where it is not `default`, only they see it. */
+  tenant: text().notNull().default("default"),
   description: text().notNull(),
   /** The reference as it was written. */
   image: text().notNull(),
@@ -161,7 +163,9 @@ export const rollouts = sqliteTable(
   },
   (table) => [
     primaryKey({ columns: [table.subscriptionId, table.generation] }),
-    index("rollouts_open").on(table.subscriptionId).where(raw`ended_at is null`),
+    index("rollouts_open")
+      .on(table.subscriptionId)
+      .where(raw`ended_at is null`),
   ],
 );
 

@@ -6,6 +6,7 @@ import { withinQuota } from "../../operations/quotas.ts";
 import { answerJson } from "../answer.ts";
 import { parseDocuments, readDocument } from "../apply-documents.ts";
 import { readBody } from "../body.ts";
+import { imagesFor } from "../images-for.ts";
 import { TenantQuery, tenantOf } from "../read.ts";
 import { authorizeCaller, type Router } from "../route.ts";
 import type { Services } from "../services.ts";
@@ -19,7 +20,7 @@ const Query = z.strictObject({
 const operatorKinds: readonly string[] = ["PartitionPolicy", "ScalingPolicy", "Partition"];
 
 export function addApplyRoute(router: Router, services: Services): void {
-  const { store, images } = services;
+  const { store } = services;
   router.add({
     method: "post",
     path: "/v1/apply",
@@ -31,6 +32,7 @@ export function addApplyRoute(router: Router, services: Services): void {
     handle: async ({ query, caller, c }) => {
       const tenant = tenantOf(caller, query.tenant);
       const values = parseDocuments(await readBody(c));
+      const images = imagesFor(services, { scope: caller.scope, tenant });
       const documents = await Promise.all(
         values.map((value, index) => readDocument(value, { index, images })),
       );

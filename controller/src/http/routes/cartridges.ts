@@ -2,10 +2,14 @@ import { Cartridge, CartridgeInput } from "@strata/protocol/api/resources";
 import { Name } from "@strata/protocol/names";
 import { z } from "zod";
 
+import { DEFAULT_TENANT } from "../../access/repository-owner.ts";
 import { inspectSignedImage } from "../../images/signed-image.ts";
-import { putCartridge, removeCartridge } from "../../operations/cartridges.ts";
+import { putCartridge, removeCartridge, seesCartridge } from "../../operations/cartridges.ts";
+import { requireTenant } from "../../operations/tenants.ts";
 import { getCartridge, listCartridges } from "../../store/cartridges.ts";
 import { answerNothing, answerResource } from "../answer.ts";
+import { imagesFor } from "../images-for.ts";
+import { TenantQuery, tenantOf } from "../read.ts";
 import type { Router } from "../route.ts";
 import type { Services } from "../services.ts";
 import { showCartridge } from "../views.ts";
@@ -21,16 +25,21 @@ export function addCartridgeRoutes(router: Router, services: Services): void {
     summary:
       "Creates or changes a cartridge; its tag is resolved anew, and its subscriptions follow.",
     params: Params,
+    query: TenantQuery,
     body: CartridgeInput,
     answers: {
       200: { description: "Changed, or as it was.", schema: Cartridge },
       201: { description: "Created.", schema: Cartridge },
     },
-    handle: async ({ params: { name }, body: input, caller, precondition, c }) => {
-      const image = await inspectSignedImage(services.images, input.image);
-      const { row, action } = services.store.write((unit) =>
-        putCartridge(unit, { name, input, image, scope: caller.scope, precondition }),
-      );
+    handle: async ({ params: { name }, query, body: input, caller, precondition, c }) => {
+      const { scope } = caller;
+      const tenant = tenantOf(caller, query.tenant);
+      const images = imagesFor(services, { scope, tenant });
+      const image = await inspectSignedImage(images, input.image);
+      const { row, action } = services.store.write((unit) => {
+        requireTenant(unit, tenant);
+        return putCartridge(unit, { name, input, image, scope, tenant, precondition });
+      });
       services.reconcileSoon();
       services.followSoon();
       return answerResource(c, showCartridge(row), action);
@@ -41,7 +50,13 @@ export function addCartridgeRoutes(router: Router, services: Services): void {
     kind: "cartridge",
     resource: Cartridge,
     get: getCartridge,
-    list: listCartridges,
+    list: (sql, page, caller) =>
+      listCartridges(
+        sql,
+        page,
+        caller.scope === "admin" ? undefined : [caller.tenant, DEFAULT_TENANT],
+      ),
+    isSeen: ({ tenant }, caller) => seesCartridge(caller, tenant),
     show: showCartridge,
   });
   router.add({
@@ -51,8 +66,8 @@ export function addCartridgeRoutes(router: Router, services: Services): void {
     summary: "Deletes a cartridge that no subscription uses. Its image stays in the store.",
     params: Params,
     answers: { 204: { description: "Gone." } },
-    handle: ({ params: { name }, precondition, c }) => {
-      services.store.write((unit) => removeCartridge(unit, { name, precondition }));
+    handle: ({ params: { name }, precondition, caller: { scope, tenant }, c }) => {
+      services.store.write((unit) => removeCartridge(unit, { name, precondition, scope, tenant }));
       return answerNothing(c);
     },
   });

@@ -4,6 +4,7 @@ import { listOf } from "@strata/protocol/api/resources";
 import { Name } from "@strata/protocol/names";
 import { z } from "zod";
 
+import type { Principal } from "../../access/authenticate.ts";
 import type { Delete, Put } from "../../operations/partitions.ts";
 import { type Outcome, requireFound } from "../../operations/upsert.ts";
 import type { Sql } from "../../store/database.ts";
@@ -23,8 +24,9 @@ export type NamedResource<
 > = {
   readonly path: string;
   readonly kind: string;
-  /** Who may change it; every viewer may read it. */
   readonly writer: Scope;
+  /** Who may read it [viewer]. */
+  readonly reader?: Scope;
   readonly input: Input;
   readonly resource: z.ZodType<Shown>;
   readonly put: (unit: Unit, put: Put<z.output<Input>>) => Outcome<R>;
@@ -82,31 +84,39 @@ export function addReaders<R extends Row, Shown extends { revision: number }>(
   services: Services,
   resource: Pick<
     NamedResource<R, z.ZodType, Shown>,
-    "path" | "kind" | "resource" | "get" | "list" | "show"
-  >,
+    "path" | "kind" | "resource" | "get" | "show"
+  > & {
+    readonly list: (sql: Sql, page: Page, caller: Principal) => readonly R[];
+    /** Left out, everybody sees all of them. What is not seen is not there. */
+    readonly isSeen?: (row: R, caller: Principal) => boolean;
+    /** Who may read [viewer]. */
+    readonly reader?: Scope;
+  },
 ): void {
-  const { path, kind } = resource;
+  const { path, kind, reader = "viewer", isSeen = () => true } = resource;
   router.add({
     method: "get",
     path: `${path}/{name}`,
-    access: "viewer",
+    access: reader,
     summary: `Shows a ${kind}.`,
     params: Params,
     answers: { 200: { description: "The present state.", schema: resource.resource } },
-    handle: ({ params: { name }, c }) => {
-      const row = requireFound(resource.get(services.store.sql, name), { kind, name });
+    handle: ({ params: { name }, caller, c }) => {
+      const known = resource.get(services.store.sql, name);
+      const seen = known !== undefined && isSeen(known, caller) ? known : undefined;
+      const row = requireFound(seen, { kind, name });
       return answerResource(c, resource.show(row));
     },
   });
   router.add({
     method: "get",
     path,
-    access: "viewer",
+    access: reader,
     summary: `Lists by name.`,
     query: PageQuery,
     answers: { 200: { description: "One page.", schema: listOf(resource.resource) } },
-    handle: ({ query: { after, limit }, c }) => {
-      const rows = resource.list(services.store.sql, { after, limit: limit + 1 });
+    handle: ({ query: { after, limit }, caller, c }) => {
+      const rows = resource.list(services.store.sql, { after, limit: limit + 1 }, caller);
       return answerJson(c, toPage(rows, { limit, keyOf: ({ name }) => name, show: resource.show }));
     },
   });

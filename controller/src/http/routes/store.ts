@@ -1,3 +1,4 @@
+import { scopeIncludes } from "@strata/protocol/access";
 import {
   CollectInput,
   CollectionReport,
@@ -50,6 +51,8 @@ export function addStoreRoutes(router: Router, services: Services): void {
     path: "/v1/store-quotas",
     kind: "store quota",
     writer: "operator",
+    // Their names are those of tenants.
+    reader: "operator",
     input: StoreQuotaInput,
     resource: StoreQuotaResource,
     put: putStoreQuota,
@@ -80,7 +83,13 @@ function addUpkeep(router: Router, { storeKeeper, config }: Services): void {
     access: "viewer",
     summary: "What the store holds, and how its last collection and re-hash went.",
     answers: { 200: { description: "The present state.", schema: StoreStatus } },
-    handle: async ({ c }) => answerJson(c, await storeKeeper.status()),
+    handle: async ({ caller, c }) => {
+      const status = await storeKeeper.status();
+      const quotas = status.quotas.filter(
+        ({ name }) => scopeIncludes(caller.scope, "operator") || name === caller.tenant,
+      );
+      return answerJson(c, { ...status, quotas });
+    },
   });
   router.add({
     method: "post",

@@ -1,0 +1,1 @@
+ALTER TABLE `cartridges` ADD `tenant` text DEFAULT 'default' NOT NULL;
