@@ -210,6 +210,11 @@ suite("silence", (test) => {
       (await controller.call("GET", "/v1/subscriptions/hi")).body.status.message,
       /held back/,
     );
+    assert.match(
+      (await controller.call("GET", "/v1/nodes/n7")).body.message,
+      /nothing is replaced/,
+    );
+    assert.is((await controller.call("GET", "/v1/nodes/n0")).body.message, null);
     const said = async (): Promise<string[]> =>
       (await controller.call("GET", "/v1/events?type=controller")).body.items.map(
         ({ type }: { type: string }) => type,

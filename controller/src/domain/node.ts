@@ -44,6 +44,28 @@ export function nodeState(node: {
   return node.admission === "open" ? "ready" : node.admission;
 }
 
+/** Why a node is not simply ready, for people; null when there is nothing to say. */
+export function nodeMessage(
+  node: {
+    readonly presence: Presence;
+    readonly admission: Admission;
+    readonly awaySince: string | null;
+    readonly drainDeadline: string | null;
+  },
+  { processes, isHeld }: { readonly processes: number; readonly isHeld: boolean },
+): string | null {
+  const { presence, admission, awaySince, drainDeadline } = node;
+  if (presence === "away") {
+    const since = `silent since ${awaySince ?? "its joining"}`;
+    return isHeld
+      ? `${since}; so many nodes are that the fault is taken for the controller's: nothing is replaced`
+      : `${since}; its processes may well run, and are replaced when their time is over`;
+  }
+  if (admission !== "draining") return null;
+  const end = drainDeadline === null ? "" : `; what is left at ${drainDeadline} is stopped`;
+  return processes === 0 ? "empty: it can be deleted" : `${processes} processes are left${end}`;
+}
+
 /** Whether so many nodes went silent at about the same time that the fault is more likely on the controller's side:
  * more than 45 % of all, and more than three (agent-protocol.md, rule 7). Nodes lost longer ago than `windowMs` before
  * the last loss are old news and count neither way. */

@@ -5,7 +5,6 @@ import { PartitionPolicyInput, ScalingPolicyInput } from "@strata/protocol/api/a
 import type {
   Cartridge,
   Event,
-  Node,
   Partition,
   PartitionPolicyResource,
   Process,
@@ -197,34 +196,6 @@ export function showProcess(
   };
 }
 
-export function showNode(row: NodeRow, held: readonly ProcessView[]): Node {
-  const alive = held.filter(({ process }) => !isTerminal(process.state));
-  const sum = (of: (view: ProcessView) => number): number =>
-    alive.reduce((total, view) => total + of(view), 0);
-  return {
-    id: row.id,
-    name: row.name,
-    partition: row.partition,
-    state: nodeState(row),
-    address: row.address,
-    architecture: row.architecture,
-    kernel: row.kernel,
-    agentVersion: row.agentVersion,
-    labels: { ...row.labels },
-    capacity: row.capacity,
-    allocated: {
-      cpuMillis: sum(({ spec }) => spec.limits.cpuMaxMillis),
-      memoryBytes: sum(({ spec }) => spec.limits.memoryMaxBytes),
-      pids: sum(({ spec }) => spec.limits.pidsMax),
-    },
-    processes: alive.length,
-    drainDeadline: row.drainDeadline,
-    upgrade: row.upgrade,
-    lastSeenAt: row.lastSeenAt,
-    ...stored(row),
-  };
-}
-
 export function showEvent(row: EventRow): Event {
   return { ...row, data: { ...row.data } };
 }
@@ -289,7 +260,8 @@ function showFile({ path, mode, content }: WantedFile): NonNullable<Shown["files
   return { path, ...content, mode: mode.toString(8).padStart(4, "0") };
 }
 
-function stored(row: { revision: number; createdAt: string; updatedAt: string }): {
+/** Fields that every stored resource has. */
+export function stored(row: { revision: number; createdAt: string; updatedAt: string }): {
   revision: number;
   createdAt: string;
   updatedAt: string;

@@ -361,6 +361,8 @@ export const Node = z.object({
   name: Name,
   partition: Name,
   state: z.enum(nodeStates),
+  /** Why it is not simply ready; null when there is nothing to say. */
+  message: z.string().nullable(),
   address: z.string(),
   architecture: z.string(),
   kernel: z.string(),

@@ -8,24 +8,22 @@ import {
   upgradeNode,
   upgradePartition,
 } from "../../operations/upgrades.ts";
-import { getNode, type NodeRow } from "../../store/nodes.ts";
-import { listAssigned } from "../../store/processes.ts";
+import { getNode } from "../../store/nodes.ts";
 import type { AgentBinaries } from "../agent-binaries.ts";
 import { answerJson } from "../answer.ts";
 import type { Router } from "../route.ts";
 import type { Services } from "../services.ts";
-import { showNode } from "../views.ts";
+import { nodesShown } from "../show-node.ts";
 
 const Params = z.object({ id: z.string().max(100) });
 
 /** Other versions of the agent, from the controller. */
 export function addNodeUpgradeRoutes(
   router: Router,
-  { store }: Services,
+  services: Services,
   binaries: AgentBinaries,
 ): void {
-  const show = (row: NodeRow): z.infer<typeof Node> =>
-    showNode(row, listAssigned(store.sql, row.id));
+  const { store } = services;
   router.add({
     method: "post",
     path: "/v1/nodes/{id}/upgrade",
@@ -36,7 +34,7 @@ export function addNodeUpgradeRoutes(
     handle: async ({ params: { id }, c }) => {
       const served = await findServed(binaries);
       const row = store.write((unit) => upgradeNode(unit, id, served));
-      return answerJson(c, show(row), 202);
+      return answerJson(c, nodesShown(services)(row), 202);
     },
   });
   router.add({
@@ -53,6 +51,7 @@ export function addNodeUpgradeRoutes(
         advanceUpgrades(unit);
         return told;
       });
+      const show = nodesShown(services);
       const items = rows.map((row) => show(getNode(store.sql, row.id) ?? row));
       return answerJson(c, { items, next: null }, 202);
     },

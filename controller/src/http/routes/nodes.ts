@@ -6,20 +6,19 @@ import { z } from "zod";
 
 import type { Admission } from "../../domain/node.ts";
 import { admitNode, removeNode, requireNode } from "../../operations/nodes.ts";
-import { listNodesPage, type NodeRow } from "../../store/nodes.ts";
-import { listAssigned } from "../../store/processes.ts";
+import { listNodesPage } from "../../store/nodes.ts";
 import { answerJson, answerNothing, answerResource } from "../answer.ts";
 import { PageQuery, toPage } from "../read.ts";
 import type { Router } from "../route.ts";
 import { forgetNodeInMemory, type Services } from "../services.ts";
-import { showNode } from "../views.ts";
+import { nodesShown, type ShowNode } from "../show-node.ts";
 
 const Params = z.object({ id: z.string().max(100) });
 const one = { description: "The node.", schema: Node };
 
 export function addNodeRoutes(router: Router, services: Services): void {
   const { store } = services;
-  const show: Show = (row) => showNode(row, listAssigned(store.sql, row.id));
+  const show: ShowNode = (row) => nodesShown(services)(row);
   router.add({
     method: "get",
     path: "/v1/nodes",
@@ -29,7 +28,10 @@ export function addNodeRoutes(router: Router, services: Services): void {
     answers: { 200: { description: "One page.", schema: listOf(Node) } },
     handle: ({ query: { after, limit, partition }, c }) => {
       const rows = listNodesPage(store.sql, { after, limit: limit + 1, partition });
-      return answerJson(c, toPage(rows, { limit, keyOf: ({ name }) => name, show }));
+      return answerJson(
+        c,
+        toPage(rows, { limit, keyOf: ({ name }) => name, show: nodesShown(services) }),
+      );
     },
   });
   router.add({
@@ -61,9 +63,11 @@ export function addNodeRoutes(router: Router, services: Services): void {
   addAdmissionRoutes(router, services, show);
 }
 
-type Show = (row: NodeRow) => z.infer<typeof Node>;
-
-function addAdmissionRoutes(router: Router, { store, reconcileSoon }: Services, show: Show): void {
+function addAdmissionRoutes(
+  router: Router,
+  { store, reconcileSoon }: Services,
+  show: ShowNode,
+): void {
   const admissions: Readonly<Record<string, { admission: Admission; summary: string }>> = {
     cordon: {
       admission: "cordoned",
