@@ -19,6 +19,7 @@ import { listRecords, newRecord, type ProcessRecord } from "./container/record.t
 import { createResources, type Holding } from "./container/resources.ts";
 import { createSecretKeeper, type SecretSource } from "./container/secret-keeper.ts";
 import type { StartContext } from "./container/start.ts";
+import { createSpanLog } from "./container/span-log.ts";
 import { sweepRun } from "./container/stop.ts";
 import { createWaker } from "./container/waker.ts";
 import { AgentError } from "./errors.ts";
@@ -295,6 +296,7 @@ function createServices(
     secrets: createSecretKeeper({ source: secrets, folder: paths.secrets }),
     logger,
     bootId: readKernelBootId(),
+    spans: createSpanLog(() => performance.now()),
     ...events,
   };
 }

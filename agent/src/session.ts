@@ -8,6 +8,7 @@ import type {
   StreamRequest,
 } from "@strata/protocol/agent/messages";
 import type { UpgradeOrder, UpgradeReport } from "@strata/protocol/agent/upgrade";
+import type { AgentSpan } from "@strata/protocol/agent/spans";
 import type { Logger } from "pino";
 
 import { acceptAssignments, type DesiredState } from "./accept-assignments.ts";
@@ -38,6 +39,8 @@ export type SessionOptions = {
   readonly onUpgrade?: (order: UpgradeOrder) => void;
   readonly describeUpgrade?: () => UpgradeReport | undefined;
   readonly describeProcesses: () => readonly ProcessReport[];
+  /** Steps of starts since the last report. */
+  readonly takeSpans?: () => AgentSpan[];
 };
 
 const POLL_WAIT_MS = 30_000;
@@ -168,6 +171,7 @@ export class Session {
     this.#sequence += 1;
     const { bootId, agentVersion, describeProcesses, describeUpgrade } = this.#options;
     const upgrade = describeUpgrade?.();
+    const spans = this.#options.takeSpans?.() ?? [];
     return {
       epoch: this.#desired.epoch,
       sequence: this.#sequence,
@@ -176,6 +180,7 @@ export class Session {
       agentVersion,
       capacity: readCapacity(),
       processes: [...describeProcesses()],
+      ...(spans.length > 0 && { spans }),
       ...(upgrade !== undefined && { upgrade }),
     };
   }

@@ -62,6 +62,11 @@ export type Config = {
   readonly backupRecipients: readonly string[];
   /** STRATA_EVENTS_MAX [100000]: events kept. */
   readonly eventsMax: number;
+  /** OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, or /v1/traces below OTEL_EXPORTER_OTLP_ENDPOINT: where traces go; left out,
+   * none are made. */
+  readonly tracesUrl: string | undefined;
+  /** OTEL_TRACES_SAMPLER_ARG [1]: the share of traces that are kept, of those that begin here. */
+  readonly tracesShare: number;
   /** STRATA_METRICS_MAX_MIB [1024]: disk for the metrics history; 0 keeps none. */
   readonly metricsBytesMax: number;
   /** STRATA_RATE_PER_MINUTE [12000]: requests of one token to the API, where the token says nothing itself; 0 no limit. */
@@ -172,6 +177,8 @@ export function readConfig(environment: Environment): Config {
       min: 1000,
       max: 100_000_000,
     }),
+    tracesUrl: tracesUrl(environment),
+    tracesShare: share(environment, { name: "OTEL_TRACES_SAMPLER_ARG", initial: 1 }),
     metricsBytesMax:
       1024 ** 2 *
       integer(environment, {
@@ -298,6 +305,28 @@ function addressRanges(environment: Environment, name: string): BlockList {
   const ranges = readAddressRanges(texts.filter((text) => text !== ""));
   if (ranges !== undefined) return ranges;
   throw invalid(name, "a list of addresses and ranges such as 10.0.0.7,192.0.2.0/24");
+}
+
+/** OpenTelemetry Protocol Exporter, "Endpoint URLs for OTLP/HTTP". */
+function tracesUrl(environment: Environment): string | undefined {
+  const [own, base] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+  const ofTraces = environment[own] ?? "";
+  const ofAll = (environment[base] ?? "").replace(/\/+$/, "");
+  if (ofTraces === "" && ofAll === "") return undefined;
+  const url = ofTraces === "" ? `${ofAll}/v1/traces` : ofTraces;
+  if (/^https?:$/.test(URL.parse(url)?.protocol ?? "")) return url;
+  throw invalid(ofTraces === "" ? base : own, "a URL such as http://127.0.0.1:4318");
+}
+
+function share(
+  environment: Environment,
+  { name, initial }: { name: string; initial: number },
+): number {
+  const text = environment[name] ?? "";
+  if (text === "") return initial;
+  const value = Number(text);
+  if (value >= 0 && value <= 1) return value;
+  throw invalid(name, "a number from 0 to 1");
 }
 
 function advertised(text: string | undefined): string | undefined {

@@ -30,6 +30,7 @@ import { type Authority, ensureAuthority } from "./pki/authority.ts";
 import { issueNodeCertificate } from "./pki/node-certificate.ts";
 import { ensureServerCertificate, type ServerCertificate } from "./pki/server-certificate.ts";
 import { openDatabase, type OpenDatabase } from "./store/database.ts";
+import { openTracing } from "./tracing/tracing.ts";
 import { lockData } from "./store/lock.ts";
 
 export type Controller = {
@@ -55,7 +56,9 @@ export async function startController(world: World): Promise<Controller> {
   finishSwap(config.dataDirectory);
   const database = openOrOffer(config);
   undo.defer(database.close);
-  const state = openState(world, database);
+  const tracing = await openTracing(config, world.clock);
+  undo.defer(tracing.close);
+  const state = openState({ ...world, tracing }, database);
   ensureAdminToken(state.store, join(config.dataDirectory, "admin-token"), world.random.newSecret);
   const authority = await ensureAuthority(caDirectory(config), world.clock.nowMs());
   const certificate = config.tls ? await currentCertificate(world, authority) : undefined;

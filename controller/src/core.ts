@@ -49,8 +49,10 @@ import { createProvider } from "./providers/create-provider.ts";
 import type { OpenDatabase } from "./store/database.ts";
 import { getOrSetMeta } from "./store/meta.ts";
 import { bumpAssignmentRevision, countNodes, listNodes } from "./store/nodes.ts";
+import { listProcessOwners } from "./store/process-owners.ts";
 import { createStore, type Store } from "./store/unit.ts";
 import { createRendezvous } from "./streams/rendezvous.ts";
+import { noTracing, type Tracing } from "./tracing/tracing.ts";
 
 /** Everything ambient, handed in by main.ts or a test. */
 export type World = {
@@ -60,6 +62,8 @@ export type World = {
   readonly logger: Logger;
   /** How long after a start nobody is found silent; for tests [60 s]. */
   readonly startGraceMs?: number;
+  /** Left out, nothing is traced. */
+  readonly tracing?: Tracing;
 };
 
 export type State = {
@@ -75,6 +79,7 @@ export type State = {
   readonly nodeWakeups: Wakeups;
   readonly eventWakeups: Wakeups;
   readonly telemetry: Telemetry;
+  readonly tracing: Tracing;
   /** The loop is started last; until then nobody is woken. */
   readonly setReconcileSoon: (wake: () => void) => void;
   readonly reconcileSoon: () => void;
@@ -91,7 +96,7 @@ export type State = {
 const EVENT_FOLLOWERS_MAX = 2000;
 
 export function openState(world: World, database: OpenDatabase): State {
-  const { clock, random, config } = world;
+  const { clock, random, config, tracing = noTracing } = world;
   const nodeWakeups = createWakeups(limits.pollsPerNodeMax);
   const eventWakeups = createWakeups(EVENT_FOLLOWERS_MAX);
   let wakeReconcile = (): void => undefined;
@@ -109,8 +114,9 @@ export function openState(world: World, database: OpenDatabase): State {
     beforeCommit: auditor.beforeCommit,
     onCommit: (changes) => {
       for (const nodeId of changes.nodes) nodeWakeups.wake(nodeId);
-      if (changes.eventTypes.length > 0) eventWakeups.wake("events");
+      if (changes.events.length > 0) eventWakeups.wake("events");
       telemetry.committed(changes);
+      tracing.committed(changes, (id) => listProcessOwners(store.sql, [id])[0]?.alias);
     },
   });
   ensureTenants(store);
@@ -134,6 +140,7 @@ export function openState(world: World, database: OpenDatabase): State {
     nodeWakeups,
     eventWakeups,
     telemetry,
+    tracing,
     setReconcileSoon: (wake) => {
       wakeReconcile = wake;
     },

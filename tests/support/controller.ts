@@ -12,6 +12,7 @@ import type { ImageSource } from "@strata/controller/images/inspect-image";
 import { createLogger } from "@strata/controller/logger";
 import type { OpenProvider } from "@strata/controller/loops/provision-providers";
 import { openDatabase } from "@strata/controller/store/database";
+import type { Tracing } from "@strata/controller/tracing/tracing";
 import { mediaTypes } from "@strata/protocol/oci/media-type";
 import { createRegistry, type Registry } from "@strata/registry/create-registry";
 import { createMemoryBlobStore } from "@strata/registry/drivers/memory-blob-store";
@@ -60,6 +61,7 @@ export type ControllerOptions = {
   readonly firstId?: number;
   /** Left out, real ones. */
   readonly openProvider?: OpenProvider;
+  readonly tracing?: Tracing;
 };
 
 const TICKS_MAX = 100;
@@ -78,6 +80,7 @@ export async function aController(options: ControllerOptions = {}): Promise<Test
   const world = {
     config,
     logger: createLogger("silent"),
+    ...(options.tracing === undefined ? {} : { tracing: options.tracing }),
     clock: { nowMs: () => time.ms, monotonicMs: () => time.ms },
     random: {
       newId: () => `x${String((ids += 1)).padStart(7, "0")}`,

@@ -129,6 +129,7 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
     describeUpgrade: upgrader.report,
     onStream: (request) => void serveStream(request, { runtime, client, logger }),
     describeProcesses: () => runtime.report(),
+    takeSpans: () => runtime.services.spans.take(),
   });
   obey(desired);
   memory.stir();

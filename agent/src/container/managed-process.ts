@@ -215,7 +215,11 @@ export class ManagedProcess {
       await this.#services.starts(async () => {
         // While it waited for the image or its turn, it may have become unwanted.
         const isWanted = planStep(this.#view()).kind === "start" && !this.#isDetached;
-        if (isWanted) await this.#run.launch(image, secrets);
+        if (!isWanted) return;
+        const { assignment } = this.#keeper.record;
+        await this.#services.spans.measure({ assignment, name: "start container" }, () =>
+          this.#run.launch(image, secrets),
+        );
       });
     } catch (error) {
       if (!this.#pull.signal.aborted) await this.#startFailed(error);
@@ -227,8 +231,11 @@ export class ManagedProcess {
   async #pullImage(): Promise<RunnableImage> {
     this.#pull = new AbortController();
     this.#setActivity("pulling", "soon");
-    const { image } = this.#keeper.record.assignment.spec;
-    return await this.#services.images.ensure(image, { signal: this.#pull.signal });
+    const { assignment } = this.#keeper.record;
+    const { signal } = this.#pull;
+    return await this.#services.spans.measure({ assignment, name: "pull image" }, () =>
+      this.#services.images.ensure(assignment.spec.image, { signal }),
+    );
   }
 
   async #startFailed(error: unknown): Promise<void> {

@@ -7,6 +7,7 @@ import type { Ask } from "./health.ts";
 import type { ImageSource } from "./image-source.ts";
 import type { Resources } from "./resources.ts";
 import type { SecretKeeper } from "./secret-keeper.ts";
+import type { SpanLog } from "./span-log.ts";
 import type { StartContext } from "./start.ts";
 
 /** What all processes of a node share. */
@@ -21,6 +22,7 @@ export type ProcessServices = {
   /** Asks the probes of a process. */
   readonly ask: (target: AskTarget) => Ask;
   readonly secrets: SecretKeeper;
+  readonly spans: SpanLog;
   readonly logger: Logger;
   /** Of the kernel. */
   readonly bootId: string;

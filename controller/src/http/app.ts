@@ -55,7 +55,12 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
   const app = new OpenAPIHono();
   app.use("*", async (c, next) => {
     const startedMs = services.clock.monotonicMs();
-    await next();
+    const { method, path } = c.req;
+    const [traceparent, tracestate] = [c.req.header("traceparent"), c.req.header("tracestate")];
+    await services.tracing.request({ method, path, traceparent, tracestate }, async () => {
+      await next();
+      return { route: routePath(c, -1), status: c.res.status };
+    });
     services.telemetry.requestDone(
       { method: c.req.method, route: routePath(c, -1), status: String(c.res.status) },
       (services.clock.monotonicMs() - startedMs) / 1000,

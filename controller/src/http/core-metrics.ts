@@ -17,7 +17,7 @@ export type Counts = {
 
 export type CoreMetrics = {
   readonly setCounts: (counts: Counts) => void;
-  readonly committed: (changes: Pick<Changes, "eventTypes" | "waits">) => void;
+  readonly committed: (changes: Pick<Changes, "events" | "waits">) => void;
 };
 
 const waitBuckets = [0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300];
@@ -47,7 +47,7 @@ export function createCoreMetrics(registers: Registry[]): CoreMetrics {
   return {
     setCounts,
     committed: (changes) => {
-      for (const type of changes.eventTypes) events.inc({ type });
+      for (const { type } of changes.events) events.inc({ type });
       for (const { what, ms } of changes.waits) waits[what].observe(Math.max(0, ms) / 1000);
     },
   };

@@ -26,6 +26,7 @@ import type { NodeCertificate, NodeCertificateRequest } from "../pki/node-certif
 import type { SecretBox } from "../pki/secret-box.ts";
 import type { Store } from "../store/unit.ts";
 import type { Rendezvous } from "../streams/rendezvous.ts";
+import type { Tracing } from "../tracing/tracing.ts";
 import type { Telemetry } from "./telemetry.ts";
 
 /** What routes work with: made once, in main.ts or a test. */
@@ -72,6 +73,7 @@ export type Services = {
   readonly eventWakeups: Wakeups;
   readonly rendezvous: Rendezvous;
   readonly telemetry: Telemetry;
+  readonly tracing: Tracing;
   readonly backups: Backups;
   readonly backupSchedule: Schedule;
   /** Of the main listener, known once it listens. */

@@ -18,10 +18,11 @@ export type Unit = {
 
 export type Changes = {
   readonly nodes: ReadonlySet<string>;
-  /** Of each event that was written. */
-  readonly eventTypes: readonly string[];
+  readonly events: readonly CommittedEvent[];
   readonly waits: readonly Wait[];
 };
+
+export type CommittedEvent = Pick<NewEvent, "type" | "tenant" | "subject">;
 
 /** How long something took that ends with this unit; counted when it is committed. */
 export type Wait = { readonly what: "placement" | "start"; readonly ms: number };
@@ -50,7 +51,7 @@ export function createStore(options: StoreOptions): Store {
   const { sql } = options.database;
   const run = <Result>(work: (unit: Unit) => Result, keep: boolean): Result => {
     const revisions = new Map<string, number>();
-    const eventTypes: string[] = [];
+    const events: CommittedEvent[] = [];
     const waits: Wait[] = [];
     let outcome: { readonly result: Result } | undefined;
     try {
@@ -66,7 +67,7 @@ export function createStore(options: StoreOptions): Store {
               newId: options.newId,
               emit: (event) => {
                 insertEvent(transaction, { ...event, at: now }, options.eventsMax);
-                eventTypes.push(event.type);
+                events.push(event);
               },
               noteWait: (wait) => void waits.push(wait),
               touchNode: (nodeId) => {
@@ -87,7 +88,7 @@ export function createStore(options: StoreOptions): Store {
       return outcome.result;
     }
     if (outcome === undefined) throw new Error("a transaction ended without its work");
-    options.onCommit({ nodes: new Set(revisions.keys()), eventTypes, waits });
+    options.onCommit({ nodes: new Set(revisions.keys()), events, waits });
     return outcome.result;
   };
   return {

@@ -17,6 +17,7 @@ import { DigestText } from "../oci/image.ts";
 import { LogSearch } from "./log-search.ts";
 import { HealthProbe, MoreProbes } from "./probes.ts";
 import { processStates } from "./process-state.ts";
+import { AgentSpans, Traceparent } from "./spans.ts";
 import { UpgradeOrder, UpgradeReport } from "./upgrade.ts";
 
 export const PROTOCOL_VERSION = 1;
@@ -204,6 +205,8 @@ export const Assignment = z.object({
   /** RFC 3339. A process that has not begun to start by then is not started. */
   startDeadline: z.iso.datetime(),
   spec: ProcessSpec,
+  /** Where the request that caused it is traced: the agent notes how long its steps take. */
+  traceparent: Traceparent.optional(),
 });
 export type Assignment = z.infer<typeof Assignment>;
 
@@ -351,6 +354,8 @@ export const Report = z.object({
   capacity: Capacity,
   /** Every process that the node holds, so that the controller may compare. Ended ones until they are unassigned. */
   processes: z.array(ProcessReport),
+  /** Steps of starts that are traced, since the last report. */
+  spans: AgentSpans.optional(),
   /** How far the last upgrade of the agent is. */
   upgrade: UpgradeReport.optional(),
 });

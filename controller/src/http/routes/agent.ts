@@ -1,5 +1,6 @@
 /** What agents call. See protocol/agent/messages.ts for the whole exchange; streams are in http/upgrade.ts. */
 import {
+  type Assignment,
   Assignments,
   JoinRequest,
   JoinResponse,
@@ -77,6 +78,7 @@ export function addAgentRoutes(router: Router, services: Services): void {
         services.usage.take(nodeId, report, nowMs);
         const { startDeadlineMs } = services.config;
         if (takeReport(store, { nodeId, report, nowMs, startDeadlineMs })) services.reconcileSoon();
+        services.tracing.takeSpans(nodeId, report.spans ?? []);
       }
       const sampleBeat = services.beats.of(nodeId) ?? Infinity;
       const answer: ReportResponse = {
@@ -129,7 +131,7 @@ function addAssignmentRoute(router: Router, services: Services): void {
             ...(epochs.follows().length === 0 ? {} : { follows: [...epochs.follows()] }),
             revision,
             // Before somebody confirms a restored state, nodes go on with what they were told last.
-            assignments: epochs.isConfirmed() ? listAssignments(store.sql, nodeId) : [],
+            assignments: epochs.isConfirmed() ? listTraced(services, nodeId) : [],
             prefetch: [...services.prefetch.imagesFor(nodeId)],
             streams: rendezvous.pendingFor(nodeId),
             ...(upgrade !== undefined && { upgrade }),
@@ -142,6 +144,14 @@ function addAssignmentRoute(router: Router, services: Services): void {
         if (woken === "let-go") return c.body(null, 204);
       }
     },
+  });
+}
+
+/** Those that a traced request caused say so. */
+function listTraced({ store, tracing }: Services, nodeId: string): Assignment[] {
+  return listAssignments(store.sql, nodeId).map((assignment) => {
+    const traceparent = tracing.traceparentOf(assignment.processId);
+    return traceparent === undefined ? assignment : { ...assignment, traceparent };
   });
 }
 
