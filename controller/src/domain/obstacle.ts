@@ -9,6 +9,7 @@ import {
   permits,
   type Terms,
   termsOf,
+  type Wanted,
 } from "./autoscale/l2/bins.ts";
 import type { PlacementRule } from "./autoscale/l2/model.ts";
 
@@ -37,7 +38,7 @@ export type Judged = {
 /** The first thing that keeps a process of the group from the node; undefined when nothing does. */
 export function findObstacle(
   { bin, node, packing, open }: Judged,
-  wanted: Omit<Terms, "apart" | "mostInAll" | "mostOwn">,
+  wanted: Wanted,
 ): Obstacle | undefined {
   if (node.closed !== undefined) return { code: "CLOSED", text: `is ${node.closed}` };
   const terms = termsOf(wanted, packing);

@@ -1,7 +1,7 @@
 /** Which node each waiting process goes to. The packing is level 2's own, so that what it takes for room is room. Pure. */
 import type { Capacity, Limits } from "@strata/protocol/agent/messages";
 
-import { type Bin, createBin, type Packing } from "./autoscale/l2/bins.ts";
+import { type Bin, createBin, type Packing, type Wanted } from "./autoscale/l2/bins.ts";
 import type { Group, Held, LayerHolder, PlacementRule, Traits } from "./autoscale/l2/model.ts";
 import { largestFirst, packGroup } from "./autoscale/l2/pack.ts";
 import { createPool } from "./autoscale/l2/pool.ts";
@@ -80,6 +80,18 @@ export function sizeOf({ cpuMaxMillis, memoryMaxBytes, pidsMax }: Limits): Capac
   return { cpuMillis: cpuMaxMillis, memoryBytes: memoryMaxBytes, pids: pidsMax };
 }
 
+/** What it wants, as packing has it. */
+export function wantedOf({ subscription, limits, hostPorts, ...own }: WaitingProcess): Wanted {
+  const { nodeId } = own;
+  const rule = nodeId === undefined ? own.rule : { ...own.rule, nodeId };
+  return {
+    subscription,
+    size: sizeOf(limits),
+    hostPorts,
+    ...(rule === undefined ? {} : { rule }),
+  };
+}
+
 /** What a node may promise. */
 export function promisedCapacity(
   capacity: Capacity,
@@ -153,22 +165,14 @@ function groupAlike(
       const [first] = processes;
       if (first === undefined) return [];
       const { image } = first;
-      const rule = ruleOf(first);
       const group: Group = {
-        subscription: first.subscription,
-        size: sizeOf(first.limits),
-        hostPorts: first.hostPorts,
-        ...(rule === undefined ? {} : { rule }),
+        ...wantedOf(first),
         ...(image === undefined ? {} : { holders: holdersOf?.(partition, image) ?? [] }),
         count: processes.length,
       };
       return [{ group, processes }];
     })
     .toSorted((left, right) => largestFirst(left.group, right.group));
-}
-
-function ruleOf({ rule, nodeId }: WaitingProcess): PlacementRule | undefined {
-  return nodeId === undefined ? rule : { ...rule, nodeId };
 }
 
 function createKeyOf(): (process: WaitingProcess) => string {

@@ -3,9 +3,10 @@ import type { PlacementExplanation } from "@strata/protocol/api/placement";
 
 import type { Bin } from "../domain/autoscale/l2/bins.ts";
 import { findObstacle } from "../domain/obstacle.ts";
-import { type Candidate, type Need, sizeOf, toBin } from "../domain/schedule.ts";
+import { type Candidate, toBin, wantedOf } from "../domain/schedule.ts";
 import type { ProcessRow } from "../store/processes.ts";
-import { nameOf, type Snapshot, toCandidates } from "./snapshot.ts";
+import { toWaiting } from "./place.ts";
+import { type Snapshot, toCandidates } from "./snapshot.ts";
 
 export type Explained = Pick<PlacementExplanation, "partition" | "waits" | "totals" | "nodes">;
 
@@ -16,17 +17,16 @@ export function explainWaiting(
   { cpuOvercommit }: { readonly cpuOvercommit: number },
 ): Explained {
   const subscription = snapshot.subscriptions.find(({ id }) => id === row.subscriptionId);
-  const need = snapshot.needOf(row);
-  if (subscription === undefined || need === undefined)
-    return { partition: null, waits: row.problem, totals: {}, nodes: [] };
-  const { partition } = subscription;
+  const process = subscription === undefined ? undefined : toWaiting(snapshot, row, subscription);
+  if (process === undefined) return { partition: null, waits: row.problem, totals: {}, nodes: [] };
+  const { partition } = process;
   const candidates = toCandidates(snapshot).filter((node) => node.partition === partition);
   const packing = snapshot.packingOf(partition);
   const bins = new Map(candidates.map((node) => [node.id, toBin(node, cpuOvercommit)]));
   const open = candidates.flatMap(({ id, closed }) =>
     closed === undefined ? (bins.get(id) ?? []) : [],
   );
-  const wanted = wantedBy(need, nameOf(subscription));
+  const wanted = wantedOf(process);
   const judge = (node: Candidate, bin: Bin): Explained["nodes"][number] => {
     const obstacle = findObstacle({ bin, node, packing, open }, wanted);
     return obstacle === undefined
@@ -41,18 +41,6 @@ export function explainWaiting(
     .toSorted((left, right) => (left.node < right.node ? -1 : 1));
   const totals = countCodes(nodes);
   return { partition, waits: waitsFor(snapshot, row, totals), totals, nodes };
-}
-
-function wantedBy(
-  { limits, hostPorts, rule }: Need,
-  subscription: string,
-): Parameters<typeof findObstacle>[1] {
-  return {
-    subscription,
-    size: sizeOf(limits),
-    hostPorts,
-    ...(rule === undefined ? {} : { rule }),
-  };
 }
 
 function countCodes(nodes: Explained["nodes"]): Explained["totals"] {

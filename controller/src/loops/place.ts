@@ -6,10 +6,11 @@ import type { Problem } from "../domain/process.ts";
 import {
   schedule,
   type SchedulingOptions,
-  sizeOf,
   type WaitingProcess,
+  wantedOf,
 } from "../domain/schedule.ts";
 import { type ProcessRow, updateProcess } from "../store/processes.ts";
+import type { SubscriptionRow } from "../store/subscriptions.ts";
 import type { Unit } from "../store/unit.ts";
 import { createHoldersOf } from "./layer-holders.ts";
 import { findOverQuota } from "./quota-refusals.ts";
@@ -37,19 +38,10 @@ export function planPlacements(
   const refused = findRefused(snapshot, [...rows.values()]);
   const isRefused = new Set(refused.map(({ processId }) => processId));
   const subscriptions = new Map(snapshot.subscriptions.map((one) => [one.id, one]));
-  const waiting = [...rows.values()].flatMap((row): readonly WaitingProcess[] => {
-    const need = snapshot.needOf(row);
+  const waiting = [...rows.values()].flatMap((row) => {
     const subscription = subscriptions.get(row.subscriptionId);
-    return need === undefined || subscription === undefined || isRefused.has(row.id)
-      ? []
-      : [
-          {
-            id: row.id,
-            partition: subscription.partition,
-            subscription: nameOf(subscription),
-            ...need,
-          },
-        ];
+    if (subscription === undefined || isRefused.has(row.id)) return [];
+    return toWaiting(snapshot, row, subscription) ?? [];
   });
   const { placed, deferred, unplaced } = schedule(waiting, toCandidates(snapshot), {
     cpuOvercommit,
@@ -84,14 +76,23 @@ export function planPlacements(
   ];
 }
 
+/** The process as the scheduler sees it; undefined when its generation is not known any more. */
+export function toWaiting(
+  snapshot: Snapshot,
+  row: ProcessRow,
+  subscription: SubscriptionRow,
+): WaitingProcess | undefined {
+  const need = snapshot.needOf(row);
+  if (need === undefined) return undefined;
+  const { partition } = subscription;
+  return { id: row.id, partition, subscription: nameOf(subscription), ...need };
+}
+
 /** In the words of the policy. */
 function whyThere(process: WaitingProcess, packing: Packing, layerBytes: number): string {
-  const { subscription, limits, rule, nodeId } = process;
+  const { subscription, nodeId } = process;
   if (nodeId !== undefined) return "it belongs to this node";
-  const { apart } = termsOf(
-    { subscription, size: sizeOf(limits), ...(rule === undefined ? {} : { rule }) },
-    packing,
-  );
+  const { apart } = termsOf(wantedOf(process), packing);
   const node = packing.strategy === "spread" ? "the emptiest node" : "the fullest node";
   const among = [
     ...(apart.nodes === "none" ? [] : ["on the nodes"]),

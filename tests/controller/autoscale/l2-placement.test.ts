@@ -117,6 +117,20 @@ suite("rebalance", (test) => {
     assert.is(planRebalance([crowded(rule), fast], "new", policy).length, 1);
   });
 
+  test("makes no zone fuller than another for the sake of its nodes", () => {
+    const rule = { apart: { nodes: "prefer", zones: "prefer" } } as const;
+    const web = (id: string, zone: string, count: number): ReturnType<typeof aNode> =>
+      aNode(id, 0, { zone, held: [{ subscription: "web", size: quarter, count, rule }] });
+    const even = [web("a", "x", 3), web("b", "y", 2), web("c", "y", 1)];
+    const policy = aPartitionPolicy();
+    assert.equal(planRebalance([...even, aNode("new", 0, { zone: "y" })], "new", policy), [
+      { subscription: "web", from: "b", to: "new" },
+    ]);
+    assert.equal(planRebalance([...even, aNode("new", 0, { zone: "x" })], "new", policy), [
+      { subscription: "web", from: "a", to: "new" },
+    ]);
+  });
+
   test("comes to rest: after its moves nothing is left to move, in either direction", () => {
     const policy = aPartitionPolicy({ packing: { rebalanceMoves: 100 } });
     const with3 = (id: string, count: number): ReturnType<typeof aNode> =>

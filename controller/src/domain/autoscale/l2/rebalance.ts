@@ -55,33 +55,37 @@ function bestMove(
   for (const held of sizes.values()) {
     const terms = termsOf(held, packing);
     if (roomFor(joined, terms) === 0) continue;
+    const zones = countZones(bins, held.subscription);
     for (const from of bins) {
       if (from === joined || (from.counts.get(held.subscription) ?? 0) === 0) continue;
-      const gain = gainOf(bins, { terms, from, to: joined });
+      const gain = gainOf(terms, { from, to: joined, zones });
       if (gain > (best?.gain ?? 0)) best = { held, from, gain };
     }
   }
   return best;
 }
 
+type Zones = ReadonlyMap<string | null, number>;
+
+function countZones(bins: readonly Bin[], subscription: string): Zones {
+  const counts = new Map<string | null, number>();
+  for (const { zone, counts: own } of bins)
+    counts.set(zone, (counts.get(zone) ?? 0) + (own.get(subscription) ?? 0));
+  return counts;
+}
+
+/** A move helps when the source keeps more than the target then has, and hurts when it keeps fewer: what is to be
+ * apart in two ways must not be worse in either. */
 function gainOf(
-  bins: readonly Bin[],
-  {
-    terms: { subscription, apart },
-    from,
-    to,
-  }: { readonly terms: Terms; readonly from: Bin; readonly to: Bin },
+  { subscription, apart }: Terms,
+  { from, to, zones }: { readonly from: Bin; readonly to: Bin; readonly zones: Zones },
 ): number {
   const on = (bin: Bin): number => bin.counts.get(subscription) ?? 0;
-  const inZone = (zone: string | null): number =>
-    bins.reduce((count, bin) => (bin.zone === zone ? count + on(bin) : count), 0);
-  // A move helps when the source keeps at least as many as the target then has.
-  const nodes = apart.nodes === "none" ? 0 : Math.max(0, on(from) - on(to) - 1);
-  const zones =
-    apart.zones === "none" || from.zone === to.zone
-      ? 0
-      : Math.max(0, inZone(from.zone) - inZone(to.zone) - 1);
-  return nodes + zones;
+  const inZone = ({ zone }: Bin): number => zones.get(zone) ?? 0;
+  const byNodes = apart.nodes === "none" ? 0 : on(from) - on(to) - 1;
+  const isNear = apart.zones === "none" || from.zone === to.zone;
+  const byZones = isNear ? 0 : inZone(from) - inZone(to) - 1;
+  return byNodes < 0 || byZones < 0 ? 0 : byNodes + byZones;
 }
 
 /** What is to be kept apart. */
