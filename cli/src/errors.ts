@@ -6,6 +6,7 @@ export type CliErrorCode =
   | "NOT_LOGGED_IN" // No controller is known, or no token for it.
   | "UNREACHABLE" // Connect, TLS or a broken connection: the server gave no answer.
   | "REFUSED" // The server answered, and said no.
+  | "ROLLOUT_FAILED" // What --wait waited for failed, or was rolled back.
   | "UPGRADE_FAILED" // A node did not take the agent that it was to run.
   | "TIMED_OUT" // What --wait waited for did not happen in time.
   | "TOOL_MISSING" // A program of the distribution that a build needs is not installed.
@@ -34,6 +35,7 @@ const codeToExit: Readonly<Record<CliErrorCode, number>> = {
   NOT_LOGGED_IN: exitCodes.usage,
   UNREACHABLE: exitCodes.unreachable,
   REFUSED: exitCodes.refused,
+  ROLLOUT_FAILED: exitCodes.refused,
   UPGRADE_FAILED: exitCodes.refused,
   TIMED_OUT: exitCodes.timedOut,
   TOOL_MISSING: exitCodes.local,

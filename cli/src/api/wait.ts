@@ -7,6 +7,7 @@ import { CliError } from "../errors.ts";
 import { getCount, getFlag, getText } from "../options.ts";
 import type { ApiClient } from "./client.ts";
 import { getResource, listResources } from "./resource.ts";
+import { requireComing } from "./rollout.ts";
 import { pathSegment, withQuery } from "./session.ts";
 
 const TIMEOUT_DEFAULT_SECONDS = 300;
@@ -33,7 +34,7 @@ export async function waitUntil(
 }
 
 /** With `--wait`, returns when as many processes as wished are ready and no older ones are left.
- * @throws CliError TIMED_OUT */
+ * @throws CliError TIMED_OUT, ROLLOUT_FAILED */
 export async function waitForSubscription(
   client: ApiClient,
   alias: string,
@@ -42,8 +43,11 @@ export async function waitForSubscription(
   if (!getFlag(invocation.options, "wait")) return;
   const tenant = getText(invocation.options, "tenant");
   const path = `/v1/subscriptions/${pathSegment(alias)}`;
+  let awaited: number | undefined;
   await waitUntil(async () => {
     const subscription = await getResource<Subscription>(client, withQuery(path, { tenant }));
+    awaited ??= subscription.generation;
+    await requireComing(client, subscription, awaited);
     const processes = await listResources<Process>(
       client,
       withQuery(`${path}/processes`, { tenant }),

@@ -10,14 +10,19 @@ export type ControllerServer = AsyncDisposable & {
   readonly url: string;
   /** What a command needs to reach it as the admin. */
   readonly env: Readonly<Record<string, string>>;
+  /** Requests answered so far. */
+  readonly answered: () => number;
 };
 
 /** The real controller behind a real socket. Its store holds what `anImageSource` says. */
 export async function aControllerServer(): Promise<ControllerServer> {
   const controller = await aController();
+  let answered = 0;
   const listener = getRequestListener(async (request) => {
     const { pathname, search } = new URL(request.url);
-    return controller.request(pathname + search, request);
+    const answer = await controller.request(pathname + search, request);
+    answered += 1;
+    return answer;
   });
   const server = createServer((incoming, outgoing) => void listener(incoming, outgoing));
   server.listen(0, "127.0.0.1");
@@ -28,6 +33,7 @@ export async function aControllerServer(): Promise<ControllerServer> {
   return {
     controller,
     url,
+    answered: () => answered,
     env: { STRATA_URL: url, STRATA_TOKEN: controller.adminToken },
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections();
