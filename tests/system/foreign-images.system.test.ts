@@ -7,6 +7,7 @@ import { ExecResult } from "@strata/protocol/api/resources";
 
 import {
   aRunningInstance,
+  mustBecome,
   pageOf,
   type RunningInstance,
   urlOf,
@@ -34,13 +35,28 @@ async function pageOfImage(strata: RunningInstance, name: string): Promise<strin
   return pageOf(urlOf(one));
 }
 
+type Build = { readonly context: string; readonly name: string; readonly format: "oci" | "docker" };
+
+/** By buildah, with storage of its own. */
+async function buildAndPush(
+  { instance, scratch }: RunningInstance,
+  { context, name, format }: Build,
+): Promise<void> {
+  const storage = ["--root", join(scratch, "root"), "--runroot", join(scratch, "run")];
+  const buildah = (...args: readonly string[]): Promise<unknown> =>
+    run("buildah", [...storage, "--storage-driver", "vfs", ...args]);
+  await buildah("bud", "--isolation", "chroot", "--format", format, "-t", name, context);
+  const token = readFileSync(join(instance.data, "admin-token"), "utf8").trim();
+  const target = `docker://${new URL(instance.url).host}/${name}:1`;
+  await buildah("push", "--tls-verify=false", "--creds", `admin:${token}`, name, target);
+}
+
 suite("an image that others made", (test) => {
   test(
     "by buildah runs like one of ours, with its user, folder, port and environment",
     async () => {
       await using strata = await aRunningInstance();
-      const { instance, scratch } = strata;
-      const context = join(scratch, "context");
+      const context = join(strata.scratch, "context");
       writeRootfs(join(context, "rootfs"), "made by buildah\n");
       writeFileSync(
         join(context, "Containerfile"),
@@ -54,13 +70,7 @@ suite("an image that others made", (test) => {
           'CMD ["/bin/sh", "-c", "exec /bin/busybox httpd -f -p $PORT -h ."]',
         ].join("\n"),
       );
-      const storage = ["--root", join(scratch, "root"), "--runroot", join(scratch, "run")];
-      const buildah = (...args: readonly string[]): Promise<unknown> =>
-        run("buildah", [...storage, "--storage-driver", "vfs", ...args]);
-      await buildah("bud", "--isolation", "chroot", "-t", "foreign", context);
-      const token = readFileSync(join(instance.data, "admin-token"), "utf8").trim();
-      const target = `docker://${new URL(instance.url).host}/foreign:1`;
-      await buildah("push", "--tls-verify=false", "--creds", `admin:${token}`, "foreign", target);
+      await buildAndPush(strata, { context, name: "foreign", format: "oci" });
 
       assert.is(await pageOfImage(strata, "foreign"), "made by buildah\n");
       const [one] = await strata.processes("foreign");
@@ -69,6 +79,42 @@ suite("an image that others made", (test) => {
         command,
       });
       assert.is(ExecResult.parse(answer).stdout, "1234\n");
+    },
+    { timeoutMs: 180_000 },
+  );
+
+  test(
+    "with a HEALTHCHECK is ready when that says so, and not before",
+    async () => {
+      await using strata = await aRunningInstance();
+      const context = join(strata.scratch, "context");
+      writeRootfs(join(context, "rootfs"), "checked\n");
+      writeFileSync(
+        join(context, "Containerfile"),
+        [
+          "FROM scratch",
+          "COPY rootfs /",
+          "EXPOSE 9090",
+          "HEALTHCHECK --interval=1s --timeout=30s --retries=1 CMD /bin/busybox cat /well",
+          'CMD ["/bin/busybox", "httpd", "-f", "-p", "9090", "-h", "/www"]',
+        ].join("\n"),
+      );
+      await buildAndPush(strata, { context, name: "checked", format: "docker" });
+      const cartridge = { image: "checked:1", partition: "local" };
+      await strata.mustCall("PUT", "/v1/cartridges/checked", cartridge);
+      await strata.mustCall("PUT", "/v1/subscriptions/checked", { cartridge: "checked" });
+      const unready = await mustBecome("it says why it is not ready", async () => {
+        const [one] = await strata.processes("checked");
+        return one?.reason?.code === "NOT_READY" ? one : undefined;
+      });
+      assert.equal([unready.state, unready.ready], ["running", false]);
+      assert.match(unready.reason?.message ?? "", /ended with 1: .*\/well/);
+      await strata.mustCall("POST", `/v1/processes/${unready.id}/exec`, {
+        command: ["/bin/busybox", "touch", "/well"],
+      });
+      const [ready] = await strata.readyProcesses("checked", 1);
+      assert.equal([ready?.id, ready?.reason, ready?.restarts], [unready.id, null, 0]);
+      assert.is(await pageOf(urlOf(ready)), "checked\n");
     },
     { timeoutMs: 180_000 },
   );

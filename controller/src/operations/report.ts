@@ -119,29 +119,47 @@ function noteFirstReady(unit: Unit, row: ProcessRow, startDeadlineMs: number): v
   unit.noteWait({ what: "start", ms: unit.nowMs - placedAt });
 }
 
-/** One event for each change of state, and one when a running process becomes ready or stops being it. */
+/** One event for each change of state, and one when a running process becomes ready, stops being it, or was started again
+ * for what its probes said. */
 function announce(
   unit: Unit,
   { row, fields }: { readonly row: ProcessRow; readonly fields: ReportedFields },
 ): void {
   const { state, ready, lastExit, problem } = fields;
   const turned = state === "running" && ready !== row.ready;
-  if (state === row.state && !turned) return;
+  const exit = lastExit === null || isSame(lastExit, row.lastExit) ? undefined : lastExit;
+  // Its probes had it ended, and it ran again before anything was said of that.
+  const cause = state === row.state ? exit?.problem : undefined;
+  if (state === row.state && !turned && cause === undefined) return;
   const tenant = tenantOf(unit.sql, row.id);
-  const what = turned && ready ? "ready" : turned && row.state === state ? "unready" : state;
-  const why = problem === null ? "" : `: ${problem.message}`;
+  const what = nameChange({ state, ready, turned, restarted: cause !== undefined }, row);
+  const told = cause ?? problem;
   unit.emit({
     type: `process.${what}`,
     ...(tenant === undefined ? {} : { tenant }),
     subject: row.id,
-    message: `process ${row.id} is ${what}${why}`,
+    message: `process ${row.id} is ${what}${told === null ? "" : `: ${told.message}`}`,
     data: {
       nodeId: row.nodeId,
       generation: row.generation,
-      ...(lastExit === null || isSame(lastExit, row.lastExit) ? {} : { exit: lastExit }),
-      ...(problem === null ? {} : { code: problem.code }),
+      ...(exit === undefined ? {} : { exit }),
+      ...(told === null ? {} : { code: told.code }),
     },
   });
+}
+
+type Change = {
+  readonly state: ProcessRow["state"];
+  readonly ready: boolean;
+  readonly turned: boolean;
+  readonly restarted: boolean;
+};
+
+function nameChange({ state, ready, turned, restarted }: Change, row: ProcessRow): string {
+  if (restarted) return "restarted";
+  if (!turned) return state;
+  if (ready) return "ready";
+  return row.state === state ? "unready" : state;
 }
 
 function tenantOf(sql: Sql, processId: string): string | undefined {

@@ -7,7 +7,7 @@ import {
 } from "@strata/agent/container/health-state";
 import { type ProbeName, probeNames, type ProbePlan } from "@strata/agent/container/probe-plan";
 import { growWait, waitForTurn } from "@strata/agent/container/probe-timing";
-import type { Probe } from "@strata/protocol/agent/probes";
+import type { TcpProbe } from "@strata/protocol/agent/probes";
 import fc from "fast-check";
 
 import { assert, suite } from "../../support/suite.ts";
@@ -15,7 +15,7 @@ import { assert, suite } from "../../support/suite.ts";
 const well: Answer = { isWell: true };
 const ill: Answer = { isWell: false, why: "GET :80/ answered 503" };
 
-const aProbe = (fields: Partial<Probe> = {}): Probe => ({
+const aProbe = (fields: Partial<TcpProbe> = {}): TcpProbe => ({
   kind: "tcp",
   port: 80,
   intervalMs: 1000,
@@ -35,7 +35,7 @@ function run(plan: ProbePlan, steps: readonly Step[]): HealthState {
 }
 
 const answers = (name: ProbeName, marks: string): readonly Step[] =>
-  [...marks].map((mark, index) => ({ name, isWell: mark === "+", elapsedMs: index }));
+  marks.split("").map((mark, index) => ({ name, isWell: mark === "+", elapsedMs: index }));
 
 const count = fc.integer({ min: 1, max: 5 });
 const probes = fc.record({ failureThreshold: count, successThreshold: count }).map(aProbe);
@@ -91,7 +91,7 @@ suite("the state of a process's health", (test) => {
     assert.is(run(plan, answers("readiness", "-------")).failing, undefined);
     const state = run(plan, [...answers("readiness", "+"), ...answers("liveness", "--+---")]);
     assert.is(state.failing?.code, "LIVENESS_FAILED");
-    assert.is(state.failing.message, "liveness probe failed: 3 times: GET :80/ answered 503");
+    assert.is(state.failing?.message, "liveness probe failed: 3 times: GET :80/ answered 503");
     assert.not.ok(state.isReady);
   });
 

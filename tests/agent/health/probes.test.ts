@@ -107,7 +107,10 @@ suite("probes of a container", (test) => {
     run(node, untilStopped, { probes: { startup: aCommand("exit 2", { failureThreshold: 2 }) } });
     const { lastExit } = await node.until("web-1", ({ restarts }) => restarts > 0);
     assert.is(lastExit?.problem?.code, "STARTUP_FAILED");
-    assert.match(lastExit.problem.message, /^not started within 0.6 s: startup probe: the command/);
+    assert.match(
+      lastExit?.problem?.message ?? "",
+      /^not started within 0.6 s: startup probe: the command/,
+    );
     const waiting = await node.until("web-1", ({ problem }) => problem?.code === "STARTUP_FAILED");
     assert.match(waiting.problem?.message ?? "", /starts again in \d+ s$/);
   });
