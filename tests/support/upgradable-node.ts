@@ -5,6 +5,7 @@ import { promisify } from "node:util";
 
 import type { NodeUpgrade } from "@strata/protocol/api/nodes";
 
+import { waitFor } from "../../scripts/instance/wait.ts";
 import { root } from "../../scripts/root.ts";
 import { aControllerProcess, type ControllerProcess } from "./controller-process.ts";
 import type { Answer } from "./controller.ts";
@@ -31,6 +32,9 @@ export type OneNode = AsyncDisposable & {
     state: string;
   }>;
 };
+
+/** A trial, three starts of the agent and ten seconds of reports, on a machine that has much else to do. */
+const UPGRADE_MS_MAX = 180_000;
 
 /** A controller, one node whose agent is the compiled binary, and two running processes. */
 export async function anUpgradableNode(): Promise<OneNode> {
@@ -68,12 +72,18 @@ export async function anUpgradableNode(): Promise<OneNode> {
     const { items } = await mustCall("GET", "/v1/nodes");
     await mustCall("POST", `/v1/nodes/${items[0].name}/upgrade`);
   };
-  const untilOver: OneNode["untilOver"] = () =>
-    mustBecome("the upgrade is over", async () => {
-      const { upgrade } = await node();
-      const isOver = /^(complete|refused|rolledBack)$/.test(upgrade?.state ?? "");
-      return isOver && upgrade !== null ? upgrade : undefined;
-    });
+  const untilOver: OneNode["untilOver"] = async () => {
+    const found = await waitFor(
+      async () => {
+        const { upgrade } = await node();
+        const isOver = /^(complete|refused|rolledBack)$/.test(upgrade?.state ?? "");
+        return isOver && upgrade !== null ? upgrade : undefined;
+      },
+      { timeoutMs: UPGRADE_MS_MAX },
+    );
+    if (found === undefined) throw new Error(`the upgrade did not end: ${agent.log()}`);
+    return found;
+  };
   const owned = stack.move();
   return {
     controller,

@@ -58,7 +58,7 @@ suite("the upgrade of a node's agent", (test) => {
       assert.equal((await upgrade()).version, "0.1.0");
       assert.equal(await processes(), before);
     },
-    { timeoutMs: 400_000 },
+    { timeoutMs: 600_000 },
   );
 
   test(
