@@ -18,7 +18,9 @@ async function processesOf(controller: TestController): Promise<Shown[]> {
 async function statusOf(
   controller: TestController,
 ): Promise<{ desired: number; running: number; ready: number; message: string | null }> {
-  return (await controller.call("GET", "/v1/subscriptions/hi")).body.status;
+  const { status } = (await controller.call("GET", "/v1/subscriptions/hi")).body;
+  const { desired, running, ready, message } = status;
+  return { desired, running, ready, message };
 }
 
 /** Lets controller and agents work until nothing changes any more. */
