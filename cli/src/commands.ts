@@ -1,4 +1,5 @@
 /** Every command of `strata`. A new one is an entry here and a file in `commands/`. */
+import { accessCommands } from "./access-commands.ts";
 import type { CommandSpec, OptionSpec } from "./command.ts";
 import { output, timeout, wait } from "./common-options.ts";
 import { nodeCommand } from "./node-command.ts";
@@ -302,31 +303,7 @@ export const commands: readonly CommandSpec[] = [
       },
     ],
   },
-  {
-    syntax: "secret",
-    summary: "values that only processes are shown",
-    children: [
-      {
-        syntax: "set <name>",
-        summary: "give a secret a value, and new processes to what uses it",
-        options: [
-          { flags: "--from-file <path>", summary: "read the value there [standard input]" },
-        ],
-        load: () => import("./commands/secret-set.ts"),
-      },
-      {
-        syntax: "ls",
-        summary: "list secrets, without their values",
-        options: [output],
-        load: () => import("./commands/secret-ls.ts"),
-      },
-      {
-        syntax: "delete <name...>",
-        summary: "delete secrets that nothing uses",
-        load: () => import("./commands/secret-delete.ts"),
-      },
-    ],
-  },
+  ...accessCommands,
   {
     syntax: "decisions <alias>",
     summary: "show why a subscription has as many processes as it has",

@@ -17,6 +17,7 @@ import type {
   SignaturePolicyResource,
   StoreQuotaResource,
 } from "@strata/protocol/api/store-rules";
+import type { Tenant } from "@strata/protocol/api/tenants";
 import type { TokenResource } from "@strata/protocol/api/tokens";
 import { formatBytes } from "@strata/protocol/format-bytes";
 import type { z } from "zod";
@@ -223,6 +224,37 @@ const storeQuotas = defineKind<StoreQuotaResource>({
   columns: [name, { title: "BYTES", cell: (item) => formatBytes(item.bytes) }, age],
 });
 
+const tenants = defineKind<Tenant>({
+  kind: "Tenant",
+  names: ["tenants", "tenant"],
+  path: "/v1/tenants",
+  nameOf: (item) => item.name,
+  columns: [
+    name,
+    { title: "PROCESSES", cell: (item) => used(item, "processes", String) },
+    { title: "CPU", cell: (item) => used(item, "cpu", String) },
+    { title: "MEMORY", cell: (item) => used(item, "memory", (bytes) => `${formatBytes(bytes)}B`) },
+    {
+      title: "STORAGE",
+      cell: (item) => used(item, "storage", (bytes) => `${formatBytes(bytes)}B`),
+    },
+    { title: "DESCRIPTION", cell: (item) => item.description, isWide: true },
+    age,
+  ],
+});
+
+/** Use of quota; without a quota the use alone. */
+function used(
+  { status, quota }: Tenant,
+  dimension: keyof Tenant["quota"],
+  show: (amount: number) => string,
+): string {
+  const amount = status[dimension];
+  const most = quota[dimension];
+  const now = amount === null ? none : show(amount);
+  return most === null ? now : `${now}/${show(most)}`;
+}
+
 const tokens = defineKind<TokenResource>({
   kind: "Token",
   names: ["tokens", "token"],
@@ -235,6 +267,10 @@ const tokens = defineKind<TokenResource>({
     { title: "SCOPE", cell: (item) => item.scope },
     { title: "TENANT", cell: (item) => item.tenant },
     { title: "EXPIRES", cell: (item) => item.expiresAt ?? "never" },
+    {
+      title: "USED",
+      cell: (item, now) => (item.lastUsedAt === null ? none : formatAge(item.lastUsedAt, now)),
+    },
     age,
   ],
 });
@@ -306,6 +342,7 @@ export const kinds: readonly Kind[] = [
   signaturePolicies,
   storeQuotas,
   secrets,
+  tenants,
   tokens,
   joinTokens,
 ];
