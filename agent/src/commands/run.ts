@@ -162,7 +162,7 @@ function openUpgrader(
     program: findProgram(),
     environment,
     logger,
-    record: readUpgradeRecord(recordPath),
+    record: readUpgradeRecord(recordPath, logger),
     recordPath,
   });
 }

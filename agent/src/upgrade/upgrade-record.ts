@@ -1,3 +1,4 @@
+import type { Logger } from "pino";
 import { z } from "zod";
 
 import { readStateFile, replaceFileDurably } from "../durable-file.ts";
@@ -16,10 +17,14 @@ export const UpgradeRecord = z.object({
 });
 export type UpgradeRecord = z.infer<typeof UpgradeRecord>;
 
-/** Undefined before the first upgrade.
- * @throws AgentError STATE_UNREADABLE */
-export function readUpgradeRecord(path: string): UpgradeRecord | undefined {
-  return readStateFile(path, UpgradeRecord);
+/** Undefined before the first upgrade, and for a damaged record: it ends no upgrade but its own. */
+export function readUpgradeRecord(path: string, logger: Logger): UpgradeRecord | undefined {
+  try {
+    return readStateFile(path, UpgradeRecord);
+  } catch (error) {
+    logger.error({ err: error }, "the record of the last upgrade is damaged");
+    return undefined;
+  }
 }
 
 export async function writeUpgradeRecord(path: string, record: UpgradeRecord): Promise<void> {

@@ -138,7 +138,10 @@ suite("an order for another agent", (test) => {
     alone.upgrader.order({ id: "u-2", sha256 });
     assert.is(alone.upgrader.report()?.state, "working");
     assert.match((await alone.untilReport("refused")).reason ?? "", /ECONNREFUSED/);
-    assert.is(readUpgradeRecord(join(folder.path, "upgrade.json"))?.id, "u-2");
+    assert.is(
+      readUpgradeRecord(join(folder.path, "upgrade.json"), createLogger("silent"))?.id,
+      "u-2",
+    );
   });
 
   test("is done at once by the one that runs already, and carried out once", async () => {

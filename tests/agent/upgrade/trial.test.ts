@@ -11,6 +11,7 @@ import {
   writeUpgradeRecord,
 } from "@strata/agent/upgrade/upgrade-record";
 
+import { aSmallDisk } from "../../support/small-disk.ts";
 import { assert, suite } from "../../support/suite.ts";
 import { aTemporaryDirectory } from "../../support/temporary.ts";
 
@@ -21,8 +22,8 @@ type Scene = AsyncDisposable & {
 };
 
 /** An agent whose replacement does what the shell says in `run`. */
-function aScene(run: string): Scene {
-  const folder = aTemporaryDirectory();
+function aScene(run: string, parent?: string): Scene {
+  const folder = aTemporaryDirectory(parent);
   const file = join(folder.path, "agent");
   const program = { file, fresh: `${file}.new`, old: `${file}.old` };
   writeFileSync(program.file, "old");
@@ -41,7 +42,7 @@ function aScene(run: string): Scene {
       signal: new AbortController().signal,
     },
     installed: () => readFileSync(program.file, "utf8"),
-    record: () => readUpgradeRecord(recordPath),
+    record: () => readUpgradeRecord(recordPath, createLogger("silent")),
     [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
   };
 }
@@ -119,5 +120,16 @@ suite("an agent that starts with an upgrade under way", (test) => {
     assert.is(scene.record()?.state, "trial");
     writeFileSync(scene.options.recordPath, "{");
     assert.is(await resumeUpgrade(scene.options), "go on");
+  });
+
+  test("goes on when its disk takes nothing, and does not try again", async () => {
+    await using disk = aSmallDisk(64 * 1024);
+    await using scene = aScene(': > "$PROOF"; exec cat', disk.path);
+    await writeUpgradeRecord(scene.options.recordPath, scene.options.record);
+    const filler = join(disk.path, "filler");
+    assert.throws(() => writeFileSync(filler, Buffer.alloc(1024 * 1024)), /ENOSPC/);
+    assert.is(await resumeUpgrade(scene.options), "go on");
+    assert.is(scene.installed(), "old");
+    assert.not(existsSync(scene.options.program.fresh));
   });
 });
