@@ -32,6 +32,8 @@ user: "1000"
 workingDir: /srv
 ports: [8080, 53/udp]
 health: { port: 8080, interval: 500ms }
+startup: { kind: tcp, port: 8080, failureThreshold: 60 }
+liveness: { kind: exec, command: [/bin/tool, --check], interval: 1m }
 stopSignal: SIGINT
 labels: { team: a }
 `;
@@ -92,6 +94,10 @@ suite("cartridge build", (test) => {
       Labels: {
         "io.strata.health":
           '{"kind":"http","port":8080,"path":"/","failureThreshold":3,"interval":"500ms","timeout":"1000ms"}',
+        "io.strata.liveness":
+          '{"kind":"exec","command":["/bin/tool","--check"],"failureThreshold":3,"interval":"60000ms","timeout":"5000ms"}',
+        "io.strata.startup":
+          '{"kind":"tcp","port":8080,"failureThreshold":60,"interval":"2000ms","timeout":"1000ms"}',
         "org.opencontainers.image.description": "An example",
         "org.opencontainers.image.title": "team/app",
         team: "a",
