@@ -78,6 +78,11 @@ function toReport(growth: readonly Growth[], idle: readonly Idle[]): BenchReport
         "1/s",
         some.map(({ placementsPerSecond }) => placementsPerSecond),
       ),
+      cpu: of(
+        `${name}: processor time of the controller for each`,
+        "µs",
+        some.map(({ cpuUsEach }) => cpuUsEach),
+      ),
       p50: of(
         `${name}: API p50`,
         "ms",
@@ -108,11 +113,7 @@ function toReport(growth: readonly Growth[], idle: readonly Idle[]): BenchReport
   );
   const aimed = sized.filter(({ nodes }) => nodes === GOAL_NODES);
   return {
-    results: [
-      ...sized.flatMap(({ rate, p50, p99, rss: memory }) => [rate, p50, p99, memory]),
-      cpu,
-      rss,
-    ],
+    results: [...sized.flatMap((one) => [one.rate, one.cpu, one.p50, one.p99, one.rss]), cpu, rss],
     goals: [
       ...aimed.flatMap(({ rate, p99 }) => [
         goalFloor(rate, PLACEMENTS_GOAL),
@@ -131,7 +132,7 @@ async function measureGrowth(folder: string, size: Size): Promise<Growth> {
   await using client = aClient(controller);
   using _agents = await someAgents(controller, client, size);
   await using probe = startProbe(client);
-  const startedAt = performance.now();
+  const [beganMs, startedAt] = [controller.cpuMs(), performance.now()];
   await wish(client, size.processes);
   await untilReady(client, size.processes);
   const seconds = (performance.now() - startedAt) / 1000;
@@ -139,6 +140,7 @@ async function measureGrowth(folder: string, size: Size): Promise<Growth> {
   return {
     ...size,
     placementsPerSecond: size.processes / seconds,
+    cpuUsEach: (1000 * (controller.cpuMs() - beganMs)) / size.processes,
     p50Ms: quantile(sorted, 0.5),
     p99Ms: quantile(sorted, 0.99),
     rssMib: controller.rssMib(),

@@ -3,6 +3,8 @@ export type Growth = {
   readonly nodes: number;
   readonly processes: number;
   readonly placementsPerSecond: number;
+  /** Processor time of the controller for one placement. */
+  readonly cpuUsEach: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly rssMib: number;
