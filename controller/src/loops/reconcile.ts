@@ -1,4 +1,4 @@
-/** Compares wishes and world and writes what has to happen: snapshot, plan, apply, in one turn and one transaction. */
+/** Compares wishes and world and writes what has to happen: snapshot, plan, apply, in one turn. */
 import { isJobAlias } from "../domain/jobs.ts";
 import { type Action, planSubscription, type StopReason } from "../domain/plan.ts";
 import { dropUnusedSecretVersions } from "../operations/secret-versions.ts";
@@ -57,24 +57,25 @@ export function reconcile(options: ReconcileOptions): boolean {
   const finished = subscriptions.filter(
     ({ id, deletedAt }) => deletedAt !== null && !snapshot.processes.has(id),
   );
-  if (
-    steps.length === 0 &&
-    verdicts.length === 0 &&
-    finished.length === 0 &&
-    planPlacements(snapshot, options.scheduling).length === 0
-  )
-    return false;
-  store.write((unit) => {
-    for (const verdict of verdicts.slice(0, actionsMax)) applyVerdict(unit, verdict);
-    for (const step of steps.slice(0, actionsMax)) applyStep(unit, snapshot, step);
-    for (const subscription of finished) finishDeletion(unit, subscription);
-    // Anew, with the processes that were made just now and without those that gave their place back.
-    const fresh = readSnapshot(unit.sql, snapshot);
-    for (const placement of planPlacements(fresh, options.scheduling).slice(0, actionsMax))
-      applyPlacement(unit, placement, options);
-  });
+  const hasSteps = steps.length + verdicts.length + finished.length > 0;
+  if (hasSteps) {
+    store.write((unit) => {
+      for (const verdict of verdicts.slice(0, actionsMax)) applyVerdict(unit, verdict);
+      for (const step of steps.slice(0, actionsMax)) applyStep(unit, snapshot, step);
+      for (const subscription of finished) finishDeletion(unit, subscription);
+    });
+  }
+  // Anew, with the processes that were made just now and without those that gave their place back.
+  const fresh = hasSteps ? readSnapshot(store.sql, snapshot) : snapshot;
+  const placements = planPlacements(fresh, options.scheduling);
+  if (placements.length > 0) {
+    store.write((unit) => {
+      for (const placement of placements.slice(0, actionsMax))
+        applyPlacement(unit, placement, options);
+    });
+  }
   // What was written may itself be the reason for a next step: look again.
-  return true;
+  return hasSteps || placements.length > 0;
 }
 
 type Plan = { readonly verdict: Verdict | undefined; readonly steps: readonly Step[] };

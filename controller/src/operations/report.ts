@@ -3,13 +3,12 @@ import type { Report } from "@strata/protocol/agent/messages";
 import { isSame } from "../domain/canonical.ts";
 import { planReport, type ReportedFields, type ReportEffect } from "../domain/report.ts";
 import { isUnheard, judgeUpgrade } from "../domain/upgrade.ts";
-import type { Sql } from "../store/database.ts";
 import { getNode, type NodeRow, updateNode } from "../store/nodes.ts";
 import {
   deleteProcess,
-  getProcessView,
-  listProcessesOfNode,
+  listViewsOfNode,
   type ProcessRow,
+  type ProcessView,
   updateProcess,
 } from "../store/processes.ts";
 import type { Store, Unit } from "../store/unit.ts";
@@ -34,8 +33,11 @@ export function takeReport(
   const { nodeId, report, nowMs, startDeadlineMs } = input;
   const node = getNode(store.sql, nodeId);
   if (node === undefined) return false;
-  const known = new Map(listProcessesOfNode(store.sql, nodeId).map((row) => [row.id, row]));
-  const effects = planReport([...known.values()], report);
+  const known = new Map(listViewsOfNode(store.sql, nodeId).map((view) => [view.process.id, view]));
+  const effects = planReport(
+    [...known.values()].map(({ process }) => process),
+    report,
+  );
   const facts = nodeChanges(node, report);
   const { lastSeenAt } = node;
   const stale = lastSeenAt === null || nowMs - Date.parse(lastSeenAt) >= LAST_SEEN_EVERY_MS;
@@ -57,7 +59,7 @@ export function takeReport(
       });
     }
     for (const effect of effects)
-      applyEffect(unit, { effect, row: known.get(effect.processId), startDeadlineMs });
+      applyEffect(unit, { effect, view: known.get(effect.processId), startDeadlineMs });
   });
   return effects.length > 0 || facts !== undefined || lastSeenAt === null;
 }
@@ -75,34 +77,40 @@ function applyEffect(
   unit: Unit,
   {
     effect,
-    row,
+    view,
     startDeadlineMs,
   }: {
     readonly effect: ReportEffect;
-    readonly row: ProcessRow | undefined;
+    readonly view: ProcessView | undefined;
     readonly startDeadlineMs: number;
   },
 ): void {
-  if (row === undefined || row.nodeId === null) return;
+  if (view === undefined || view.process.nodeId === null) return;
+  const {
+    process: row,
+    spec: { tenant },
+  } = view;
   switch (effect.kind) {
-    case "update":
+    case "update": {
+      const isFirst = effect.fields.ready && row.firstReadyAt === null;
       updateProcess(unit.sql, row.id, {
         ...effect.fields,
         ...(effect.fields.state === row.state ? {} : { stateAt: unit.now }),
+        ...(isFirst ? { firstReadyAt: unit.now } : {}),
       });
-      if (effect.fields.ready && row.firstReadyAt === null)
-        noteFirstReady(unit, row, startDeadlineMs);
-      announce(unit, { row, fields: effect.fields });
+      if (isFirst) noteFirstReady(unit, row, startDeadlineMs);
+      announce(unit, { row, fields: effect.fields, tenant });
       return;
+    }
     case "overtake":
       updateProcess(unit.sql, row.id, {
         fence: effect.fence,
-        decidedRevision: unit.touchNode(row.nodeId),
+        decidedRevision: unit.touchNode(view.process.nodeId),
       });
       return;
     case "gone":
       deleteProcess(unit.sql, row.id);
-      unit.touchNode(row.nodeId);
+      unit.touchNode(view.process.nodeId);
       return;
     default:
       effect satisfies never;
@@ -112,7 +120,6 @@ function applyEffect(
 /** How long starts take is what level 1 looks ahead for. Measured from the placement, which a process without room
  * waits for. */
 function noteFirstReady(unit: Unit, row: ProcessRow, startDeadlineMs: number): void {
-  updateProcess(unit.sql, row.id, { firstReadyAt: unit.now });
   if (row.startDeadline === null) return;
   const placedAt = Date.parse(row.startDeadline) - startDeadlineMs;
   recordStart(unit, row, unit.nowMs - placedAt);
@@ -123,7 +130,11 @@ function noteFirstReady(unit: Unit, row: ProcessRow, startDeadlineMs: number): v
  * for what its probes said. */
 function announce(
   unit: Unit,
-  { row, fields }: { readonly row: ProcessRow; readonly fields: ReportedFields },
+  {
+    row,
+    fields,
+    tenant,
+  }: { readonly row: ProcessRow; readonly fields: ReportedFields; readonly tenant: string },
 ): void {
   const { state, ready, lastExit, problem } = fields;
   const turned = state === "running" && ready !== row.ready;
@@ -131,12 +142,11 @@ function announce(
   // Its probes had it ended, and it ran again before anything was said of that.
   const cause = state === row.state ? exit?.problem : undefined;
   if (state === row.state && !turned && cause === undefined) return;
-  const tenant = tenantOf(unit.sql, row.id);
   const what = nameChange({ state, ready, turned, restarted: cause !== undefined }, row);
   const told = cause ?? problem;
   unit.emit({
     type: `process.${what}`,
-    ...(tenant === undefined ? {} : { tenant }),
+    tenant,
     subject: row.id,
     message: `process ${row.id} is ${what}${told === null ? "" : `: ${told.message}`}`,
     data: {
@@ -160,8 +170,4 @@ function nameChange({ state, ready, turned, restarted }: Change, row: ProcessRow
   if (!turned) return state;
   if (ready) return "ready";
   return row.state === state ? "unready" : state;
-}
-
-function tenantOf(sql: Sql, processId: string): string | undefined {
-  return getProcessView(sql, processId)?.spec.tenant;
 }

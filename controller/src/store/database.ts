@@ -17,6 +17,8 @@ import { findLogDamage } from "./write-ahead-log.ts";
 export type Sql = BaseSQLiteDatabase<"sync", Database.RunResult> & {
   /** Of the database alone, not of a transaction on it. */
   readonly processTable?: ProcessTable;
+  /** Of a transaction: what it is on. */
+  readonly database?: Sql;
 };
 
 export type OpenDatabase = {
@@ -50,7 +52,7 @@ export function openDatabase(file: string): OpenDatabase {
     // better-sqlite3 is built with NORMAL, which loses acknowledged commits at a power cut.
     client.pragma("synchronous = FULL");
     client.pragma("foreign_keys = ON");
-    keepStatements(client);
+    compileOnce(client);
     const database = drizzle(client, { casing: "snake_case" });
     prepareMigration(client, file);
     migrate(database, { migrationsFolder });
@@ -74,7 +76,7 @@ export function openDatabase(file: string): OpenDatabase {
 const STATEMENTS_MAX = 500;
 
 /** Drizzle has each statement compiled anew each time; the same text gives the same statement from here on. */
-function keepStatements(client: Database.Database): void {
+function compileOnce(client: Database.Database): void {
   const kept = new Map<string, Database.Statement>();
   const prepare = client.prepare.bind(client);
   const prepareOnce = (text: string): Database.Statement => {

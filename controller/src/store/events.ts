@@ -1,6 +1,7 @@
 import { and, asc, desc, eq, gt, isNull, lte, or, sql as raw } from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
+import { keepStatements } from "./kept-statements.ts";
 import { events } from "./schema.ts";
 
 export type EventRow = typeof events.$inferSelect;
@@ -25,15 +26,30 @@ export type EventFilter = {
 /** Deleting a few at a time keeps each write short. */
 const TRIM_EVERY = 256;
 
+const insertStatement = keepStatements((sql) =>
+  sql
+    .insert(events)
+    .values({
+      at: raw.placeholder("at"),
+      type: raw.placeholder("type"),
+      tenant: raw.placeholder("tenant"),
+      subject: raw.placeholder("subject"),
+      message: raw.placeholder("message"),
+      data: raw.placeholder("data"),
+    })
+    .prepare(),
+);
+
 export function insertEvent(
   sql: Sql,
   event: NewEvent & { readonly at: string },
   eventsMax: number,
 ): void {
-  const { lastInsertRowid } = sql
-    .insert(events)
-    .values({ ...event, tenant: event.tenant ?? null, data: event.data ?? {} })
-    .run();
+  const { lastInsertRowid } = insertStatement(sql).run({
+    ...event,
+    tenant: event.tenant ?? null,
+    data: event.data ?? {},
+  });
   const id = Number(lastInsertRowid);
   if (id % TRIM_EVERY === 0)
     sql

@@ -1,12 +1,21 @@
 import { and, asc, count, eq, gt, sql as raw } from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
+import { keepStatements } from "./kept-statements.ts";
 import { nodes } from "./schema.ts";
 
 export type NodeRow = typeof nodes.$inferSelect;
 
+const getStatement = keepStatements((sql) =>
+  sql
+    .select()
+    .from(nodes)
+    .where(eq(nodes.id, raw.placeholder("id")))
+    .prepare(),
+);
+
 export function getNode(sql: Sql, id: string): NodeRow | undefined {
-  return sql.select().from(nodes).where(eq(nodes.id, id)).get();
+  return getStatement(sql).get({ id });
 }
 
 export function getNodeByName(sql: Sql, name: string): NodeRow | undefined {
@@ -59,8 +68,10 @@ export function listNodesOfPartition(sql: Sql, partition: string): readonly Node
     .all();
 }
 
+const countStatement = keepStatements((sql) => sql.select({ n: count() }).from(nodes).prepare());
+
 export function countNodes(sql: Sql): number {
-  return sql.select({ n: count() }).from(nodes).get()?.n ?? 0;
+  return countStatement(sql).get()?.n ?? 0;
 }
 
 export function insertNode(sql: Sql, row: NodeRow): void {
@@ -75,13 +86,16 @@ export function deleteNode(sql: Sql, id: string): void {
   sql.delete(nodes).where(eq(nodes.id, id)).run();
 }
 
-/** Returns the new revision. */
-export function bumpAssignmentRevision(sql: Sql, id: string): number {
-  const row = sql
+const bumpStatement = keepStatements((sql) =>
+  sql
     .update(nodes)
     .set({ assignmentRevision: raw`${nodes.assignmentRevision} + 1` })
-    .where(eq(nodes.id, id))
+    .where(eq(nodes.id, raw.placeholder("id")))
     .returning({ revision: nodes.assignmentRevision })
-    .get();
-  return row?.revision ?? 0;
+    .prepare(),
+);
+
+/** Returns the new revision. */
+export function bumpAssignmentRevision(sql: Sql, id: string): number {
+  return bumpStatement(sql).get({ id })?.revision ?? 0;
 }

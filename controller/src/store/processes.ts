@@ -2,6 +2,7 @@ import { Limits } from "@strata/protocol/agent/messages";
 import { and, asc, count, eq, gt, inArray, isNotNull, type SQL, sql as raw } from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
+import { keepStatements } from "./kept-statements.ts";
 import type { ProcessRow } from "./process-table.ts";
 import { generations, processes, subscriptions } from "./schema.ts";
 import type { Unit } from "./unit.ts";
@@ -82,18 +83,15 @@ export function getProcessView(sql: Sql, id: string): ProcessView | undefined {
 
 /** Every process that the node shall know of, with what it runs. */
 export function listAssigned(sql: Sql, nodeId: string): readonly ProcessView[] {
+  return listViewsOfNode(sql, nodeId).filter(({ process }) => process.assignmentId !== null);
+}
+
+/** All that is meant for the node, with what it runs. */
+export function listViewsOfNode(sql: Sql, nodeId: string): readonly ProcessView[] {
   const rows = sql.processTable?.read();
-  if (rows !== undefined) {
-    return rows
-      .ofNode(nodeId)
-      .filter(({ assignmentId }) => assignmentId !== null)
-      .map((process) => ({ process, spec: rows.specOf(process) }));
-  }
-  return readViews(
-    sql,
-    and(eq(processes.nodeId, nodeId), isNotNull(processes.assignmentId)),
-    NO_LIMIT,
-  );
+  return rows === undefined
+    ? readViews(sql, eq(processes.nodeId, nodeId), NO_LIMIT)
+    : rows.ofNode(nodeId).map((process) => ({ process, spec: rows.specOf(process) }));
 }
 
 export function countProcessesByState(sql: Sql): ReadonlyMap<ProcessRow["state"], number> {
@@ -260,8 +258,26 @@ export function insertProcess(sql: Sql, row: ProcessRow): void {
   sql.insert(processes).values(row).run();
 }
 
+/** By the names of the columns; one that becomes null is written `name=`. */
+const updateStatement = keepStatements((sql, key) =>
+  sql
+    .update(processes)
+    .set(
+      Object.fromEntries(
+        key
+          .split(" ")
+          .map((name) =>
+            name.endsWith("=") ? [name.slice(0, -1), null] : [name, raw.placeholder(name)],
+          ),
+      ),
+    )
+    .where(eq(processes.id, raw.placeholder("itsId")))
+    .prepare(),
+);
+
 export function updateProcess(sql: Sql, id: string, change: Partial<ProcessRow>): void {
-  sql.update(processes).set(change).where(eq(processes.id, id)).run();
+  const key = Object.entries(change).map(([name, value]) => (value === null ? `${name}=` : name));
+  updateStatement(sql, key.join(" ")).run({ ...change, itsId: id });
 }
 
 export function deleteProcess(sql: Sql, id: string): void {

@@ -1,14 +1,23 @@
-import { asc, eq, gt, lt } from "drizzle-orm";
+import { asc, eq, gt, lt, sql as raw } from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
+import { keepStatements } from "./kept-statements.ts";
 import type { Page } from "./page.ts";
 import { joinTokens, tokens } from "./schema-access.ts";
 
 export type TokenRow = typeof tokens.$inferSelect;
 export type JoinTokenRow = typeof joinTokens.$inferSelect;
 
+const getStatement = keepStatements((sql) =>
+  sql
+    .select()
+    .from(tokens)
+    .where(eq(tokens.id, raw.placeholder("id")))
+    .prepare(),
+);
+
 export function getToken(sql: Sql, id: string): TokenRow | undefined {
-  return sql.select().from(tokens).where(eq(tokens.id, id)).get();
+  return getStatement(sql).get({ id });
 }
 
 export function getTokenByName(sql: Sql, name: string): TokenRow | undefined {

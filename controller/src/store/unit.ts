@@ -56,7 +56,8 @@ export function createStore(options: StoreOptions): Store {
     let outcome: { readonly result: Result } | undefined;
     try {
       sql.transaction(
-        (transaction) => {
+        (begun) => {
+          const transaction: Sql = Object.assign(begun, { database: sql });
           const nowMs = options.nowMs();
           const now = new Date(nowMs).toISOString();
           outcome = {
