@@ -42,6 +42,7 @@ const names = [
   "STRATA_HOST_PORTS",
   "STRATA_ID_BASE",
   "STRATA_BLOBS",
+  "OTEL_EXPORTER_OTLP_ENDPOINT",
 ] as const;
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -116,7 +117,7 @@ function readSaved(data: string): Readonly<Record<string, string>> {
   const lines = readFileSync(path, "utf8").split("\n");
   return Object.fromEntries(
     lines.flatMap((line) => {
-      const [, name, value] = /^(STRATA_[A-Z_]+)=(.*)$/.exec(line) ?? [];
+      const [, name, value] = /^((?:STRATA|OTEL)_[A-Z_]+)=(.*)$/.exec(line) ?? [];
       return name === undefined || value === undefined ? [] : [[name, value]];
     }),
   );

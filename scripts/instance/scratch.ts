@@ -8,13 +8,15 @@ import { type Instance, loadInstance } from "./instance.ts";
 export type ScratchInstance = AsyncDisposable & { readonly instance: Instance };
 
 /** A whole installation of its own, for a bench or a test: up when the promise resolves, and purged at the end of its
- * scope. `folder` is an empty folder of the caller. */
+ * scope. `folder` is an empty folder of the caller; `settings` are those that `scripts/up` knows. */
 export async function aScratchInstance(
   folder: string,
   say: (line: string) => void,
+  settings: Readonly<Record<string, string>> = {},
 ): Promise<ScratchInstance> {
   const data = join(folder, "data");
   const instance = loadInstance({
+    ...settings,
     STRATA_DATA: data,
     STRATA_PORT: String(await findFreePorts()),
   });

@@ -34,9 +34,15 @@ export type RunningInstance = AsyncDisposable & {
 export type CallOptions = { readonly body?: unknown; readonly token?: string };
 
 /** Runs `scripts/up` into a temporary folder. At the end of the scope it is purged. */
-export async function aRunningInstance(): Promise<RunningInstance> {
+export async function aRunningInstance(
+  settings: Readonly<Record<string, string>> = {},
+): Promise<RunningInstance> {
   const folder = aTemporaryDirectory();
-  const scratch = await aScratchInstance(join(folder.path, "instance"), () => undefined);
+  const scratch = await aScratchInstance(
+    join(folder.path, "instance"),
+    () => undefined,
+    settings,
+  );
   const { instance } = scratch;
   const adminToken = readFileSync(join(instance.data, "admin-token"), "utf8").trim();
 

@@ -59,7 +59,7 @@ export function createTracedProcesses<Context, Span>(options: {
     },
     get: (processId) => spans.get(processId)?.span,
     close: () => {
-      for (const id of [...spans.keys()]) forget(id);
+      for (const id of spans.keys()) forget(id);
       causes.clear();
     },
   };

@@ -1,5 +1,4 @@
 /** The real controller with the real exporter, and a collector that takes what it sends: OTLP over HTTP as JSON. */
-import { text } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
 
 import { createSpanLog } from "@strata/agent/container/span-log";
@@ -9,42 +8,15 @@ import { noTracing, openTracing, type Tracing } from "@strata/controller/tracing
 
 import { aController, type TestController } from "../../support/controller.ts";
 import { aFakeAgent, aProcessReport, type FakeAgent, prepare } from "../../support/fake-agent.ts";
-import { aLoopbackServer } from "../../support/loopback-server.ts";
 import { assert, suite, throwsWithCode } from "../../support/suite.ts";
+import {
+  attributesOf,
+  aTraceCollector,
+  type Span,
+  type TraceCollector,
+} from "../../support/trace-collector.ts";
 
-type Attribute = { readonly key: string; readonly value: Readonly<Record<string, unknown>> };
-type Span = {
-  readonly traceId: string;
-  readonly spanId: string;
-  readonly parentSpanId?: string;
-  readonly name: string;
-  readonly startTimeUnixNano: string;
-  readonly endTimeUnixNano: string;
-  readonly attributes: readonly Attribute[];
-  readonly status: { readonly code?: number; readonly message?: string };
-};
-
-type Collector = AsyncDisposable & { readonly url: string; readonly spans: Span[] };
-
-async function aCollector(): Promise<Collector> {
-  const spans: Span[] = [];
-  const server = await aLoopbackServer((request, response) => {
-    void text(request).then((body) => {
-      if (request.url === "/v1/traces")
-        for (const resource of JSON.parse(body).resourceSpans)
-          for (const scope of resource.scopeSpans) spans.push(...scope.spans);
-      response.writeHead(200, { "content-type": "application/json" });
-      response.end("{}");
-    });
-  });
-  return {
-    url: server.url,
-    spans,
-    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
-  };
-}
-
-function openTo({ url }: Pick<Collector, "url">, share = 1): Promise<Tracing> {
+function openTo({ url }: Pick<TraceCollector, "url">, share = 1): Promise<Tracing> {
   const { tracesUrl } = readConfig({ OTEL_EXPORTER_OTLP_ENDPOINT: `${url}/` });
   return openTracing({ tracesUrl, tracesShare: share }, { nowMs: () => Date.now() });
 }
@@ -76,12 +48,9 @@ async function startProcess(controller: TestController): Promise<FakeAgent> {
   return agent;
 }
 
-const attributesOf = ({ attributes }: Span): Readonly<Record<string, unknown>> =>
-  Object.fromEntries(attributes.map(({ key, value }) => [key, Object.values(value)[0]]));
-
 suite("traces", (test) => {
   test("lead from a caller's request to the steps on the node, as one", async () => {
-    await using collector = await aCollector();
+    await using collector = await aTraceCollector();
     const tracing = await openTo(collector);
     await using controller = await aController({ tracing });
     const agent = await startProcess(controller);
@@ -115,7 +84,7 @@ suite("traces", (test) => {
   });
 
   test("begin here for who traces nothing, and leave out what agents and probes ask", async () => {
-    await using collector = await aCollector();
+    await using collector = await aTraceCollector();
     const tracing = await openTo(collector);
     await using controller = await aController({ tracing });
     await startProcess(controller);
@@ -133,7 +102,7 @@ suite("traces", (test) => {
   });
 
   test("of which a share of 0 is kept are those of callers alone", async () => {
-    await using collector = await aCollector();
+    await using collector = await aTraceCollector();
     const tracing = await openTo(collector, 0);
     await using controller = await aController({ tracing });
     await startProcess(controller);
