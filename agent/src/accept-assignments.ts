@@ -1,6 +1,7 @@
 import type { Assignment, Assignments } from "@strata/protocol/agent/messages";
 import { Assignment as AssignmentSchema, PrefetchImages } from "@strata/protocol/agent/messages";
 import type { UpgradeOrder } from "@strata/protocol/agent/upgrade";
+import type { VolumeName } from "@strata/protocol/agent/volumes";
 import { LABEL_LENGTH_MAX, Name } from "@strata/protocol/names";
 import { z } from "zod";
 
@@ -19,6 +20,8 @@ export type Acceptance = {
   readonly desired: DesiredState;
   /** From the known epoch alone. */
   readonly upgrade: UpgradeOrder | undefined;
+  /** Volumes to remove. From the known epoch alone. */
+  readonly removeVolumes: readonly VolumeName[];
   /** Why parts of the message were not taken, for the log. */
   readonly refusals: readonly string[];
 };
@@ -59,6 +62,7 @@ export function acceptAssignments(known: DesiredState, message: Assignments): Ac
       ...(message.prefetch !== undefined && { prefetch: message.prefetch }),
     },
     upgrade: isTrusted ? message.upgrade : undefined,
+    removeVolumes: isTrusted ? (message.removeVolumes ?? []) : [],
     refusals,
   };
 }

@@ -20,6 +20,7 @@ export type AgentErrorCode =
   | "USER_UNKNOWN" // The image has no such user or group.
   | "SECRET_UNAVAILABLE" // The controller, which alone has the value of a secret, could not be asked for it.
   | "SECRET_UNFIT" // The value of a secret cannot be used as the assignment wants it used.
+  | "VOLUME_FENCED" // Another process was given the right to write to a volume since.
   | "VOLUME_FAILED" // A volume or a file could not be mounted.
   | "ROOTFS_FAILED" // The root file system could not be mounted or prepared.
   | "START_FAILED" // The container did not come up.

@@ -18,6 +18,8 @@ export type AgentPaths = {
   readonly processes: string;
   /** Named volumes: a folder for each tenant, in it one for each volume. */
   readonly volumes: string;
+  /** Of each volume the highest fence that was seen, in a folder for each tenant. */
+  readonly volumeFences: string;
   readonly seccompProfile: string;
   /** Of system containers. */
   readonly systemSeccompProfile: string;
@@ -38,6 +40,7 @@ export function agentPaths({ dataDirectory, runDirectory }: AgentConfig): AgentP
     images: join(dataDirectory, "images"),
     processes: join(dataDirectory, "processes"),
     volumes: join(dataDirectory, "volumes"),
+    volumeFences: join(dataDirectory, "volume-fences"),
     seccompProfile: join(runDirectory, "seccomp"),
     systemSeccompProfile: join(runDirectory, "seccomp-system"),
     runs: join(runDirectory, "runs"),

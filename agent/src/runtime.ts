@@ -2,6 +2,7 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 
 import type { Assignment, ProcessReport } from "@strata/protocol/agent/messages";
+import type { VolumeName } from "@strata/protocol/agent/volumes";
 import type { Digest } from "@strata/protocol/oci/digest";
 import type { Logger } from "pino";
 
@@ -18,8 +19,8 @@ import type { ProcessServices } from "./container/process-services.ts";
 import { listRecords, newRecord, type ProcessRecord } from "./container/record.ts";
 import { createResources, type Holding } from "./container/resources.ts";
 import { createSecretKeeper, type SecretSource } from "./container/secret-keeper.ts";
-import type { StartContext } from "./container/start.ts";
 import { createSpanLog } from "./container/span-log.ts";
+import type { StartContext } from "./container/start.ts";
 import { sweepRun } from "./container/stop.ts";
 import { createWaker } from "./container/waker.ts";
 import { AgentError } from "./errors.ts";
@@ -144,6 +145,19 @@ export class Runtime {
         ...(run === undefined ? [] : [run.spec.image.digest]),
       ]),
     );
+  }
+
+  /** Whether a process has the named volume, or may start with it. */
+  usesVolume({ tenant, name }: VolumeName): boolean {
+    return [...this.#processes.values()].some(({ snapshot: { record } }) => {
+      const { assignment, run, ended } = record;
+      const specs = [...(ended === undefined ? [assignment.spec] : []), ...(run ? [run.spec] : [])];
+      return specs.some(
+        (spec) =>
+          spec.tenant === tenant &&
+          (spec.volumes ?? []).some((volume) => volume.kind === "named" && volume.name === name),
+      );
+    });
   }
 
   /** Undefined when the node holds no such process. */

@@ -7,8 +7,9 @@ import type {
   ReportResponse,
   StreamRequest,
 } from "@strata/protocol/agent/messages";
-import type { UpgradeOrder, UpgradeReport } from "@strata/protocol/agent/upgrade";
 import type { AgentSpan } from "@strata/protocol/agent/spans";
+import type { UpgradeOrder, UpgradeReport } from "@strata/protocol/agent/upgrade";
+import type { VolumeName } from "@strata/protocol/agent/volumes";
 import type { Logger } from "pino";
 
 import { acceptAssignments, type DesiredState } from "./accept-assignments.ts";
@@ -38,6 +39,10 @@ export type SessionOptions = {
   /** Another version of the agent is wanted. Comes again until its end is reported. */
   readonly onUpgrade?: (order: UpgradeOrder) => void;
   readonly describeUpgrade?: () => UpgradeReport | undefined;
+  /** All named volumes that shall be removed. */
+  readonly onRemoveVolumes?: (volumes: readonly VolumeName[]) => void;
+  /** Those of them that are gone. */
+  readonly describeRemovedVolumes?: () => readonly VolumeName[];
   readonly describeProcesses: () => readonly ProcessReport[];
   /** Steps of starts since the last report. */
   readonly takeSpans?: () => AgentSpan[];
@@ -114,8 +119,8 @@ export class Session {
   }
 
   #take(message: Assignments): void {
-    const { logger, onDesired, onUpgrade } = this.#options;
-    const { desired, refusals, upgrade } = acceptAssignments(this.#desired, message);
+    const { logger, onDesired, onUpgrade, onRemoveVolumes } = this.#options;
+    const { desired, refusals, upgrade, removeVolumes } = acceptAssignments(this.#desired, message);
     for (const refusal of refusals) logger.warn({ refusal }, "part of the assignments was refused");
     this.#keep(desired);
     onDesired(desired);
@@ -123,6 +128,7 @@ export class Session {
     this.#desired = desired;
     message.streams.forEach((request) => this.#openOnce(request));
     if (upgrade !== undefined) onUpgrade?.(upgrade);
+    onRemoveVolumes?.(removeVolumes);
     // The controller learns that this revision was taken in, and which epoch is held.
     this.changed("soon");
   }
@@ -172,6 +178,7 @@ export class Session {
     const { bootId, agentVersion, describeProcesses, describeUpgrade } = this.#options;
     const upgrade = describeUpgrade?.();
     const spans = this.#options.takeSpans?.() ?? [];
+    const removedVolumes = [...(this.#options.describeRemovedVolumes?.() ?? [])];
     return {
       epoch: this.#desired.epoch,
       sequence: this.#sequence,
@@ -182,6 +189,7 @@ export class Session {
       processes: [...describeProcesses()],
       ...(spans.length > 0 && { spans }),
       ...(upgrade !== undefined && { upgrade }),
+      ...(removedVolumes.length > 0 && { removedVolumes }),
     };
   }
 

@@ -303,6 +303,17 @@ export const commands: readonly CommandSpec[] = [
       },
     ],
   },
+  {
+    syntax: "volume",
+    summary: "folders that outlive processes, each on one node",
+    children: [
+      {
+        syntax: "release <name>",
+        summary: "give up what a lost node has of a volume: it is made anew, empty, elsewhere",
+        load: () => import("./commands/volume-release.ts"),
+      },
+    ],
+  },
   ...accessCommands,
   {
     syntax: "decisions <alias>",

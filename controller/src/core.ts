@@ -41,9 +41,11 @@ import { createRecordMetrics } from "./loops/record-metrics.ts";
 import { keepRelations } from "./loops/relations.ts";
 import { createSampleBeats } from "./loops/sample-beats.ts";
 import type { SnapshotOptions } from "./loops/snapshot.ts";
+import { keepVolumes } from "./loops/volumes.ts";
 import { createWakeups, type Wakeups } from "./loops/wakeups.ts";
 import { createEpochBook, type EpochBook } from "./operations/epoch.ts";
 import { ensureTenants } from "./operations/tenants.ts";
+import { adoptVolumes } from "./operations/volumes.ts";
 import { createSecretBox } from "./pki/secret-box.ts";
 import { createProvider } from "./providers/create-provider.ts";
 import type { OpenDatabase } from "./store/database.ts";
@@ -391,9 +393,11 @@ function createTimers({ clock, telemetry, epochs }: Services): Timers {
 /** Counts that follow others and runs of jobs come first: what they wish for is placed in the same tick. */
 function createReconcile(services: Services, now: () => SnapshotOptions): () => boolean {
   const { store, config, clock, peers } = services;
+  store.write(adoptVolumes);
   const runJobs = createJobs({ store, now, isHeld: services.isHeld });
   return () => {
     keepRelations(store, clock.nowMs());
+    keepVolumes(store);
     const isBusy = runJobs();
     const more = reconcile({
       store,

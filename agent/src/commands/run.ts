@@ -6,6 +6,7 @@ import type { Logger } from "pino";
 import { DesiredState } from "../accept-assignments.ts";
 import type { AgentConfig } from "../config.ts";
 import { listRecords } from "../container/record.ts";
+import { createVolumeRemover } from "../container/volume-remover.ts";
 import { createControllerClient, createDispatcher } from "../controller-client.ts";
 import { readStateFile } from "../durable-file.ts";
 import { createQuietWork, giveBackCode, type QuietWork } from "../host/give-back.ts";
@@ -16,7 +17,7 @@ import { readOrMakeMachineId } from "../machine-id.ts";
 import { agentPaths } from "../paths.ts";
 import { createPeer, type PeerOptions } from "../peer/peer.ts";
 import { Runtime } from "../runtime.ts";
-import { Session } from "../session.ts";
+import { Session, type SessionOptions } from "../session.ts";
 import { serveStream } from "../streams.ts";
 import { beOnTrial } from "../upgrade/on-trial.ts";
 import { findProgram } from "../upgrade/program.ts";
@@ -127,6 +128,7 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
     onAnswer: trial.hearing(peer.heard),
     onUpgrade: upgrader.order,
     describeUpgrade: upgrader.report,
+    ...removeVolumes(context, runtime, () => session.changed("now")),
     onStream: (request) => void serveStream(request, { runtime, client, logger }),
     describeProcesses: () => runtime.report(),
     takeSpans: () => runtime.services.spans.take(),
@@ -143,6 +145,38 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
   logger.info("agent ends, containers go on");
   // Steps under way, such as a long grace period, are taken up again by the next life.
   process.exit(0);
+}
+
+/** How often what is left is tried, for as long as something is to be removed. */
+const REMOVE_VOLUMES_MS = 5000;
+
+function removeVolumes(
+  { config, logger }: CommandContext,
+  runtime: Runtime,
+  onRemoved: () => void,
+): Pick<SessionOptions, "onRemoveVolumes" | "describeRemovedVolumes"> {
+  const remover = createVolumeRemover({
+    paths: agentPaths(config),
+    isUsed: (volume) => runtime.usesVolume(volume),
+    onRemoved,
+  });
+  let isBusy = false;
+  const work = (): void => {
+    if (isBusy) return;
+    isBusy = true;
+    remover
+      .work()
+      .catch((error: unknown) => logger.error({ err: error }, "a volume could not be removed"))
+      .finally(() => (isBusy = false));
+  };
+  setInterval(work, REMOVE_VOLUMES_MS).unref();
+  return {
+    onRemoveVolumes: (volumes) => {
+      remover.want(volumes);
+      work();
+    },
+    describeRemovedVolumes: remover.removed,
+  };
 }
 
 function peerSettings({

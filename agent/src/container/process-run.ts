@@ -22,6 +22,7 @@ import type { SecretValues } from "./secret-keeper.ts";
 import { endStart, launch, throwSupervisorError, waitUntilRunning } from "./start.ts";
 import { endOrphans, stopContainer, sweepRun } from "./stop.ts";
 import { adoptSupervisor, readExitCode, type Supervisor } from "./supervisor.ts";
+import { raiseFences } from "./volume-fences.ts";
 
 /** A container that this agent watches. */
 type WatchedRun = {
@@ -103,6 +104,7 @@ export class ProcessRun {
     const { spec } = keeper.record.assignment;
     const plan = planRun(spec, image.config, { hostname: processId });
     const { volumes } = start.paths;
+    raiseFences(start.paths, spec.tenant, keeper.record.assignment.volumeFences);
     const contents = prepareContents({ spec, mounts: plan.mounts, secrets, volumes });
     const holding = await resources.claim(processId, plan.ports, keeper.record);
     const place = network.place(holding.slot);

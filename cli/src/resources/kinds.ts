@@ -19,6 +19,7 @@ import type {
 } from "@strata/protocol/api/store-rules";
 import type { Tenant } from "@strata/protocol/api/tenants";
 import type { TokenResource } from "@strata/protocol/api/tokens";
+import type { Volume } from "@strata/protocol/api/volumes";
 import { formatBytes } from "@strata/protocol/format-bytes";
 import type { z } from "zod";
 
@@ -327,9 +328,26 @@ const jobs = defineKind<Job>({
   ],
 });
 
+const volumes = defineKind<Volume>({
+  kind: "Volume",
+  names: ["volumes", "volume", "vols", "vol"],
+  path: "/v1/volumes",
+  isTenanted: true,
+  nameOf: (item) => item.name,
+  columns: [
+    name,
+    { title: "STATE", cell: (item) => item.state },
+    { title: "NODE", cell: (item) => item.node ?? none },
+    { title: "WRITER", cell: (item) => item.holder ?? none },
+    { title: "TENANT", cell: (item) => item.tenant, isWide: true },
+    age,
+  ],
+});
+
 export const kinds: readonly Kind[] = [
   subscriptions,
   jobs,
+  volumes,
   processes,
   cartridges,
   partitions,

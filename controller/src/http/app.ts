@@ -30,8 +30,8 @@ import { addNodeRoutes } from "./routes/nodes.ts";
 import { addPartitionDecisionRoute } from "./routes/partition-decisions.ts";
 import { addPartitionRoutes } from "./routes/partitions.ts";
 import { addPeerRoutes } from "./routes/peers.ts";
-import { addProcessStreamRoutes } from "./routes/process-streams.ts";
 import { addPlacementRoutes } from "./routes/placement.ts";
+import { addProcessStreamRoutes } from "./routes/process-streams.ts";
 import { addProcessRoutes } from "./routes/processes.ts";
 import { addProviderRoutes } from "./routes/providers.ts";
 import { addRolloutRoutes } from "./routes/rollouts.ts";
@@ -41,6 +41,7 @@ import { addStoreRoutes } from "./routes/store.ts";
 import { addSubscriptionRoutes } from "./routes/subscriptions.ts";
 import { addTenantRoutes } from "./routes/tenants.ts";
 import { addTokenRoutes } from "./routes/tokens.ts";
+import { addVolumeRoutes } from "./routes/volumes.ts";
 import type { Services } from "./services.ts";
 import { createStoreGuard } from "./store-guard.ts";
 
@@ -101,6 +102,7 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
   addNodeUpgradeRoutes(router, services, binaries);
   addNodeRoutes(router, services);
   addTokenRoutes(router, services);
+  addVolumeRoutes(router, services);
   addTenantRoutes(router, services);
   addAuditRoutes(router, services);
   addApplyRoute(router, services);

@@ -252,7 +252,12 @@ function showVolume(volume: Volume): NonNullable<Shown["volumes"]>[number] {
   if (volume.kind === "tmpfs") return { tmpfs: volume.sizeBytes, path };
   const { readOnly } = volume;
   return volume.kind === "named"
-    ? { name: volume.name, path, readOnly }
+    ? {
+        name: volume.name,
+        path,
+        readOnly,
+        ...(volume.shared === undefined ? {} : { shared: volume.shared }),
+      }
     : { hostPath: volume.source, path, readOnly };
 }
 

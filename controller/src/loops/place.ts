@@ -9,6 +9,8 @@ import {
   type WaitingProcess,
   wantedOf,
 } from "../domain/schedule.ts";
+import type { Claim, VolumeWish } from "../domain/volumes.ts";
+import { takeVolumes } from "../operations/volumes.ts";
 import { type ProcessRow, updateProcess } from "../store/processes.ts";
 import type { SubscriptionRow } from "../store/subscriptions.ts";
 import type { Unit } from "../store/unit.ts";
@@ -18,7 +20,12 @@ import { nameOf, type Snapshot, toCandidates } from "./snapshot.ts";
 
 /** One decision: a node for the process, or the reason why there is none. */
 export type Placement = { readonly row: ProcessRow; readonly tenant: string } & (
-  | { readonly nodeId: string; readonly nodeName: string; readonly why: string }
+  | {
+      readonly nodeId: string;
+      readonly nodeName: string;
+      readonly why: string;
+      readonly volumes: readonly VolumeWish[];
+    }
   | { readonly problem: Problem | null }
 );
 
@@ -35,13 +42,25 @@ export function planPlacements(
   const all = [...snapshot.processes.values()].flat();
   const rows = new Map(all.filter(isWaiting).map((row) => [row.id, row]));
   if (rows.size === 0) return [];
-  const refused = findRefused(snapshot, [...rows.values()]);
-  const isRefused = new Set(refused.map(({ processId }) => processId));
+  const barred = findRefused(snapshot, [...rows.values()]);
+  const isBarred = new Set(barred.map(({ processId }) => processId));
   const subscriptions = new Map(snapshot.subscriptions.map((one) => [one.id, one]));
-  const waiting = [...rows.values()].flatMap((row) => {
+  const claims = snapshot.volumes.claim(
+    [...rows.values()].flatMap((row) => {
+      const tenant = subscriptions.get(row.subscriptionId)?.tenant;
+      return tenant === undefined || isBarred.has(row.id) ? [] : [{ row, tenant }];
+    }),
+  );
+  const refused = [...barred, ...[...claims].flatMap(toRefused)];
+  const isRefused = new Set(refused.map(({ processId }) => processId));
+  const waiting = [...rows.values()].flatMap((row): readonly WaitingProcess[] => {
     const subscription = subscriptions.get(row.subscriptionId);
     if (subscription === undefined || isRefused.has(row.id)) return [];
-    return toWaiting(snapshot, row, subscription) ?? [];
+    const process = toWaiting(snapshot, row, subscription);
+    if (process === undefined) return [];
+    const claim = claims.get(row.id);
+    const nodeId = claim?.kind === "free" ? claim.nodeId : undefined;
+    return [nodeId === undefined ? process : { ...process, nodeId }];
   });
   const { placed, deferred, unplaced } = schedule(waiting, toCandidates(snapshot), {
     cpuOvercommit,
@@ -61,7 +80,8 @@ export function planPlacements(
       if (subject === undefined || process === undefined) return [];
       const nodeName = snapshot.nodes.get(nodeId)?.name ?? nodeId;
       const why = whyThere(process, snapshot.packingOf(process.partition), layerBytes);
-      return [{ ...subject, nodeId, nodeName, why }];
+      const volumes = snapshot.volumes.wishesOf(subject.row);
+      return [{ ...subject, nodeId, nodeName, why, volumes }];
     }),
     // Nothing is wrong with those whose turn comes when their node has started others.
     ...[
@@ -104,7 +124,13 @@ function whyThere(process: WaitingProcess, packing: Packing, layerBytes: number)
   return `${node}${where} that has room${layers}`;
 }
 
-type Refused = { readonly processId: string; readonly problem: Problem };
+type Refused = { readonly processId: string; readonly problem: Problem | null };
+
+function toRefused([processId, claim]: readonly [string, Claim]): readonly Refused[] {
+  if (claim.kind === "free") return [];
+  // Its turn comes when it is known where the volume is.
+  return [{ processId, problem: claim.kind === "wait" ? null : claim.problem }];
+}
 
 /** What may run nowhere, so that no room is looked for. */
 function findRefused(snapshot: Snapshot, rows: readonly ProcessRow[]): readonly Refused[] {
@@ -127,7 +153,7 @@ export function applyPlacement(
     return;
   }
   unit.noteWait({ what: "placement", ms: unit.nowMs - Date.parse(row.createdAt) });
-  const { nodeId, nodeName, why } = placement;
+  const { nodeId, nodeName, why, volumes } = placement;
   updateProcess(unit.sql, row.id, {
     nodeId,
     assignmentId: `assignment-${unit.newId()}`,
@@ -136,6 +162,7 @@ export function applyPlacement(
     problem: null,
     decidedRevision: unit.touchNode(nodeId),
   });
+  if (volumes.length > 0) takeVolumes(unit, { tenant, processId: row.id, nodeId, wishes: volumes });
   unit.emit({
     type: "process.placed",
     tenant,

@@ -8,6 +8,7 @@ import { baseOf, listOpenRollouts, type RolloutRow } from "../store/rollouts.ts"
 import type { SubscriptionRow } from "../store/subscriptions.ts";
 import type { Unit } from "../store/unit.ts";
 import { type Snapshot, toPlanned } from "./snapshot.ts";
+import { isExclusive } from "./volumes.ts";
 
 export type OpenRollout = {
   readonly row: RolloutRow;
@@ -46,6 +47,10 @@ export function wishOf(
     count,
     generation: subscription.generation,
     ...roomOf(policy, count),
+    // The old one has to end before the next may write to its volume.
+    ...(isExclusive(snapshot.volumes, snapshot.processes.get(subscription.id) ?? [])
+      ? { surge: 0, unavailable: Math.max(1, count) }
+      : {}),
     hold: open === undefined ? null : holdOf({ ...open.row, base: open.base }, policy, count),
     held: snapshot.held,
     drainMs: snapshot.drainMs(subscription),

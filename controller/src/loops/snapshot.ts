@@ -31,6 +31,7 @@ import { type Needs, readNeeds } from "./needs.ts";
 import { readQuotas } from "./quota-refusals.ts";
 import { readDependencyRefusals } from "./relations.ts";
 import { readRefusals } from "./signatures.ts";
+import { isBound, readVolumes, type VolumeBook } from "./volumes.ts";
 
 export type Snapshot = {
   readonly subscriptions: readonly SubscriptionRow[];
@@ -58,6 +59,7 @@ export type Snapshot = {
   ) => Problem | undefined;
   /** Of the tenants that have one. */
   readonly quotaOf: (tenant: string) => TenantQuota | undefined;
+  readonly volumes: VolumeBook;
   /** How the partition's policy has its processes packed. */
   readonly packingOf: (partition: string) => Packing;
   /** Of its VM, or the label `zone`. */
@@ -115,6 +117,10 @@ export function readSnapshot(sql: Sql, options: SnapshotOptions): Snapshot {
       deletedAt === null ? (policies.get(scalingPolicy ?? "")?.drainMax ?? 0) : 0,
     nodes,
     held: isMassLoss(silence),
+    volumes: readVolumes(sql, inUse, (nodeId) => {
+      const node = nodes.get(nodeId);
+      return node === undefined ? undefined : { name: node.name, closed: closedReason(node) };
+    }),
     needs,
     needOf: (process) => needsInUse.get(generationKey(process)),
     quotaOf: readQuotas(sql),
@@ -284,9 +290,11 @@ function whereabouts(
     const patienceMs = lossPatienceMs(subscription.lostAfterMs, snapshot.beatIntervalMs);
     return snapshot.silentMs(node.id) >= patienceMs ? "lost" : "away";
   }
+  if (snapshot.volumes.isOvertaken(row, subscription.tenant)) return "evicted";
   const { admission, drainDeadline } = node;
   if (admission === "draining" && drainDeadline !== null)
     if (snapshot.nowMs >= Date.parse(drainDeadline)) return "evicted";
-  const isLeaving = admission === "draining" || snapshot.moving.has(row.id);
+  const isLeaving =
+    (admission === "draining" || snapshot.moving.has(row.id)) && !isBound(snapshot.volumes, row);
   return isLeaving ? "leaving" : "here";
 }

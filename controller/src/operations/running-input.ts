@@ -77,7 +77,13 @@ function toVolume(input: z.output<typeof VolumeInput>): Volume {
   if ("tmpfs" in input) return { kind: "tmpfs", path: input.path, sizeBytes: input.tmpfs };
   const { path, readOnly = false } = input;
   return "name" in input
-    ? { kind: "named", name: input.name, path, readOnly }
+    ? {
+        kind: "named",
+        name: input.name,
+        path,
+        readOnly,
+        ...(input.shared === undefined ? {} : { shared: input.shared }),
+      }
     : { kind: "host", source: input.hostPath, path, readOnly };
 }
 

@@ -92,6 +92,7 @@ const pathOfKind: Readonly<Record<string, string>> = {
   subscription: "subscriptions",
   job: "jobs",
   run: "jobs/{name}/runs",
+  volume: "volumes",
   process: "processes",
   node: "nodes",
   token: "tokens",

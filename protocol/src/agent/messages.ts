@@ -19,6 +19,7 @@ import { HealthProbe, MoreProbes } from "./probes.ts";
 import { processStates } from "./process-state.ts";
 import { AgentSpans, Traceparent } from "./spans.ts";
 import { UpgradeOrder, UpgradeReport } from "./upgrade.ts";
+import { VolumeFences, VolumeNames } from "./volumes.ts";
 
 export const PROTOCOL_VERSION = 1;
 
@@ -123,6 +124,8 @@ export const Volume = z.discriminatedUnion("kind", [
     name: Name,
     path: ContainerPath,
     readOnly: z.boolean().default(false),
+    /** Several processes may write at once. */
+    shared: z.boolean().optional(),
   }),
   /** A file or folder of the node. An admin's wish alone. */
   z.object({
@@ -207,6 +210,8 @@ export const Assignment = z.object({
   spec: ProcessSpec,
   /** Where the request that caused it is traced: the agent notes how long its steps take. */
   traceparent: Traceparent.optional(),
+  /** Of the volumes that it alone may write to. */
+  volumeFences: VolumeFences.optional(),
 });
 export type Assignment = z.infer<typeof Assignment>;
 
@@ -274,6 +279,8 @@ export const Assignments = z.object({
   streams: z.array(StreamRequest),
   /** Taken from the known epoch alone; delivered until the node has reported how it ended. */
   upgrade: UpgradeOrder.optional(),
+  /** Volumes to remove that nothing uses. Taken from the known epoch alone. */
+  removeVolumes: VolumeNames.optional(),
 });
 export type Assignments = z.infer<typeof Assignments>;
 
@@ -358,6 +365,8 @@ export const Report = z.object({
   spans: AgentSpans.optional(),
   /** How far the last upgrade of the agent is. */
   upgrade: UpgradeReport.optional(),
+  /** Those that were to be removed and are not there. */
+  removedVolumes: VolumeNames.optional(),
 });
 export type Report = z.infer<typeof Report>;
 

@@ -149,10 +149,10 @@ const apart = (items: readonly { readonly path: string }[]): boolean =>
 
 const mount = { path: ContainerPath, readOnly: z.boolean().optional() };
 const mountInput = { ...mount, path: MountPath };
-/** One of them is given: `name` keeps a folder on the node, `hostPath` shows one of the node's own (an admin's wish
+/** One of them is given: `name` keeps a folder on one node, for one writer at a time unless it is `shared`, `hostPath` shows one of the node's own (an admin's wish
  * alone), `tmpfs` says the size of one in memory. */
 export const VolumeInput = z.union([
-  z.strictObject({ name: Name, ...mountInput }),
+  z.strictObject({ name: Name, ...mountInput, shared: z.boolean().optional() }),
   z.strictObject({ hostPath: ContainerPath, ...mountInput }),
   z.strictObject({
     tmpfs: Bytes.refine((bytes) => bytes >= 4096, "at least 4096"),
@@ -160,7 +160,7 @@ export const VolumeInput = z.union([
   }),
 ]);
 const VolumeShown = z.union([
-  z.object({ name: Name, ...mount }),
+  z.object({ name: Name, ...mount, shared: z.boolean().optional() }),
   z.object({ hostPath: ContainerPath, ...mount }),
   z.object({ tmpfs: z.int(), path: ContainerPath }),
 ]);

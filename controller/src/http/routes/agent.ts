@@ -19,7 +19,10 @@ import { ControllerError } from "../../errors.ts";
 import { listAssignments } from "../../operations/assignments.ts";
 import { joinNode } from "../../operations/join.ts";
 import { takeReport } from "../../operations/report.ts";
+import { forgetRemoved } from "../../operations/volumes.ts";
+import type { Sql } from "../../store/database.ts";
 import { countNodes, getNode } from "../../store/nodes.ts";
+import { listLeavingVolumes } from "../../store/volumes.ts";
 import { answerJson } from "../answer.ts";
 import type { Router } from "../route.ts";
 import type { Services } from "../services.ts";
@@ -80,6 +83,9 @@ export function addAgentRoutes(router: Router, services: Services): void {
         if (takeReport(store, { nodeId, report, nowMs, startDeadlineMs })) services.reconcileSoon();
         services.tracing.takeSpans(nodeId, report.spans ?? []);
       }
+      const { removedVolumes = [] } = report;
+      if (removedVolumes.length > 0)
+        store.write((unit) => forgetRemoved(unit, nodeId, removedVolumes));
       const sampleBeat = services.beats.of(nodeId) ?? Infinity;
       const answer: ReportResponse = {
         epoch,
@@ -135,6 +141,7 @@ function addAssignmentRoute(router: Router, services: Services): void {
             prefetch: [...services.prefetch.imagesFor(nodeId)],
             streams: rendezvous.pendingFor(nodeId),
             ...(upgrade !== undefined && { upgrade }),
+            ...removals(store.sql, nodeId),
           };
           return answerJson(c, answer);
         }
@@ -153,6 +160,15 @@ function listTraced({ store, tracing }: Services, nodeId: string): Assignment[] 
     const traceparent = tracing.traceparentOf(assignment.processId);
     return traceparent === undefined ? assignment : { ...assignment, traceparent };
   });
+}
+
+const REMOVALS_MAX = 1000;
+
+function removals(sql: Sql, nodeId: string): Pick<Assignments, "removeVolumes"> {
+  const removeVolumes = listLeavingVolumes(sql, nodeId)
+    .slice(0, REMOVALS_MAX)
+    .map(({ tenant, name }) => ({ tenant, name }));
+  return removeVolumes.length === 0 ? {} : { removeVolumes };
 }
 
 function samplesOf({ processes }: Report): ReadonlyMap<string, ProcessMetrics> {
