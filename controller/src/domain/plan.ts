@@ -145,7 +145,9 @@ function sortOut(wish: Wish, processes: readonly PlannedProcess[]): Groups {
   const serving = live.filter(
     ({ state, whereabouts }) => !isTerminal(state) && (whereabouts !== "lost" || wish.held),
   );
-  const lost = live.filter((one) => !serving.includes(one) && !failed.includes(one));
+  const lost = live.filter(
+    ({ state, whereabouts }) => !isTerminal(state) && whereabouts === "lost" && !wish.held,
+  );
   const mayStay = (one: PlannedProcess): boolean =>
     !isOutdated(wish, one) && one.whereabouts !== "leaving" && one.whereabouts !== "evicted";
   return {
@@ -170,8 +172,8 @@ function sortOut(wish: Wish, processes: readonly PlannedProcess[]): Groups {
 function replaced(wish: Wish, groups: Groups): readonly PlannedProcess[] {
   const { current, stale } = groups;
   const ready = stale.filter(isServing);
-  const asleep = stale.filter((one) => one.whereabouts === "away" && one.ready);
-  const idle = stale.filter((one) => !ready.includes(one) && !asleep.includes(one));
+  const asleep = stale.filter(isAsleep);
+  const idle = stale.filter((one) => !isServing(one) && !isAsleep(one));
   const settled = current.filter((one) => isSettled(wish, one)).length;
   const spare = settled + ready.length - Math.max(0, wish.count - wish.unavailable);
   const isStuck = spare === 0 && unblock(wish, groups);
@@ -186,6 +188,10 @@ function replaced(wish: Wish, groups: Groups): readonly PlannedProcess[] {
 function unblock(wish: Wish, { current, stopping }: Groups): boolean {
   const isUnderWay = current.some((one) => !isBlocked(one) && !isSettled(wish, one));
   return current.some(isBlocked) && !isUnderWay && stopping.length === 0;
+}
+
+function isAsleep({ whereabouts, ready }: PlannedProcess): boolean {
+  return whereabouts === "away" && ready;
 }
 
 /** The deadline of its node ends that, too. */

@@ -29,8 +29,14 @@ export function isOver(state: RolloutState): boolean {
 export type Witness = PlannedProcess & {
   readonly restarts: number;
   readonly problem: Problem | null;
-  /** When it was first ready; undefined before. */
-  readonly firstReadyAtMs: number | undefined;
+  /** RFC 3339; null before it was ready for the first time. */
+  readonly firstReadyAt: string | null;
+};
+
+/** The processes of a subscription, as told apart by its generation. */
+export type Witnesses = {
+  readonly newest: readonly Witness[];
+  readonly older: readonly PlannedProcess[];
 };
 
 export type Course = {
@@ -62,9 +68,8 @@ const RESTARTS_BESIDE = 5;
 const faultsOfNodes: readonly string[] = ["START_DEADLINE_PASSED"];
 
 /** How far the generation is. */
-export function readCourse(wish: Wish, processes: readonly Witness[]): Course {
-  const wantedOnes = processes.filter(({ desired, drain }) => desired === "running" && !drain);
-  const newest = wantedOnes.filter(({ generation }) => generation === wish.generation);
+export function readCourse(wish: Wish, { older, ...processes }: Witnesses): Course {
+  const newest = processes.newest.filter(isWanted);
   const live = newest.filter(
     ({ state, whereabouts }) => !isTerminal(state) && whereabouts !== "lost",
   );
@@ -74,15 +79,22 @@ export function readCourse(wish: Wish, processes: readonly Witness[]): Course {
     updated: live.length,
     settled: settled.length,
     ready: live.filter(isServing).length,
-    older: processes.filter(
-      ({ generation, desired, drain, state }) =>
-        generation !== wish.generation && desired === "running" && !drain && !isTerminal(state),
-    ).length,
-    readyForMs: Math.min(...settled.map(({ readyMs }) => readyMs)),
-    lastReadyAtMs: Math.max(0, ...newest.map(({ firstReadyAtMs = 0 }) => firstReadyAtMs)),
+    older: older.filter((one) => isWanted(one) && !isTerminal(one.state)).length,
+    readyForMs: settled.reduce((least, { readyMs }) => Math.min(least, readyMs), Infinity),
+    lastReadyAtMs: Date.parse(newest.reduce(laterReady, "") || EPOCH),
     failure: failureOf(newest, settled.length),
     obstacle: describe(newest.find((one) => one.problem !== null && !isServing(one))),
   };
+}
+
+const EPOCH = "1970-01-01T00:00:00.000Z";
+
+function laterReady(latest: string, { firstReadyAt }: Witness): string {
+  return firstReadyAt !== null && firstReadyAt > latest ? firstReadyAt : latest;
+}
+
+function isWanted({ desired, drain }: PlannedProcess): boolean {
+  return desired === "running" && drain === null;
 }
 
 function failureOf(newest: readonly Witness[], settled: number): string | undefined {
@@ -90,7 +102,7 @@ function failureOf(newest: readonly Witness[], settled: number): string | undefi
   const first = broken[0];
   if (first === undefined) return undefined;
   // As long as others may come up, one alone says little.
-  const isAlone = settled === 0 && newest.every((one) => broken.includes(one));
+  const isAlone = settled === 0 && broken.length === newest.length;
   const again = broken.find(
     ({ attempt, restarts }) => attempt >= ATTEMPTS_BESIDE || restarts >= RESTARTS_BESIDE,
   );
@@ -134,7 +146,8 @@ export function judgeRollout(
   const progressAtMs = Math.min(nowMs, Math.max(record.progressAtMs, course.lastReadyAtMs));
   const now = { ...record, progressAtMs };
   if (judging.hasCanaries) return judgeCanaries(now, course, judging);
-  if (course.settled >= course.wanted && course.older === 0)
+  const isOfNothing = course.wanted === 0 && record.state === "failed";
+  if (course.settled >= course.wanted && course.older === 0 && !isOfNothing)
     return { ...now, state: "complete", reason: null };
   if (record.state === "failed") return now;
   const failure = course.failure ?? stalled(now, course, judging);

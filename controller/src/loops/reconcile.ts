@@ -89,14 +89,13 @@ function plan(
   }: { readonly open: OpenRollout | undefined; readonly resizable: ReadonlySet<string> },
 ): Plan {
   const wish = wishOf(snapshot, subscription, { open, resizable });
-  const verdict = open === undefined ? undefined : judge(snapshot, subscription, { open, wish });
+  const rows = snapshot.processes.get(subscription.id) ?? [];
+  const planned = rows.map((row) => toPlanned(snapshot, { subscription, row }));
+  const verdict =
+    open === undefined ? undefined : judge(snapshot, subscription, { open, wish, planned });
   // Where its roll-out takes a turn, the wish is another one in the next tick.
   if (verdict !== undefined && isTurn(verdict)) return { verdict, steps: [] };
-  const rows = snapshot.processes.get(subscription.id) ?? [];
-  const actions = planSubscription(
-    wish,
-    rows.map((row) => toPlanned(snapshot, { subscription, row })),
-  );
+  const actions = planSubscription(wish, planned);
   return { verdict, steps: actions.map((action) => ({ subscription, action })) };
 }
 

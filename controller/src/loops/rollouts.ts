@@ -1,13 +1,19 @@
 /** Roll-outs that are under way: where each stops for now, and what becomes of it. */
-import type { Wish } from "../domain/planned-process.ts";
+import type { PlannedProcess, Wish } from "../domain/planned-process.ts";
 import { canariesOf, holdOf, roomOf, usualRollout } from "../domain/rollout-policy.ts";
-import { judgeRollout, readCourse, type RolloutRecord, type Witness } from "../domain/rollout.ts";
+import {
+  judgeRollout,
+  readCourse,
+  type RolloutRecord,
+  type Witness,
+  type Witnesses,
+} from "../domain/rollout.ts";
 import { settleRollout } from "../operations/rollouts.ts";
 import type { Sql } from "../store/database.ts";
 import { baseOf, listOpenRollouts, type RolloutRow } from "../store/rollouts.ts";
 import type { SubscriptionRow } from "../store/subscriptions.ts";
 import type { Unit } from "../store/unit.ts";
-import { type Snapshot, toPlanned } from "./snapshot.ts";
+import type { Snapshot } from "./snapshot.ts";
 import { isExclusive } from "./volumes.ts";
 
 export type OpenRollout = {
@@ -27,7 +33,9 @@ export function readOpenRollouts(
     subscriptions.flatMap(({ id, generation, deletedAt }): readonly [string, OpenRollout][] => {
       const row = open.get(id);
       if (row === undefined || row.generation !== generation || deletedAt !== null) return [];
-      return [[id, { row, base: baseOf(sql, row) }]];
+      // What holds nothing need not be told apart from what it holds.
+      const mayHold = row.held !== null || !row.isPromoted;
+      return [[id, { row, base: mayHold ? baseOf(sql, row) : null }]];
     }),
   );
 }
@@ -69,16 +77,29 @@ export type Verdict = {
 export function judge(
   snapshot: Snapshot,
   subscription: SubscriptionRow,
-  { open: { row }, wish }: { readonly open: OpenRollout; readonly wish: Wish },
+  {
+    open: { row },
+    wish,
+    planned,
+  }: {
+    readonly open: OpenRollout;
+    readonly wish: Wish;
+    /** All its processes, in the order of the snapshot. */
+    readonly planned: readonly PlannedProcess[];
+  },
 ): Verdict | undefined {
   const policy = subscription.rollout ?? usualRollout;
   const record = { ...row, progressAtMs: Date.parse(row.progressAt) };
-  const next = judgeRollout(record, readCourse(wish, witnessesOf(snapshot, subscription)), {
-    policy,
-    hasCanaries: wish.hold !== null && canariesOf(policy, wish.count) > 0 && !row.isPromoted,
-    nowMs: snapshot.nowMs,
-    isHeld: snapshot.held,
-  });
+  const next = judgeRollout(
+    record,
+    readCourse(wish, witnessesOf(snapshot, subscription, planned)),
+    {
+      policy,
+      hasCanaries: wish.hold !== null && canariesOf(policy, wish.count) > 0 && !row.isPromoted,
+      nowMs: snapshot.nowMs,
+      isHeld: snapshot.held,
+    },
+  );
   const isNews =
     next.state !== row.state ||
     next.isPromoted !== row.isPromoted ||
@@ -86,13 +107,21 @@ export function judge(
   return isNews ? { subscription, row, next } : undefined;
 }
 
-function witnessesOf(snapshot: Snapshot, subscription: SubscriptionRow): readonly Witness[] {
-  return (snapshot.processes.get(subscription.id) ?? []).map((row) => ({
-    ...toPlanned(snapshot, { subscription, row }),
-    restarts: row.restarts,
-    problem: row.problem,
-    firstReadyAtMs: row.firstReadyAt === null ? undefined : Date.parse(row.firstReadyAt),
-  }));
+function witnessesOf(
+  snapshot: Snapshot,
+  { id, generation }: SubscriptionRow,
+  planned: readonly PlannedProcess[],
+): Witnesses {
+  const rows = snapshot.processes.get(id) ?? [];
+  return {
+    newest: planned.flatMap((one, index): readonly Witness[] => {
+      const row = rows[index];
+      if (row === undefined || row.generation !== generation) return [];
+      const { restarts, problem, firstReadyAt } = row;
+      return [{ ...one, restarts, problem, firstReadyAt }];
+    }),
+    older: planned.filter((one) => one.generation !== generation),
+  };
 }
 
 /** Whether other processes may be wished for after it than before. */

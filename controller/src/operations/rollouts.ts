@@ -36,17 +36,19 @@ export type NewGeneration = {
   readonly cause: string;
   /** The generation whose spec it takes again; null for a wish of its own. */
   readonly rollbackTo?: number | null;
+  /** Whether it is new, or comes back: there is nothing to stand beside. */
+  readonly isFresh?: boolean;
 };
 
 /** Writes down the next generation and its roll-out, which takes the place of one that is under way. What is paused
  * stays paused, but for a roll-back. */
 export function startRollout(
   unit: Unit,
-  { row, spec, cause, rollbackTo = null }: NewGeneration,
+  { row, spec, cause, rollbackTo = null, isFresh = false }: NewGeneration,
 ): SubscriptionRow {
   const { id: subscriptionId, generation: before } = row;
   const previous = getRollout(unit.sql, { subscriptionId, generation: before });
-  const isPaused = previous?.state === "paused" && rollbackTo === null;
+  const isPaused = previous?.state === "paused" && rollbackTo === null && !isFresh;
   const next = { ...row, generation: before + 1 };
   saveSubscription(unit.sql, next);
   if (previous !== undefined && !isOver(previous.state))
@@ -64,7 +66,8 @@ export function startRollout(
     rollbackTo,
     reason: isPaused ? PAUSED : null,
     // Back goes all at once.
-    isPromoted: rollbackTo !== null || (row.rollout ?? usualRollout).canary === undefined,
+    isPromoted:
+      isFresh || rollbackTo !== null || (row.rollout ?? usualRollout).canary === undefined,
     held: isPaused ? 0 : null,
     startedAt: unit.now,
     progressAt: unit.now,

@@ -122,6 +122,7 @@ export function advance(unit: Unit, { row, before, cartridge, cause }: Advance):
     row: { ...row, wishedGeneration: null },
     spec,
     cause: cause ?? causeOf(unit, { row, before, spec }),
+    isFresh: before === undefined,
   });
 }
 
