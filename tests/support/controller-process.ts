@@ -19,6 +19,8 @@ export type ControllerProcess = AsyncDisposable & {
   port: number;
   readonly adminToken: () => string;
   readonly call: (method: string, path: string, options?: CallOptions) => Promise<Answer>;
+  /** All that it has written to standard output and error, over all its starts. */
+  readonly output: () => string;
   /** Sends the signal and waits for the end. Gives the exit status, or the signal that ended it. */
   readonly kill: (signal: NodeJS.Signals) => Promise<number | NodeJS.Signals | null>;
   /** On the same folder, after `kill`. */
@@ -35,6 +37,7 @@ export async function aControllerProcess({
   const folder = aTemporaryDirectory();
   const dispatcher = new Agent({ headersTimeout: 60_000 });
   let child: ChildProcess | undefined;
+  const written: string[] = [];
   const controller: ControllerProcess = {
     dataDirectory: folder.path,
     url: "",
@@ -57,6 +60,7 @@ export async function aControllerProcess({
         body: isJson && text !== "" ? JSON.parse(text) : text,
       };
     },
+    output: () => written.join("\n"),
     kill: async (signal) => {
       if (child === undefined) return null;
       const ending = child;
@@ -68,7 +72,7 @@ export async function aControllerProcess({
       return ending.exitCode ?? ending.signalCode;
     },
     start: async () => {
-      const started = startProcess(folder.path, environment);
+      const started = startProcess(folder.path, environment, written);
       child = started.child;
       const { port, plainPort } = await started.ports;
       controller.port = port;
@@ -90,6 +94,7 @@ type Ports = { readonly port: number; readonly plainPort?: number };
 function startProcess(
   dataDirectory: string,
   environment: Readonly<Record<string, string>>,
+  written: string[],
 ): { readonly child: ChildProcess; readonly ports: Promise<Ports> } {
   const child = spawn(process.execPath, [main], {
     env: {
@@ -102,8 +107,12 @@ function startProcess(
   });
   const ports = Promise.withResolvers<Ports>();
   const errors: string[] = [];
-  child.stderr.on("data", (chunk: Buffer) => errors.push(chunk.toString()));
+  child.stderr.on("data", (chunk: Buffer) => {
+    errors.push(chunk.toString());
+    written.push(chunk.toString());
+  });
   createInterface({ input: child.stdout }).on("line", (line) => {
+    written.push(line);
     const entry: Ports & { msg: string } = JSON.parse(line);
     if (entry.msg === "the controller listens") ports.resolve(entry);
   });
