@@ -139,6 +139,34 @@ suite("a pause", (test) => {
   });
 });
 
+suite("a subscription that comes back", (test) => {
+  test("has nothing to stand beside: no canaries, and the pause is over", async () => {
+    await using scene = await aScene({ processes: 2, rollout: { canary: 1 } });
+    await scene.put(newer);
+    await scene.work(20);
+    await scene.post("/rollout/pause");
+    const { call } = scene.controller;
+    assert.is((await call("DELETE", "/v1/subscriptions/hi")).status, 202);
+    assert.is((await scene.put(newer)).status, 201);
+    await scene.work(20);
+    assert.equal(await scene.generations(), [3, 3]);
+    const { state, cause } = await scene.rollout();
+    assert.equal([state, cause], ["complete", "it came back"]);
+  });
+});
+
+suite("a dry run", (test) => {
+  test("of another image begins no roll-out", async () => {
+    await using scene = await aScene({ processes: 1 });
+    const body = "kind: Subscription\nname: hi\ncartridge: hello\nenv: { MODE: c }\n";
+    const answer = await scene.controller.call("POST", "/v1/apply?dryRun=true", { body });
+    assert.is(answer.status, 200, JSON.stringify(answer.body));
+    assert.is(answer.body.results[0].action, "updated");
+    assert.is((await scene.history()).length, 1);
+    assert.is((await scene.rollout()).generation, 1);
+  });
+});
+
 suite("a roll-back by hand", (test) => {
   test("runs what the last good generation ran, once, and then there is no other", async () => {
     await using scene = await aScene({ processes: 2 });
