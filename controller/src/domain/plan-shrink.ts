@@ -12,6 +12,7 @@ export function planVictims(
   processes: readonly PlannedProcess[],
   count: number,
 ): readonly PlannedProcess[] {
+  if (count <= 0) return [];
   const victims: PlannedProcess[] = [];
   const onNode: Record<string, number> = { ...processesOnNode };
   const wanted = Math.min(count, VICTIMS_MAX);

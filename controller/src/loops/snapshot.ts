@@ -168,7 +168,10 @@ export function toPlanned(
       row.drainDeadline === null || row.desired === "stopped"
         ? null
         : toDrain(Date.parse(row.drainDeadline), snapshot.nowMs),
-    load: loadOf(snapshot, row),
+    // Few are asked for it.
+    get load() {
+      return loadOf(snapshot, row);
+    },
   };
 }
 

@@ -109,8 +109,12 @@ export function listGenerationsInUse(
 ): readonly Pick<GenerationRow, "subscriptionId" | "generation" | "spec">[] {
   const rows = sql.processTable?.read();
   if (rows !== undefined) {
-    const inUse = new Map([...rows.all.values()].map((row) => [generationKey(row), row]));
-    return [...inUse.values()].map((row) => ({ ...row, spec: rows.specOf(row) }));
+    return [...rows.bySubscription()].flatMap(([subscriptionId, some]) =>
+      [...new Set(some.map(({ generation }) => generation))].map((generation) => {
+        const key = { subscriptionId, generation };
+        return { ...key, spec: rows.specOf(key) };
+      }),
+    );
   }
   return sql
     .selectDistinct({

@@ -13,7 +13,7 @@ suite("paced", (test) => {
         nowMs += costMs;
         return 5000;
       },
-      () => nowMs,
+      { monotonicMs: () => nowMs, restFactor: 4 },
     );
     assert.equal([tick(), tick(), ticks], [5000, 40, 1]);
     nowMs += 39;
