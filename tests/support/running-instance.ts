@@ -38,11 +38,7 @@ export async function aRunningInstance(
   settings: Readonly<Record<string, string>> = {},
 ): Promise<RunningInstance> {
   const folder = aTemporaryDirectory();
-  const scratch = await aScratchInstance(
-    join(folder.path, "instance"),
-    () => undefined,
-    settings,
-  );
+  const scratch = await aScratchInstance(join(folder.path, "instance"), () => undefined, settings);
   const { instance } = scratch;
   const adminToken = readFileSync(join(instance.data, "admin-token"), "utf8").trim();
 
