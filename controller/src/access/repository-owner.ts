@@ -9,7 +9,7 @@ import type { Principal } from "./authenticate.ts";
 export const DEFAULT_TENANT = "default";
 
 /** That of the tenant whose name is its first part, or else of `default`: `acme/web` and `acme` are of `acme`. */
-export function ownerOfRepository(sql: Sql, repository: string): string {
+function ownerOfRepository(sql: Sql, repository: string): string {
   const [first = ""] = repository.split("/");
   return getTenant(sql, first) === undefined ? DEFAULT_TENANT : first;
 }
