@@ -1,32 +1,25 @@
-import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import {
+  createWriteStream,
   existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   renameSync,
-  truncateSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
 
-import { restore, type Restore } from "@strata/controller/backup/restore";
-import { makeReady, finishSwap } from "@strata/controller/backup/swap";
-import { generateX25519Identity, identityToRecipient } from "age-encryption";
+import { restore } from "@strata/controller/backup/restore";
+import { finishSwap, makeReady } from "@strata/controller/backup/swap";
 
 import { aControllerProcess, type ControllerProcess } from "../../support/controller-process.ts";
-import { missingPrograms } from "../../support/installed.ts";
+import { aController } from "../../support/controller.ts";
 import { pushImage } from "../../support/push-image.ts";
 import { assert, rejectsWithCode, suite } from "../../support/suite.ts";
 import { aTemporaryDirectory } from "../../support/temporary.ts";
-import { backUp, runCli, runRestore } from "./scene.ts";
-
-const noKeys = { identities: [], passphrase: undefined };
-
-function aRestore(file: string, data: string, changes: Partial<Restore> = {}): Restore {
-  return { file, data, keys: noKeys, nowMs: Date.parse("2026-03-01"), epoch: "new", ...changes };
-}
+import { aRestore, backUp, runRestore, until } from "./scene.ts";
 
 /** Does the work over and over until it is told to end; gives what was acknowledged. */
 function keepDoing(work: (round: number) => Promise<string>): {
@@ -34,26 +27,18 @@ function keepDoing(work: (round: number) => Promise<string>): {
   readonly stop: () => Promise<void>;
 } {
   const done: string[] = [];
-  let isOver = false;
+  const over = new AbortController();
   const run = async (): Promise<void> => {
-    for (let round = 0; !isOver; round += 1) done.push(await work(round));
+    for (let round = 0; !over.signal.aborted; round += 1) done.push(await work(round));
   };
   const running = run();
   return {
     done,
     stop: async () => {
-      isOver = true;
+      over.abort();
       await running;
     },
   };
-}
-
-async function until(what: string, condition: () => boolean): Promise<void> {
-  const endsAt = performance.now() + 50_000;
-  while (!condition()) {
-    if (performance.now() > endsAt) throw new Error(`not in time: ${what}`);
-    await new Promise((resolve) => void setTimeout(resolve, 5));
-  }
 }
 
 /** Every manifest and every blob of it can be fetched. */
@@ -87,7 +72,7 @@ suite("backup and restore", (test) => {
       );
       await until(
         "there is something to lose",
-        () => writes.done.length > 30 && pushes.done.length > 5,
+        () => writes.done.length > 10 && pushes.done.length > 3,
       );
       const acknowledged = { partitions: [...writes.done], images: [...pushes.done] };
       await backUp(controller, file, { blobs: true });
@@ -110,38 +95,20 @@ suite("backup and restore", (test) => {
       const latest = await controller.call("GET", "/v2/busy/manifests/latest");
       await requireWholeImage(controller, latest.headers.get("docker-content-digest") ?? "");
     },
-    { timeoutMs: 120_000 },
-  );
-
-  test(
-    "a kill in the middle of a backup leaves a controller that starts, and makes another",
-    async () => {
-      await using folder = aTemporaryDirectory();
-      await using controller = await aControllerProcess();
-      const stage = join(controller.dataDirectory, "controller", "backup-stage");
-      const file = join(folder.path, "backup.tar.zst");
-      const attempt = backUp(controller, file).then(
-        () => "whole",
-        () => "broken off",
-      );
-      await until("it is being made", () => existsSync(stage));
-      await controller.kill("SIGKILL");
-      await attempt;
-      await controller.start();
-      await backUp(controller, file);
-      await until("nothing of it is left", () => !existsSync(stage));
-      assert.is((await restore(aRestore(file, join(folder.path, "data")))).aside, undefined);
-    },
-    { timeoutMs: 90_000 },
+    { timeoutMs: 150_000 },
   );
 
   test(
     "one that is cut off, altered or no backup is refused, and nothing is touched",
     async () => {
       await using folder = aTemporaryDirectory();
-      await using controller = await aControllerProcess();
+      await using controller = await aController();
       const file = join(folder.path, "backup.tar.zst");
-      await backUp(controller, file);
+      const { signal } = new AbortController();
+      {
+        await using backup = await controller.services.backups.open({ blobs: false, signal });
+        await pipeline(backup.archive, createWriteStream(file));
+      }
       const whole = readFileSync(file);
       const data = join(folder.path, "data");
       mkdirSync(data);
@@ -164,77 +131,10 @@ suite("backup and restore", (test) => {
       }
       await refuse(whole.subarray(0, -1), "cut by one");
       await refuse(randomBytes(10_000), "noise");
-      writeFileSync(broken, whole);
-      truncateSync(broken, 0);
       await refuse(Buffer.of(), "empty");
     },
     { timeoutMs: 90_000 },
   );
-
-  test(
-    "encrypted by the command line, only the right key or passphrase opens it; age does, too",
-    async () => {
-      await using folder = aTemporaryDirectory();
-      await using controller = await aControllerProcess();
-      const path = (name: string): string => join(folder.path, name);
-      const identity = await generateX25519Identity();
-      writeFileSync(path("key"), `# a comment\n${identity}\n`);
-      writeFileSync(path("secret"), "correct horse battery staple\n");
-      writeFileSync(path("wrong"), "correct horse battery stable\n");
-      const recipient = await identityToRecipient(identity);
-      const byKey = await runCli(controller, [
-        "backup",
-        "-o",
-        path("a.age"),
-        "--encrypt-to",
-        recipient,
-      ]);
-      assert.is(byKey.code, 0, byKey.err);
-      const byWord = await runCli(controller, [
-        ...["backup", "-o", path("b.age"), "--passphrase-file", path("secret")],
-      ]);
-      assert.is(byWord.code, 0, byWord.err);
-
-      const data = path("data");
-      for (const args of [
-        [path("a.age")],
-        [path("b.age"), "--passphrase-file", path("wrong")],
-        [path("a.age"), "--passphrase-file", path("secret")],
-      ]) {
-        const refused = await runRestore([...args, "--data", data]);
-        assert.is(refused.code, 1);
-        assert.match(refused.err, /BACKUP_SEALED/);
-      }
-      const cut = readFileSync(path("a.age"));
-      writeFileSync(path("cut.age"), cut.subarray(0, cut.length - 20));
-      const torn = await runRestore([path("cut.age"), "--identity", path("key"), "--data", data]);
-      assert.match(torn.err, /BACKUP_INVALID/);
-      for (const args of [
-        [path("a.age"), "--identity", path("key")],
-        [path("b.age"), "--passphrase-file", path("secret")],
-      ]) {
-        const done = await runRestore([...args, "--data", data]);
-        assert.is(done.code, 0, done.err);
-      }
-      assert.ok(readdirSync(data).some((name) => name.startsWith("before-restore-")));
-      if (missingPrograms(["age"]).length > 0) return;
-      execFileSync("age", ["-d", "-i", path("key"), "-o", path("a.tar.zst"), path("a.age")]);
-      await restore(aRestore(path("a.tar.zst"), path("other")));
-    },
-    { timeoutMs: 120_000 },
-  );
-
-  test("a controller that runs keeps its data", async () => {
-    await using folder = aTemporaryDirectory();
-    await using controller = await aControllerProcess();
-    const file = join(folder.path, "backup.tar.zst");
-    await backUp(controller, file);
-    await rejectsWithCode(
-      restore(aRestore(file, controller.dataDirectory, { patienceMs: 0 })),
-      "DATA_IN_USE",
-    );
-    assert.is((await controller.call("GET", "/readyz")).status, 200);
-  });
 
   test("a swap that was interrupted anywhere is finished by the next start", async () => {
     await using folder = aTemporaryDirectory();
@@ -269,39 +169,4 @@ suite("backup and restore", (test) => {
       assert.is(finishSwap(data), undefined);
     }
   });
-
-  test(
-    "a damaged database at the start names the last backup and the command that restores it",
-    async () => {
-      await using folder = aTemporaryDirectory();
-      const directory = join(folder.path, "backups");
-      await using controller = await aControllerProcess({
-        environment: { STRATA_BACKUP_DIR: directory },
-      });
-      await until("the first backup is made", () =>
-        existsSync(directory)
-          ? readdirSync(directory).some((name) => name.endsWith(".zst"))
-          : false,
-      );
-      await controller.kill("SIGTERM");
-      const database = join(controller.dataDirectory, "controller", "strata.db");
-      const bytes = readFileSync(database);
-      writeFileSync(database, bytes.fill(0x55, 0, 200));
-      const error = await controller.start().then(
-        () => undefined,
-        (caught: unknown) => caught,
-      );
-      await controller.kill("SIGKILL");
-      const [backup = ""] = readdirSync(directory);
-      const command = `strata restore ${join(directory, backup)} --data ${controller.dataDirectory}`;
-      assert.ok(String(error).includes(command), String(error));
-      assert.match(String(error), /ended with 3: .*\(DATABASE_CORRUPT\)/s);
-      const [, , ...args] = command.split(" ");
-      const done = await runRestore(args);
-      assert.is(done.code, 0, done.err);
-      await controller.start();
-      assert.is((await controller.call("GET", "/v1/epoch")).body.state, "restored");
-    },
-    { timeoutMs: 90_000 },
-  );
 });

@@ -7,6 +7,8 @@ import { text } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
 
+import type { Restore } from "@strata/controller/backup/restore";
+
 import type { ControllerProcess } from "../../support/controller-process.ts";
 
 const main = fileURLToPath(new URL("../../../controller/src/main.ts", import.meta.url));
@@ -56,4 +58,18 @@ export async function backUp(
   if (answer.status !== 200 || answer.body === null)
     throw new Error(`backup: ${answer.status} ${await answer.text()}`);
   await pipeline(Readable.fromWeb(answer.body), createWriteStream(file));
+}
+
+export function aRestore(file: string, data: string, changes: Partial<Restore> = {}): Restore {
+  const keys = { identities: [], passphrase: undefined };
+  return { file, data, keys, nowMs: Date.parse("2026-03-01"), epoch: "new", ...changes };
+}
+
+/** Until the condition holds. */
+export async function until(what: string, condition: () => boolean): Promise<void> {
+  const endsAt = performance.now() + 50_000;
+  while (!condition()) {
+    if (performance.now() > endsAt) throw new Error(`not in time: ${what}`);
+    await new Promise((resolve) => void setTimeout(resolve, 5));
+  }
 }
