@@ -9,7 +9,7 @@ import type { AgentPaths } from "../paths.ts";
 import type { Runtime } from "../runtime.ts";
 
 /** Exit status of an agent whose node was deleted: to start it again is of no use. EX_CONFIG of sysexits.h. */
-export const DECOMMISSIONED_STATUS = 78;
+const DECOMMISSIONED_STATUS = 78;
 
 /** The node was deleted: stops what it runs, in the time that each process has for that, and forgets whose it was. Cut
  * off, the next life goes on with it. Images, logs and volumes stay until `strata-agent purge`. */

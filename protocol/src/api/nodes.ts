@@ -10,7 +10,7 @@ import { Name } from "../names.ts";
  * complete    it has done so for a while
  * refused     the node did not begin with it: the program could not be fetched, or does not run there
  * rolledBack  the new program did not do its work on trial; the old one goes on */
-export const upgradeStates = [
+const upgradeStates = [
   "queued",
   "wanted",
   "settling",
