@@ -1,11 +1,21 @@
 import { decidePartition } from "@strata/controller/domain/autoscale/l2/decide";
 import { INITIAL_L2_STATE, type L2Situation } from "@strata/controller/domain/autoscale/l2/model";
-import { promisedCapacity, schedule } from "@strata/controller/domain/schedule";
+import {
+  promisedCapacity,
+  schedule,
+  type SchedulingOptions,
+} from "@strata/controller/domain/schedule";
 import { PartitionPolicyInput } from "@strata/protocol/api/autoscale";
 
 import type { Bench, BenchContext, Result } from "./bench.ts";
 import { goalFloor, summarize } from "./measure.ts";
-import { packingBy, someNodes, someWaiting, WAITING_PER_NODE } from "./waiting-fleet.ts";
+import {
+  packingBy,
+  someHolders,
+  someNodes,
+  someWaiting,
+  WAITING_PER_NODE,
+} from "./waiting-fleet.ts";
 
 const nodeCounts = [100, 300, 1000, 3000, 5000] as const;
 /** As a rule that many processes wait together. */
@@ -14,11 +24,12 @@ const PLACEMENTS_PER_SECOND_MIN = 20_000;
 /** Processors are shared; memory is what runs out. */
 const CPU_OVERCOMMIT = 8;
 
-/** The pure scheduler alone: no database, no protocol. Half of the subscriptions have rules of their own. */
+/** The pure scheduler alone: no database, no protocol. Half of the subscriptions have rules of their own, and one
+ * node in three has layers of their images. */
 export const bench: Bench = {
   name: "scheduler",
   summary:
-    "Placements a second of the processor's time, ten waiting processes for each node, in five sizes and with rules; no other scheduler runs without its cluster",
+    "Placements a second of the processor's time, ten waiting processes for each node, in five sizes, with rules and layers; no other scheduler runs without its cluster",
   rounds: 5,
   run: async (context) => {
     const packed = nodeCounts.map((nodes) => measurePlacing(nodes, { strategy: "pack" }, context));
@@ -43,7 +54,12 @@ function measurePlacing(
   const count = nodes * WAITING_PER_NODE;
   const waiting = someWaiting(count, Math.ceil(count / each));
   const packing = packingBy(strategy);
-  const options = { cpuOvercommit: CPU_OVERCOMMIT, packingOf: () => packing };
+  const holdersOf = someHolders(candidates);
+  const options: SchedulingOptions = {
+    cpuOvercommit: CPU_OVERCOMMIT,
+    packingOf: () => packing,
+    holdersOf: (_partition, image) => holdersOf(image),
+  };
   const figures: number[] = [];
   // The first round warms up.
   for (let round = 0; round <= rounds; round += 1) {

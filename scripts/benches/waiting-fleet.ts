@@ -1,5 +1,5 @@
 import type { Packing } from "@strata/controller/domain/autoscale/l2/bins";
-import type { PlacementRule } from "@strata/controller/domain/autoscale/l2/model";
+import type { LayerHolders, PlacementRule } from "@strata/controller/domain/autoscale/l2/model";
 import { type Candidate, sizeOf, type WaitingProcess } from "@strata/controller/domain/schedule";
 import { PartitionPolicyInput } from "@strata/protocol/api/autoscale";
 
@@ -29,6 +29,17 @@ const rules: readonly (PlacementRule | undefined)[] = [
 ];
 
 export const WAITING_PER_NODE = 10;
+const IMAGES = 20;
+
+/** Each image has some of its layers on one node in three, as much as the node's number says. */
+export function someHolders(nodes: readonly Candidate[]): (image: string) => LayerHolders {
+  const holders = Array.from({ length: IMAGES }, (_, image): LayerHolders => {
+    const some = nodes.filter((_node, index) => index % 3 === image % 3);
+    return { bytesOn: new Map(some.map(({ id }, index) => [id, index])), most: some.length - 1 };
+  });
+  return (image) =>
+    holders[Number(image.slice("image-".length))] ?? { bytesOn: new Map(), most: 0 };
+}
 
 /** Nodes of three sizes in three zones, one in ten for arm64 and one in two with a fast disk, each partly full. */
 export function someNodes(count: number): readonly Candidate[] {
@@ -61,6 +72,7 @@ export function someWaiting(count: number, subscriptions: number): readonly Wait
       subscription: `s-${own}`,
       limits: sizes[own % sizes.length] ?? sizes[0],
       hostPorts: [],
+      image: `image-${own % IMAGES}`,
       ...(rule === undefined ? {} : { rule }),
     };
   });

@@ -2,7 +2,7 @@
 import type { Capacity, Limits } from "@strata/protocol/agent/messages";
 
 import { type Bin, createBin, type Packing, type Wanted } from "./autoscale/l2/bins.ts";
-import type { Group, Held, LayerHolder, PlacementRule, Traits } from "./autoscale/l2/model.ts";
+import type { Group, Held, LayerHolders, PlacementRule, Traits } from "./autoscale/l2/model.ts";
 import { largestFirst, packGroup } from "./autoscale/l2/pack.ts";
 import { createPool } from "./autoscale/l2/pool.ts";
 import { findObstacle, type NodeBefore } from "./obstacle.ts";
@@ -39,8 +39,8 @@ export type SchedulingOptions = {
   readonly cpuOvercommit: number;
   /** Of the partition's policy. */
   readonly packingOf: (partition: string) => Packing;
-  /** Nodes of the partition that have layers of the image, those with the most bytes first [nobody]. */
-  readonly holdersOf?: (partition: string, image: string) => readonly LayerHolder[];
+  /** Nodes of the partition that have layers of the image [nobody]. The same object for the same image is fastest. */
+  readonly holdersOf?: (partition: string, image: string) => LayerHolders | undefined;
 };
 
 export type Schedule = {
@@ -129,7 +129,7 @@ function schedulePartition(
   const deferred: string[] = [];
   const left: Left[] = [];
   for (const { group, processes } of groupAlike(waiting, options)) {
-    const bytesOn = new Map(group.holders?.map(({ binId, bytes }) => [binId, bytes]));
+    const bytesOn = group.holders?.bytesOn;
     // One group after the other, so that it is known whose places they are.
     let next = 0;
     for (const { binId: nodeId, count } of packGroup(group, pool).placed) {
@@ -138,7 +138,7 @@ function schedulePartition(
         starts.set(nodeId, starting - 1);
         // It keeps its place: a packing that waits is better than one that spills over.
         if (starting <= 0) deferred.push(processId);
-        else placed.push({ processId, nodeId, layerBytes: bytesOn.get(nodeId) ?? 0 });
+        else placed.push({ processId, nodeId, layerBytes: bytesOn?.get(nodeId) ?? 0 });
       }
       next += count;
     }
@@ -164,10 +164,10 @@ function groupAlike(
     .flatMap(([, processes]): readonly Alike[] => {
       const [first] = processes;
       if (first === undefined) return [];
-      const { image } = first;
+      const holders = first.image === undefined ? undefined : holdersOf?.(partition, first.image);
       const group: Group = {
         ...wantedOf(first),
-        ...(image === undefined ? {} : { holders: holdersOf?.(partition, image) ?? [] }),
+        ...(holders === undefined ? {} : { holders }),
         count: processes.length,
       };
       return [{ group, processes }];

@@ -1,17 +1,17 @@
 /** Which nodes have how much of an image: those that run it, and those that keep its blobs for others. */
 import { isTerminal } from "@strata/protocol/agent/process-state";
 
-import type { LayerHolder } from "../domain/autoscale/l2/model.ts";
+import type { LayerHolders } from "../domain/autoscale/l2/model.ts";
 import type { ImageVariant } from "../domain/image-variant.ts";
 import type { PeerBook } from "../domain/peer-book.ts";
 import type { Snapshot } from "./snapshot.ts";
 
-/** Those with the most first. Each image is looked for once, when it is first asked for. */
+/** Each image is looked for once, when it is first asked for. */
 export function createHoldersOf(
   snapshot: Pick<Snapshot, "needs" | "needOf" | "processes" | "nodes">,
   peers: Pick<PeerBook, "holdersOf">,
-): (partition: string, image: string) => readonly LayerHolder[] {
-  const known = new Map<string, readonly LayerHolder[]>();
+): (partition: string, image: string) => LayerHolders {
+  const known = new Map<string, LayerHolders>();
   let running: ReadonlyMap<string, ReadonlySet<string>> | undefined;
   return (partition, image) => {
     const key = `${partition} ${image}`;
@@ -22,9 +22,9 @@ export function createHoldersOf(
     const bytesOn = new Map(announced(variants, (digest) => peers.holdersOf(partition, digest)));
     for (const nodeId of running.get(image) ?? [])
       bytesOn.set(nodeId, bytesFor(variants, snapshot.nodes.get(nodeId)?.architecture));
-    const found = [...bytesOn]
-      .map(([binId, bytes]) => ({ binId, bytes }))
-      .toSorted((a, b) => b.bytes - a.bytes || (a.binId < b.binId ? -1 : 1));
+    // One by one: a call has no room for as many arguments as there may be nodes.
+    const most = bytesOn.values().reduce((largest, bytes) => Math.max(largest, bytes), 0);
+    const found = { bytesOn, most };
     known.set(key, found);
     return found;
   };

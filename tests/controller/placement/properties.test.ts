@@ -19,12 +19,15 @@ import {
   aPacking,
   fill,
   OVERCOMMIT,
+  someWaiting,
   zones,
 } from "./support.ts";
 
 /** The even nodes have image `one`. */
 const holdersOf: SchedulingOptions["holdersOf"] = (_partition, image) =>
-  image === "one" ? ["n-0", "n-2", "n-4"].map((binId) => ({ binId, bytes: 7 })) : [];
+  image === "one"
+    ? { bytesOn: new Map(["n-0", "n-2", "n-4"].map((id) => [id, 7])), most: 7 }
+    : undefined;
 
 const by = (packing: Packing): SchedulingOptions => ({
   cpuOvercommit: OVERCOMMIT,
@@ -168,6 +171,32 @@ suite("placement", (test) => {
           const here = held.placed.filter(({ nodeId }) => nodeId === id).length;
           const wanted = free.placed.filter(({ nodeId }) => nodeId === id).length;
           assert.is(here, Math.min(wanted, Math.max(0, startsAtOnce - starting)));
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test("of nodes that are equal the one with most of the layers has it", () => {
+    const bytes = fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 1, maxLength: 6 });
+    const strategies = fc.constantFrom("pack", "spread");
+    fc.assert(
+      fc.property(bytes, strategies, fc.integer({ min: 1, max: 30 }), (list, strategy, count) => {
+        const nodes = list.map((_, index) => aNode(`n-${index}`));
+        const bytesOn = new Map(list.map((amount, index) => [`n-${index}`, amount]));
+        const waiting = someWaiting(count, { image: "one" });
+        const { placed } = schedule(waiting, nodes, {
+          ...by(aPacking({ strategy })),
+          holdersOf: () => ({ bytesOn, most: Math.max(...list) }),
+        });
+        let now: readonly Candidate[] = nodes;
+        for (const one of placed) {
+          const there = now.find(({ id }) => id === one.nodeId);
+          const equals = now.filter(({ held }) => held.length === there?.held.length);
+          const most = Math.max(...equals.map(({ id }) => bytesOn.get(id) ?? 0));
+          assert.is(one.layerBytes, most);
+          assert.is(bytesOn.get(one.nodeId), most);
+          now = fill(now, waiting, [one]);
         }
       }),
       { numRuns: 200 },

@@ -37,8 +37,8 @@ export type PlacementRule = {
   readonly apart?: PartitionPolicy["packing"]["apart"];
 };
 
-/** A node that has some of the layers of an image, in bytes. */
-export type LayerHolder = { readonly binId: string; readonly bytes: number };
+/** Which nodes have how many bytes of an image's layers, and the most that one of them has. */
+export type LayerHolders = { readonly bytesOn: ReadonlyMap<string, number>; readonly most: number };
 
 /** Processes, or room for such, that go together: same subscription, same size. */
 export type Group = {
@@ -47,8 +47,8 @@ export type Group = {
   /** Ports of the node that each of them takes: `tcp/80` [none]. */
   readonly hostPorts?: readonly string[];
   readonly rule?: PlacementRule;
-  /** Those with the most bytes first; of nodes that are equal otherwise, the first of these is taken [none]. */
-  readonly holders?: readonly LayerHolder[];
+  /** Of nodes that are equal otherwise the one with most is taken [the first by id]. */
+  readonly holders?: LayerHolders;
   readonly count: number;
 };
 

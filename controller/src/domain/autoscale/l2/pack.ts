@@ -1,7 +1,7 @@
 /** First-fit-decreasing on processors, memory and pids, group by group. Pure to the outside: bins belong to the call. */
 import type { BinOrder } from "./bin-order.ts";
 import { type Bin, type Packing, roomFor, type Terms, termsOf } from "./bins.ts";
-import type { Group } from "./model.ts";
+import type { Group, LayerHolders } from "./model.ts";
 import { createPool, type Pool } from "./pool.ts";
 
 export type Placed = {
@@ -59,11 +59,14 @@ function createChooser(group: Group, terms: Terms, pool: Pool): () => Bin | unde
   // What is on a bin only grows while the group is packed, so no level is ever tried again; undefined is none at all.
   const isLevelled = terms.apart.nodes === "prefer";
   const levels = new Map<BinOrder, number | undefined>();
+  const pickers = new Map<BinOrder, (level: number) => Bin | undefined>();
   const chooseIn = (order: BinOrder): Bin | undefined => {
+    const pick = pickers.get(order) ?? createPicker(order, group, terms);
+    pickers.set(order, pick);
     let level = levels.has(order) ? levels.get(order) : isLevelled ? 0 : Infinity;
     let bin: Bin | undefined;
     while (level !== undefined && bin === undefined) {
-      bin = chooseFrom(order, { group, terms, pool, level });
+      bin = pick(level);
       if (bin === undefined) level = isLevelled ? leastOwn(order, terms, level) : undefined;
     }
     levels.set(order, level);
@@ -86,37 +89,53 @@ function createChooser(group: Group, terms: Terms, pool: Pool): () => Bin | unde
   };
 }
 
-type Choice = {
-  readonly group: Group;
-  readonly terms: Terms;
-  readonly pool: Pool;
-  /** Bins with more of the subscription are left out. */
-  readonly level: number;
-};
+const NOBODY: LayerHolders = { bytesOn: new Map(), most: 0 };
 
-/** The first of the order that has room; of those that are equal to it, the one that has most of the layers. */
-function chooseFrom(order: BinOrder, choice: Choice): Bin | undefined {
-  const { group, terms, pool } = choice;
-  let best: Bin | undefined;
-  order.visit(terms.size, (bin) => {
-    if (!takes(bin, choice)) return "on";
-    best = bin;
-    return "enough";
-  });
-  const first = best;
-  const holders = group.holders ?? [];
-  if (first === undefined || holders.length === 0) return first;
-  const zoned = terms.apart.zones !== "none";
-  for (const { binId } of holders) {
-    const bin = pool.get(binId);
-    if (bin === undefined || !order.isSame(bin, first)) continue;
-    if (zoned && bin.zone !== first.zone) continue;
-    if (takes(bin, choice)) return bin;
-  }
-  return first;
+/** Gives the first bin of the order that has room and no more than `level` of the subscription; of those that are
+ * equal to it, the one that has most of the layers. */
+function createPicker(
+  order: BinOrder,
+  group: Group,
+  terms: Terms,
+): (level: number) => Bin | undefined {
+  const { bytesOn, most } = group.holders ?? NOBODY;
+  const bytesOf = ({ id }: Bin): number => bytesOn.get(id) ?? 0;
+  // Equal bins, the best last. A bin that is filled is no longer equal to the others, and none becomes so.
+  let equals: Bin[] = [];
+  return (level) => {
+    const first = findEquals(order, { terms, level, isEnough: () => true })[0];
+    if (first === undefined || bytesOf(first) >= most) return first;
+    for (let best = equals.at(-1); best !== undefined; best = equals.at(-1)) {
+      if (order.isSame(best, first) && takes(best, terms, level)) return best;
+      equals.pop();
+    }
+    equals = findEquals(order, { terms, level, isEnough: (bin) => bytesOf(bin) >= most })
+      .toReversed()
+      .toSorted((a, b) => bytesOf(a) - bytesOf(b));
+    return equals.at(-1);
+  };
 }
 
-function takes(bin: Bin, { terms, level }: Choice): boolean {
+type Wish = {
+  readonly terms: Terms;
+  readonly level: number;
+  /** No more are looked for after this one. */
+  readonly isEnough: (bin: Bin) => boolean;
+};
+
+/** The first bins with room, which are all equal, in their order. */
+function findEquals(order: BinOrder, { terms, level, isEnough }: Wish): readonly Bin[] {
+  const found: Bin[] = [];
+  order.visit(terms.size, (bin) => {
+    if (found[0] !== undefined && !order.isSame(bin, found[0])) return "enough";
+    if (!takes(bin, terms, level)) return "on";
+    found.push(bin);
+    return isEnough(bin) ? "enough" : "on";
+  });
+  return found;
+}
+
+function takes(bin: Bin, terms: Terms, level: number): boolean {
   if (level < Infinity && (bin.counts.get(terms.subscription) ?? 0) > level) return false;
   return roomFor(bin, terms) > 0;
 }

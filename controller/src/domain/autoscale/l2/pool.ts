@@ -1,5 +1,5 @@
 import { type BinOrder, createBinOrder } from "./bin-order.ts";
-/** The bins of a partition while they are filled, found by order, by zone and by id. */
+/** The bins of a partition while they are filled, found by order and by zone. */
 import { type Bin, type Packing, permits, take, type Wanted } from "./bins.ts";
 import type { PlacementRule } from "./model.ts";
 
@@ -13,7 +13,6 @@ export type ZoneOfPool = {
 export type Pool = {
   readonly packing: Packing;
   readonly order: BinOrder;
-  readonly get: (id: string) => Bin | undefined;
   /** Those where there are, or could be, nodes for the rule. */
   readonly zonesFor: (rule: PlacementRule | undefined) => readonly ZoneOfPool[];
   /** Every bin of a pool is filled by this alone. */
@@ -29,13 +28,11 @@ type Zone = {
 
 export function createPool(bins: readonly Bin[], packing: Packing): Pool {
   const order = createBinOrder(bins, packing.strategy);
-  const byId = new Map(bins.map((bin) => [bin.id, bin]));
   // Most partitions never ask for them.
   let zones: ReadonlyMap<string | null, Zone> | undefined;
   return {
     packing,
     order,
-    get: (id) => byId.get(id),
     zonesFor: (rule) => {
       zones ??= createZones(bins, packing);
       return [...zones.values()]
