@@ -167,7 +167,7 @@ export function applyPlacement(
     type: "process.placed",
     tenant,
     subject: row.id,
-    message: `process ${row.id} goes to node ${nodeName}`,
+    message: `process ${row.id} goes to node ${nodeName}: ${why}`,
     data: { nodeId, generation: row.generation, why },
   });
 }

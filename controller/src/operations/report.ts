@@ -144,11 +144,13 @@ function announce(
   if (state === row.state && !turned && cause === undefined) return;
   const what = nameChange({ state, ready, turned, restarted: cause !== undefined }, row);
   const told = cause ?? problem;
+  const ended = exit && `it ended with code ${exit.code} (${exit.reason})`;
+  const why = told?.message ?? ended;
   unit.emit({
     type: `process.${what}`,
     tenant,
     subject: row.id,
-    message: `process ${row.id} is ${what}${told === null ? "" : `: ${told.message}`}`,
+    message: `process ${row.id} is ${what}${why === undefined ? "" : `: ${why}`}`,
     data: {
       nodeId: row.nodeId,
       generation: row.generation,
