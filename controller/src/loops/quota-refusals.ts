@@ -32,7 +32,8 @@ export function findOverQuota(snapshot: Snapshot): ReadonlyMap<string, Problem> 
       });
       return {
         tenant: subscription.tenant,
-        count: snapshot.count(subscription),
+        // What runs a job replaces nothing, and nobody wishes for a number of it.
+        count: snapshot.count(subscription) + wished.filter(({ row }) => row.runId !== null).length,
         placed: wished.filter(({ row }) => row.nodeId !== null).map(({ limits }) => limits),
         waiting: wished
           .filter(({ row }) => row.nodeId === null)

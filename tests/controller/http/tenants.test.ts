@@ -196,6 +196,27 @@ suite("quotas of a tenant", (test) => {
     );
   });
 
+  test("keep runs of jobs waiting, too", async () => {
+    await using scene = await aScene();
+    const agent = await aFakeAgent(scene);
+    await subscribe(scene, 1);
+    scene.settle();
+    await scene.asAcme("PUT", "/v1/jobs/import", { body: { cartridge: "hello" } });
+    assert.is((await scene.asAcme("POST", "/v1/jobs/import/run", { body: {} })).status, 201);
+    await scene.call("PUT", "/v1/tenants/acme", { body: { quota: { processes: 1 } } });
+    await scene.asAcme("PUT", "/v1/jobs/other", { body: { cartridge: "hello" } });
+    const more = await scene.asAcme("POST", "/v1/jobs/other/run", { body: {} });
+    assert.is(more.body.code, "QUOTA_EXCEEDED");
+    scene.settle();
+    await agent.poll();
+    assert.is(agent.told.size, 1);
+    const { items } = (await scene.asAcme("GET", "/v1/processes")).body;
+    assert.ok(
+      items.some(({ reason }: Answer["body"]) => reason?.code === "QUOTA_EXCEEDED"),
+      JSON.stringify(items),
+    );
+  });
+
   test("of storage are the store's quota of the tenant's name", async () => {
     await using scene = await aScene({ storage: "1Gi" });
     assert.is((await scene.call("GET", "/v1/store-quotas/acme")).body.bytes, 1024 * MIB);
