@@ -140,8 +140,8 @@ function addAssignmentRoute(router: Router, services: Services): void {
             assignments: epochs.isConfirmed() ? listTraced(services, nodeId) : [],
             prefetch: [...services.prefetch.imagesFor(nodeId)],
             streams: rendezvous.pendingFor(nodeId),
-            ...(upgrade !== undefined && { upgrade }),
-            ...removals(store.sql, nodeId),
+            ...(upgrade !== undefined && epochs.isConfirmed() && { upgrade }),
+            ...(epochs.isConfirmed() && removals(store.sql, nodeId)),
           };
           return answerJson(c, answer);
         }
