@@ -12,6 +12,7 @@ import type {
 } from "../domain/autoscale/l2/model.ts";
 import { type Need, promisedCapacity, sizeOf } from "../domain/schedule.ts";
 import type { NodeRow } from "../store/nodes.ts";
+import type { ProcessRow } from "../store/processes.ts";
 import type { SubscriptionRow } from "../store/subscriptions.ts";
 import type { VmRow } from "../store/vms.ts";
 import { countOverQuota } from "./quota-refusals.ts";
@@ -145,6 +146,11 @@ function statusOf(node: NodeRow, vm: VmRow | undefined): NodeStatus {
   return vm !== undefined && node.lastSeenAt === null ? "booting" : "ready";
 }
 
+/** A node that is made now would not have it. */
+function waitsForVolume({ nodeId, desired, problem }: ProcessRow): boolean {
+  return nodeId === null && desired === "running" && problem?.code.startsWith("VOLUME_") === true;
+}
+
 /** @param atHorizon processes that level 1 expects by the time a new node could have joined */
 export function readSubscriptions(
   partition: string,
@@ -158,7 +164,9 @@ export function readSubscriptions(
     // No room is rented for what must not be placed.
     const { id: subscriptionId, generation } = subscription;
     if (fleet.snapshot.refusalOf({ subscriptionId, generation }) !== undefined) return [];
-    const desired = fleet.snapshot.count(subscription) - (overQuota.get(subscriptionId) ?? 0);
+    const waiting = fleet.snapshot.processes.get(subscriptionId)?.filter(waitsForVolume).length;
+    const desired =
+      fleet.snapshot.count(subscription) - (overQuota.get(subscriptionId) ?? 0) - (waiting ?? 0);
     return [
       {
         name: nameOf(subscription),

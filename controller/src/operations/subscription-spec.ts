@@ -22,7 +22,7 @@ import { recordGeneration, specOf, startRollout, wishedSpecOf } from "./rollouts
 import { unknownReference } from "./upsert.ts";
 
 /** What the subscription would run now. @throws ControllerError LIMITS_UNSATISFIABLE, REFERENCE_UNKNOWN */
-export function computeSpec(
+function computeSpec(
   unit: Unit,
   { subscription, cartridge }: { subscription: SubscriptionRow; cartridge: CartridgeRow },
 ): ProcessSpec {

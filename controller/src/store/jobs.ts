@@ -32,10 +32,6 @@ export function getJob(sql: Sql, { tenant, name }: JobKey): StoredJob | undefine
   return readJobs(sql, and(eq(jobs.tenant, tenant), eq(jobs.name, name)), 1)[0];
 }
 
-export function getJobById(sql: Sql, id: string): StoredJob | undefined {
-  return readJobs(sql, eq(jobs.id, id), 1)[0];
-}
-
 export function listJobsOfTenant(
   sql: Sql,
   tenant: string,
