@@ -100,19 +100,20 @@ function createPicker(
 ): (level: number) => Bin | undefined {
   const { bytesOn, most } = group.holders ?? NOBODY;
   const bytesOf = ({ id }: Bin): number => bytesOn.get(id) ?? 0;
-  // Equal bins, the best last. A bin that is filled is no longer equal to the others, and none becomes so.
+  // Equal bins, the best last. What is given is filled and so no longer equal to the others, and none becomes so.
   let equals: Bin[] = [];
   return (level) => {
     const first = findEquals(order, { terms, level, isEnough: () => true })[0];
     if (first === undefined || bytesOf(first) >= most) return first;
-    for (let best = equals.at(-1); best !== undefined; best = equals.at(-1)) {
+    for (let best = equals.pop(); best !== undefined; best = equals.pop())
       if (order.isSame(best, first) && takes(best, terms, level)) return best;
-      equals.pop();
-    }
-    equals = findEquals(order, { terms, level, isEnough: (bin) => bytesOf(bin) >= most })
-      .toReversed()
-      .toSorted((a, b) => bytesOf(a) - bytesOf(b));
-    return equals.at(-1);
+    const isEnough = (bin: Bin): boolean => bytesOf(bin) >= most;
+    const found = findEquals(order, { terms, level, isEnough });
+    const last = found.at(-1);
+    // None is better, and those after it were not looked at.
+    if (last !== undefined && isEnough(last)) return last;
+    equals = found.toReversed().toSorted((a, b) => bytesOf(a) - bytesOf(b));
+    return equals.pop();
   };
 }
 
