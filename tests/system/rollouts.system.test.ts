@@ -5,6 +5,7 @@ import type { Process } from "@strata/protocol/api/resources";
 import { Rollout } from "@strata/protocol/api/rollouts";
 import { z } from "zod";
 
+import { waitFor } from "../../scripts/instance/wait.ts";
 import {
   aRunningInstance,
   killDaemon,
@@ -14,10 +15,12 @@ import {
 } from "../support/running-instance.ts";
 import { assert, suite } from "../support/suite.ts";
 
-const wish = { cartridge: "hello", processes: 2, rollout: { progressDeadline: "5m" } };
+const wish = { cartridge: "hello", processes: 2, rollout: { progressDeadline: "10m" } };
 /** Between two questions to one process, and how long an answer may take on a machine that is very busy. */
 const PAUSE_MS = 5;
 const PATIENCE_MS = 60_000;
+/** Four starts of a container and a start of the controller. */
+const ROLLBACK_MS = 300_000;
 
 const History = z.object({ items: z.array(Rollout) });
 
@@ -71,10 +74,13 @@ suite("a bad change", (test) => {
         (await strata.processes("web")).find(({ generation }) => generation === 2),
       );
       await killDaemon(strata.instance, "controller");
-      const [back, failed] = await mustBecome("it is rolled back", async () => {
+      const look = async (): Promise<readonly Rollout[] | undefined> => {
         const all = await history(strata).catch(() => []);
         return all[0]?.rollbackTo === 1 && all[0].state === "complete" ? all : undefined;
-      });
+      };
+      const rolledBack = await waitFor(look, { timeoutMs: ROLLBACK_MS });
+      assert.ok(rolledBack !== undefined, "it is rolled back");
+      const [back, failed] = rolledBack ?? [];
       assert.is(back?.generation, 3);
       assert.is(failed?.state, "rolledBack");
       assert.match(failed?.reason ?? "", /ended with 3/);
@@ -90,6 +96,6 @@ suite("a bad change", (test) => {
       const { status } = await strata.subscription("web");
       assert.match(status.message ?? "", /generation 2 was rolled back/);
     },
-    { timeoutMs: 300_000 },
+    { timeoutMs: 600_000 },
   );
 });
