@@ -176,7 +176,7 @@ suite("planSubscription", (test) => {
         assert.ok(created <= wish.count + start.length);
         assert.ok(kept.every(({ drain }) => drain === null));
       }),
-      { numRuns: 300 },
+      { numRuns: 300, includeErrorInReport: true },
     );
   });
 
