@@ -18,7 +18,9 @@ suite("examples", (test) => {
       const recipe = parseRecipe(readFileSync(file, "utf8"), file);
       assert.is(recipe.name, name);
       assert.ok(recipe.command.length > 0);
-      assert.ok(recipe.health !== undefined && recipe.ports.includes(`${recipe.health.port}/tcp`));
+      const { health } = recipe;
+      assert.ok(health !== undefined && "port" in health);
+      assert.ok(recipe.ports.includes(`${health.port}/tcp`));
       assert.ok(recipe.user !== "" && recipe.user !== "root", "an example does not run as root");
     });
 
