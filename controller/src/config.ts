@@ -177,6 +177,16 @@ export function readConfig(environment: Environment): Config {
       min: 1000,
       max: 100_000_000,
     }),
+    ...observed(environment),
+    ...readAccess(environment),
+    prometheus: namedUrls(environment, "STRATA_PROMETHEUS"),
+  };
+}
+
+function observed(
+  environment: Environment,
+): Pick<Config, "tracesUrl" | "tracesShare" | "metricsBytesMax"> {
+  return {
     tracesUrl: tracesUrl(environment),
     tracesShare: share(environment, { name: "OTEL_TRACES_SAMPLER_ARG", initial: 1 }),
     metricsBytesMax:
@@ -187,8 +197,6 @@ export function readConfig(environment: Environment): Config {
         min: 0,
         max: 1_000_000,
       }),
-    ...readAccess(environment),
-    prometheus: namedUrls(environment, "STRATA_PROMETHEUS"),
   };
 }
 

@@ -62,7 +62,7 @@ export function neverFits(capacity: Capacity, limits: Limits): string | undefine
   return undefined;
 }
 
-export function findStartObstacle(
+function findStartObstacle(
   { starting }: Pick<NodeBefore, "starting">,
   { startsAtOnce }: Packing,
 ): Obstacle | undefined {

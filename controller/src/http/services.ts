@@ -3,9 +3,9 @@ import type { Logger } from "pino";
 
 import type { Auditor } from "../access/audit.ts";
 import type { Authenticate } from "../access/authenticate.ts";
+import type { Gate } from "../access/gate.ts";
 import type { Backups } from "../backup/backups.ts";
 import type { Schedule } from "../backup/schedule.ts";
-import type { Gate } from "../access/gate.ts";
 import type { Config } from "../config.ts";
 import type { UsageBook } from "../domain/autoscale/usage-book.ts";
 import type { Clock, Randomness } from "../domain/clock.ts";
