@@ -91,3 +91,32 @@ ALTER TABLE `tokens` ADD `previous_secret_hash` text;--> statement-breakpoint
 ALTER TABLE `tokens` ADD `previous_expires_at` text;--> statement-breakpoint
 ALTER TABLE `tokens` ADD `rate_per_minute` integer;--> statement-breakpoint
 CREATE TRIGGER `audit_is_written_once` BEFORE UPDATE ON `audit` BEGIN SELECT raise(abort, 'the audit log is append-only'); END;
+--> statement-breakpoint
+ALTER TABLE `job_runs` ADD `generation` integer NOT NULL;--> statement-breakpoint
+ALTER TABLE `job_runs` ADD `retry_at` text;--> statement-breakpoint
+ALTER TABLE `volumes` ADD `deleted_at` text;
+--> statement-breakpoint
+ALTER TABLE `subscriptions` ADD `started_at` text;
+--> statement-breakpoint
+CREATE TABLE `former_nodes` (
+	`id` text PRIMARY KEY NOT NULL,
+	`name` text NOT NULL,
+	`credential_hash` text NOT NULL,
+	`deleted_at` text NOT NULL
+);
+--> statement-breakpoint
+ALTER TABLE `nodes` ADD `drain_deadline` text;
+--> statement-breakpoint
+ALTER TABLE `image_signatures` ADD `variants` text;
+--> statement-breakpoint
+ALTER TABLE `rollouts` ADD `changed` text DEFAULT '[]' NOT NULL;--> statement-breakpoint
+ALTER TABLE `rollouts` ADD `rollback_to` integer;--> statement-breakpoint
+ALTER TABLE `rollouts` ADD `held` integer;--> statement-breakpoint
+CREATE INDEX `rollouts_open` ON `rollouts` (`subscription_id`) WHERE ended_at is null;--> statement-breakpoint
+ALTER TABLE `subscriptions` ADD `wished_generation` integer;--> statement-breakpoint
+-- What ran before roll-outs were recorded is what a failed one goes back to.
+INSERT OR IGNORE INTO `rollouts` (`subscription_id`, `generation`, `digest`, `state`, `cause`, `is_promoted`, `started_at`, `progress_at`, `ended_at`)
+SELECT `subscriptions`.`id`, `subscriptions`.`generation`, json_extract(`generations`.`spec`, '$.image.digest'), 'complete', 'ran before roll-outs were recorded', 1, `generations`.`created_at`, `generations`.`created_at`, `generations`.`created_at`
+FROM `subscriptions` JOIN `generations` ON `generations`.`subscription_id` = `subscriptions`.`id` AND `generations`.`generation` = `subscriptions`.`generation`;
+--> statement-breakpoint
+ALTER TABLE `cartridges` ADD `tenant` text DEFAULT 'default' NOT NULL;

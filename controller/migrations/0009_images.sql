@@ -1,1 +1,0 @@
-ALTER TABLE `image_signatures` ADD `variants` text;

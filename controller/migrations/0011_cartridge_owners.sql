@@ -1,1 +1,0 @@
-ALTER TABLE `cartridges` ADD `tenant` text DEFAULT 'default' NOT NULL;
