@@ -88,10 +88,12 @@ sysopen(my $pid_file, "$folder/pid", $O_WRONLY | $O_CREAT | $O_EXCL, 0600)
 syswrite($pid_file, "$$\n");
 close $pid_file;
 # Changing groups waits for every processor, so another process does it meanwhile.
+my $own = $$;
 my $mover = fork() // die "fork: $!\n";
 if ($mover == 0) {
-  my $parent = getppid;
-  write_file($_, "$parent\n") for @{ $many{join} };
+  # Who has failed meanwhile has said why. Its child is the machine's first process's then, which is not to be moved.
+  $SIG{__DIE__} = sub { fail($_[0]) if getppid == $own; exit 0 };
+  write_file($_, "$own\n") for @{ $many{join} };
   exit 0;
 }
 my $arguments = read_file("$folder/argv");

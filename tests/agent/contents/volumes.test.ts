@@ -135,6 +135,15 @@ suite("a folder of the node", (test) => {
     });
     assert.is(problem, "VOLUME_FAILED this node has no /no/such/folder");
   });
+
+  test("and so fails a start at once moves nobody into the groups of the process", async () => {
+    const before = readFileSync("/proc/1/cgroup", "utf8");
+    const volumes: Volume[] = [
+      { kind: "host", source: "/no/such/folder", path: "/host", readOnly: true },
+    ];
+    for (let round = 0; round < 12; round += 1) await problemOf({ volumes });
+    assert.is(readFileSync("/proc/1/cgroup", "utf8"), before);
+  });
 });
 
 suite("a folder in memory", (test) => {
