@@ -62,6 +62,19 @@ suite("upkeep of the store", (test) => {
     assert.match(JSON.stringify(events), /let go of 2 tags/);
   });
 
+  test("keeps what a roll-back would bring back", async () => {
+    await using controller = await aControllerProcess();
+    const old = await push(controller, { repository: "web", tag: "1", command: "/one" });
+    await put(controller, "/v1/partitions/p", {});
+    await put(controller, "/v1/cartridges/web", { image: "web:1", partition: "p" });
+    await put(controller, "/v1/subscriptions/shop", { cartridge: "web", processes: 0 });
+    await push(controller, { repository: "web", tag: "1", command: "/two" });
+    await put(controller, "/v1/cartridges/web", { image: "web:1", partition: "p" });
+    await put(controller, "/v1/retention-policies/few", { repositories: ["web"], keepLast: 1 });
+    await controller.call("POST", "/v1/store/collect", { body: { grace: 0 } });
+    assert.is(await manifestStatus(controller, "web", old), 200);
+  });
+
   test("holds a tenant to its quota, with the numbers", async () => {
     await using controller = await aControllerProcess();
     await put(controller, "/v1/store-quotas/acme", { bytes: "1Ki" });

@@ -9,14 +9,13 @@ import type { Logger } from "pino";
 
 import { listCartridges } from "../store/cartridges.ts";
 import type { Sql } from "../store/database.ts";
-import { listGenerationsInUse } from "../store/processes.ts";
 import {
   getStoreQuota,
   listRetentionPolicies,
   listStoreQuotas,
   type RetentionPolicyRow,
 } from "../store/store-rules.ts";
-import { listNewestGenerations } from "../store/subscriptions.ts";
+import { listKeptImages } from "../store/subscriptions.ts";
 import type { Store } from "../store/unit.ts";
 
 /** What of the registry is looked after. */
@@ -137,13 +136,9 @@ export function announceCorruption(
   }
 }
 
-/** Images of processes and of what is wished for, the cartridges' own included. */
+/** Images of processes, of what is wished for and of what a roll-back may need, the cartridges' own included. */
 function digestsInUse(sql: Sql, repository: string): ReadonlySet<Digest> {
-  const images = [
-    ...listGenerationsInUse(sql).map(({ spec }) => spec.image),
-    ...listNewestGenerations(sql).map(({ spec }) => spec.image),
-    ...listCartridges(sql, NO_LIMIT),
-  ];
+  const images = [...listKeptImages(sql), ...listCartridges(sql, NO_LIMIT)];
   return new Set(
     images
       .filter((image) => image.repository === repository)

@@ -137,6 +137,19 @@ export function listGenerationsFrom(
     .all();
 }
 
+/** Of every generation that is kept: what runs, what is wished for, and what a roll-back may bring back. */
+export function listKeptImages(sql: Sql): readonly GenerationRow["spec"]["image"][] {
+  const rows = sql
+    .selectDistinct({ image: raw<string>`json_extract(${generations.spec}, '$.image')` })
+    .from(generations)
+    .all();
+  return rows.map(({ image }) => parseImage(image));
+}
+
+function parseImage(text: string): GenerationRow["spec"]["image"] {
+  return JSON.parse(text) as GenerationRow["spec"]["image"];
+}
+
 /** What every subscription wishes for now. */
 export function listNewestGenerations(sql: Sql): readonly GenerationRow[] {
   return sql
