@@ -384,6 +384,7 @@ quotas: [{ prefix: team, bytes: 1Ki }, { prefix: "", bytes: 1Mi }, { prefix: tea
       "mirrors: [{ prefix: a, upstream: 'https://x/path' }]",
       `mirrors: [{ ${mirror}, username: x }]`,
       `mirrors: [{ ${mirror}, username: x, passwordFile: /nonexistent }]`,
+      `mirrors: [{ ${mirror}, username: x, passwordFile: / }]`,
       `mirrors: [{ ${mirror}, sync: [{ repositories: [a], every: 1s }] }]`,
       `mirrors: [{ ${mirror} }, { ${mirror} }]`,
       "garbage: { every: 30d }",

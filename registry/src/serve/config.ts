@@ -180,7 +180,12 @@ function toOrigin(text: string): string | undefined {
 }
 
 function requireText(path: string): string {
-  const text = readFileIfThere(path);
+  let text: string | undefined;
+  try {
+    text = readFileIfThere(path);
+  } catch (cause) {
+    throw invalid(path, "it cannot be read", cause);
+  }
   if (text !== undefined) return text;
   throw invalid(path, "there is no such file");
 }

@@ -22,7 +22,8 @@ async function run(
   environment: Readonly<Record<string, string>>,
 ): Promise<Ended> {
   const child = spawn(process.execPath, [program, ...args], {
-    env: { PATH: process.env["PATH"], HOME: "/nonexistent", ...environment },
+    // Without a home it would keep what it compiled in a new folder of the machine.
+    env: { PATH: process.env["PATH"], NODE_DISABLE_COMPILE_CACHE: "1", ...environment },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const ended = once(child, "exit");
