@@ -13,8 +13,8 @@ import {
 import { followImage, refuseImage } from "../operations/follow.ts";
 import { imageDigest } from "../operations/subscription-spec.ts";
 import { type CartridgeRow, getCartridge } from "../store/cartridges.ts";
-import { listFollowers, listTrials } from "../store/followed.ts";
-import type { SubscriptionRow } from "../store/subscriptions.ts";
+import { listTrials } from "../store/rollouts.ts";
+import { listFollowers, type SubscriptionRow } from "../store/subscriptions.ts";
 import type { Store } from "../store/unit.ts";
 
 export type FollowedImages = SignedImageSource & Pick<Registry, "listNewestTags">;

@@ -1,5 +1,6 @@
-import { and, desc, eq, isNull, lt, ne } from "drizzle-orm";
+import { and, asc, desc, eq, isNull, lt, ne } from "drizzle-orm";
 
+import type { Trial } from "../domain/follow.ts";
 import type { Sql } from "./database.ts";
 import { generations, rollouts } from "./schema.ts";
 
@@ -92,4 +93,18 @@ export function trimRollouts(
 
 function isOf({ subscriptionId, generation }: RolloutKey): ReturnType<typeof and> {
   return and(eq(rollouts.subscriptionId, subscriptionId), eq(rollouts.generation, generation));
+}
+
+/** How images came in: in the order of their generations; those without a word yet are left out. */
+export function listTrials(sql: Sql, subscriptionId: string): readonly Trial[] {
+  return sql
+    .select({ digest: rollouts.digest, state: rollouts.state })
+    .from(rollouts)
+    .where(eq(rollouts.subscriptionId, subscriptionId))
+    .orderBy(asc(rollouts.generation))
+    .all()
+    .flatMap(({ digest, state }): readonly Trial[] => {
+      if (state === "complete") return [{ digest, hasFailed: false }];
+      return state === "failed" || state === "rolledBack" ? [{ digest, hasFailed: true }] : [];
+    });
 }

@@ -1,4 +1,17 @@
-import { and, asc, eq, gt, gte, inArray, lt, notExists, notInArray, sql as raw } from "drizzle-orm";
+import {
+  and,
+  asc,
+  eq,
+  gt,
+  gte,
+  inArray,
+  isNull,
+  lt,
+  ne,
+  notExists,
+  notInArray,
+  sql as raw,
+} from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
 import type { Page } from "./page.ts";
@@ -64,6 +77,16 @@ export function listSubscriptionsWhere(
         ? eq(subscriptions.partition, where.partition)
         : eq(subscriptions.scalingPolicy, where.scalingPolicy);
   return sql.select().from(subscriptions).where(condition).orderBy(asc(subscriptions.id)).all();
+}
+
+/** Those that follow what is pushed, without those that are being deleted. */
+export function listFollowers(sql: Sql): readonly SubscriptionRow[] {
+  return sql
+    .select()
+    .from(subscriptions)
+    .where(and(ne(subscriptions.follow, "cartridge"), isNull(subscriptions.deletedAt)))
+    .orderBy(asc(subscriptions.id))
+    .all();
 }
 
 export function saveSubscription(sql: Sql, row: SubscriptionRow): void {
