@@ -178,7 +178,6 @@ async function someAgents(
   const each = Math.ceil(processes / nodes);
   const orders: Orders = {
     url,
-    partition: "load",
     joinSecret: token.split(".")[2] ?? "",
     agents: nodes,
     // A tenth more than it needs, as processes of 10 thousandths, 4 MiB and 8 pids.

@@ -5,6 +5,7 @@ import { openCgroups } from "@strata/agent/cgroup/open-cgroups";
 import { ProcessRecord } from "@strata/agent/container/record";
 
 import type { Instance } from "../instance/instance.ts";
+import { readCpu, readMemory } from "./process-figures.ts";
 
 export type Start = {
   /** When its turn had come and the agent made the run's folder. Milliseconds since 1970. */
@@ -27,9 +28,6 @@ export type NodeProcesses = {
   /** Processor time of the agent and of the programs that it ran to their end. */
   readonly agentCpuMs: () => number;
 };
-
-/** USER_HZ of every Linux that we know: what /proc counts in. */
-const MS_PER_TICK = 10;
 
 export function nodeProcesses({ data, run }: Instance): NodeProcesses {
   const records = join(data, "agent/processes");
@@ -65,15 +63,8 @@ export function nodeProcesses({ data, run }: Instance): NodeProcesses {
           ),
         ),
       ),
-    agentRssMib: () =>
-      Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${agentPid}/status`, "utf8"))?.[1]) /
-      1024,
-    agentCpuMs: () => {
-      const stat = readFileSync(`/proc/${agentPid}/stat`, "utf8");
-      const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-      // utime, stime, cutime and cstime of proc_pid_stat(5), which counts its fields from 1.
-      return MS_PER_TICK * sumOf(fields.slice(11, 15).map(Number));
-    },
+    agentRssMib: () => readMemory(agentPid).nowMib,
+    agentCpuMs: () => readCpu(agentPid).withChildrenMs,
   };
 }
 

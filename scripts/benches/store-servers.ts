@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import process from "node:process";
 import { createInterface } from "node:readline";
 
@@ -9,6 +9,7 @@ import { request } from "undici";
 import { bundleStore } from "../bundle-store.ts";
 import { findFreePorts } from "../instance/scratch.ts";
 import { waitFor } from "../instance/wait.ts";
+import { type Memory, readMemory } from "./process-figures.ts";
 
 /** A registry in a process of its own, with an empty store. */
 export type StoreServer = AsyncDisposable & {
@@ -17,8 +18,6 @@ export type StoreServer = AsyncDisposable & {
   /** Memory held now, and at most since the start. */
   readonly memory: () => Memory;
 };
-
-export type Memory = { readonly nowMiB: number; readonly peakMiB: number };
 
 const START_TIMEOUT_MS = 20_000;
 /** Of what it says, for the case that it does not start. */
@@ -85,11 +84,4 @@ function serverOf(child: ChildProcess, about: Pick<StoreServer, "name" | "url">)
       await ended;
     },
   };
-}
-
-function readMemory(pid: number): Memory {
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  const field = (name: string): number =>
-    Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(status)?.[1]) / 1024;
-  return { nowMiB: field("VmRSS"), peakMiB: field("VmHWM") };
 }

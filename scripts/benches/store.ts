@@ -41,7 +41,7 @@ export const bench: Bench = {
     await using peer = await aDockerRegistry(join(folder, "peer"));
     const servers = [ours, peer];
     await delay(IDLE_MS);
-    const idle = memoryResult("memory after the start", servers, "nowMiB");
+    const idle = memoryResult("memory after the start", servers, "nowMib");
     say("pushing the image");
     const layer = await makePayload(join(folder, "layer"), LAYER_MIB);
     const pushed = await makePayload(join(folder, "pushed"), PUSHED_MIB);
@@ -49,7 +49,7 @@ export const bench: Bench = {
     for (const server of servers) manifest = await pushImage(server, { layer, folder });
     const field: Field = { servers, layer, manifest, pushed, rounds, say };
     const results = await measureAll(field);
-    const peak = memoryResult("memory at most", servers, "peakMiB");
+    const peak = memoryResult("memory at most", servers, "peakMib");
     return {
       results: [...results, idle, peak],
       goals: [...results.flatMap(goalsOf), goalAtMost(peak, PEER, 1.3)],
@@ -179,7 +179,7 @@ function goalsOf(result: Result): readonly Goal[] {
 function memoryResult(
   what: string,
   servers: readonly StoreServer[],
-  field: "nowMiB" | "peakMiB",
+  field: "nowMib" | "peakMib",
 ): Result {
   return summarize(
     what,

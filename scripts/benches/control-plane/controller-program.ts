@@ -6,6 +6,7 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 
 import { root } from "../../root.ts";
+import { readCpu, readMemory } from "../process-figures.ts";
 
 /** The controller as it is run in production, but for TLS: database on disk, each commit synced. */
 export type ControllerProgram = AsyncDisposable & {
@@ -15,9 +16,6 @@ export type ControllerProgram = AsyncDisposable & {
   /** Processor time used so far. */
   readonly cpuMs: () => number;
 };
-
-/** USER_HZ of every Linux that we know: what /proc counts in. */
-const MS_PER_TICK = 10;
 
 /** @throws Error when it ends before it listens. */
 export async function aControllerProgram(data: string): Promise<ControllerProgram> {
@@ -37,8 +35,8 @@ export async function aControllerProgram(data: string): Promise<ControllerProgra
   return {
     url: `http://127.0.0.1:${port}`,
     token: readFileSync(join(data, "admin-token"), "utf8").trim(),
-    rssMib: () => readStatusKib(child.pid ?? 0) / 1024,
-    cpuMs: () => readCpuMs(child.pid ?? 0),
+    rssMib: () => readMemory(child.pid ?? 0).nowMib,
+    cpuMs: () => readCpu(child.pid ?? 0).ownMs,
     [Symbol.asyncDispose]: async () => {
       child.kill();
       await ended;
@@ -55,15 +53,4 @@ async function listeningPort(
     if (port !== undefined) return Number(port);
   }
   throw new Error("the controller ended before it listened");
-}
-
-function readStatusKib(pid: number): number {
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
-}
-
-/** utime and stime of proc_pid_stat(5), which counts its fields from 1. */
-function readCpuMs(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return MS_PER_TICK * (Number(fields[11]) + Number(fields[12]));
 }

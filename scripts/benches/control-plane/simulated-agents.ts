@@ -13,7 +13,6 @@ import {
 
 export type Orders = {
   readonly url: string;
-  readonly partition: string;
   /** The secret part of a join token with enough uses. */
   readonly joinSecret: string;
   readonly agents: number;
