@@ -5,25 +5,7 @@ import { processStates } from "@strata/protocol/agent/process-state";
 import fc from "fast-check";
 
 import { assert, suite } from "../../support/suite.ts";
-
-function aProcess(changes: Partial<PlannedProcess> = {}): PlannedProcess {
-  return {
-    id: "p-1",
-    generation: 1,
-    desired: "running",
-    state: "running",
-    ready: true,
-    readyMs: 60_000,
-    whereabouts: "here",
-    nodeId: "n-1",
-    attempt: 0,
-    inStateMs: 0,
-    createdAt: "2026-01-01T00:00:00.000Z",
-    drain: null,
-    load: { inFlight: undefined, cpuPercent: 0 },
-    ...changes,
-  };
-}
+import { aPlannedProcess as aProcess } from "../a-planned-process.ts";
 
 const aWish = (changes: Partial<Wish> = {}): Wish => ({
   count: 1,

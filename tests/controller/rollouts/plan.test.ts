@@ -8,6 +8,7 @@ import {
 import fc from "fast-check";
 
 import { assert, suite } from "../../support/suite.ts";
+import { aPlannedProcess } from "../a-planned-process.ts";
 
 const NEWEST = 3;
 const BASE = 1;
@@ -55,27 +56,9 @@ function aWorld(
   };
   const processes = Array.from({ length: limits.count }, (_, index) =>
     // Some of a roll-out that was overtaken.
-    aProcess(`old-${index}`, index % 3 === 2 ? 2 : BASE),
+    aPlannedProcess({ id: `old-${index}`, generation: index % 3 === 2 ? 2 : BASE }),
   );
   return { wish, processes, made: 0 };
-}
-
-function aProcess(id: string, generation: number): PlannedProcess {
-  return {
-    id,
-    generation,
-    desired: "running",
-    state: "running",
-    ready: true,
-    readyMs: 60_000,
-    whereabouts: "here",
-    nodeId: "n-1",
-    attempt: 0,
-    inStateMs: 0,
-    createdAt: "2026-01-01T00:00:00.000Z",
-    drain: null,
-    load: { inFlight: undefined, cpuPercent: 0 },
-  };
 }
 
 const isEnded = ({ state }: PlannedProcess): boolean => state === "failed" || state === "stopped";
@@ -102,7 +85,7 @@ function turn(world: World, { fates: given, hasRoom }: Omit<Round, "scale">): re
     ...actions.flatMap((action): readonly PlannedProcess[] => {
       if (action.kind !== "create") return [];
       world.made += 1;
-      const made = aProcess(`new-${world.made}`, action.generation);
+      const made = aPlannedProcess({ id: `new-${world.made}`, generation: action.generation });
       return [{ ...made, state: "pending", ready: false, readyMs: 0, nodeId: undefined, ...waits }];
     }),
   ];
@@ -249,9 +232,12 @@ suite("a roll-out", (test) => {
 
   test("stops an old one only when its replacement was ready for long enough", () => {
     const wish = aWorld({ count: 1, surge: 1, unavailable: 0, minReadyMs: 5000 }, null).wish;
-    const old = aProcess("old", BASE);
+    const old = aPlannedProcess({ id: "old", generation: BASE });
     const at = (readyMs: number): readonly Action[] =>
-      planSubscription(wish, [old, { ...aProcess("new", NEWEST), readyMs }]);
+      planSubscription(wish, [
+        old,
+        { ...aPlannedProcess({ id: "new", generation: NEWEST }), readyMs },
+      ]);
     assert.equal(at(4999), []);
     assert.equal(at(5000), [{ kind: "stop", processId: "old", reason: "outdated" }]);
   });
@@ -259,13 +245,13 @@ suite("a roll-out", (test) => {
   test("lets one give way to a replacement without room, and no second one", () => {
     const { wish } = aWorld({ count: 3, surge: 1, unavailable: 0, minReadyMs: 0 }, null);
     const blocked: PlannedProcess = {
-      ...aProcess("new", NEWEST),
+      ...aPlannedProcess({ id: "new", generation: NEWEST }),
       state: "pending",
       ready: false,
       whereabouts: "blocked",
       nodeId: undefined,
     };
-    const three = ["a", "b", "c"].map((id) => aProcess(id, BASE));
+    const three = ["a", "b", "c"].map((id) => aPlannedProcess({ id, generation: BASE }));
     assert.is(planSubscription(wish, [...three, blocked]).length, 1);
     assert.equal(
       planSubscription(wish, [...three.slice(1), blocked]).filter(({ kind }) => kind === "stop"),
