@@ -116,6 +116,9 @@ export const IngressCertificate = z.object({
     .string()
     .max(200)
     .regex(/^[A-Za-z0-9._-]+$/),
+  /** Server names (SNI) for which it is shown, as routes write hosts: a certificate may hold names that are not its
+   * tenant's. Each name is of one certificate; an exact one wins over a wildcard. */
+  hosts: z.array(z.string().max(255)).max(1000),
   /** Certificate, chain and key in PEM. */
   pem: z.string().max(128 * 1024),
 });
@@ -123,6 +126,7 @@ export type IngressCertificate = z.infer<typeof IngressCertificate>;
 
 export const Ingress = z.object({
   routes: z.array(IngressRoute).max(10_000),
+  /** The first is also shown to who names no host, or one that is unknown. Empty, there is no TLS yet. */
   certificates: z.array(IngressCertificate).max(10_000),
   /** Answers to `/.well-known/acme-challenge/{token}` (RFC 8555, 8.3). */
   challenges: z
