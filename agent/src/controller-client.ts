@@ -10,6 +10,7 @@ import {
   ReportResponse,
   SecretValue,
 } from "@strata/protocol/agent/messages";
+import { type NetworkReport, NetworkTable, type WakeRequest } from "@strata/protocol/agent/network";
 import {
   type PeerAnnouncement,
   PeerAnswer,
@@ -130,56 +131,52 @@ export type ControllerClient = {
   readonly openStream: (streamId: string) => Promise<Duplex>;
 };
 
-/** And one that the conversation with the controller does without. */
-export type NodeClient = ControllerClient & {
-  /** The value of a secret that one of this node's assignments names.
+/** What a node says and hears of the network. */
+export type NetworkClient = {
+  /** Undefined when nothing newer came within `waitMs`.
    * @throws AgentError CONTROLLER_UNREACHABLE, CONTROLLER_REFUSED */
-  readonly fetchSecret: SecretSource;
-  /** What this node has of images. */
-  readonly announceBlobs: (news: PeerAnnouncement, signal: AbortSignal) => Promise<void>;
-  /** Where to take a blob from. */
-  readonly findPeer: (search: PeerSearch, signal: AbortSignal) => Promise<PeerAnswer>;
-  /** A certificate for this node's key. */
-  readonly certify: (
-    request: PeerCertificateRequest,
-    signal: AbortSignal,
-  ) => Promise<PeerCertificate>;
+  readonly pollNetwork: (
+    revision: number,
+    options: { readonly waitMs: number; readonly signal: AbortSignal },
+  ) => Promise<NetworkTable | undefined>;
+  /** What an ingress has carried out and measured. */
+  readonly reportNetwork: (report: NetworkReport, signal: AbortSignal) => Promise<void>;
+  /** Somebody asks for a subscription that sleeps. */
+  readonly wake: (request: WakeRequest, signal: AbortSignal) => Promise<void>;
+};
+
+/** And what the conversation with the controller does without. */
+export type NodeClient = ControllerClient &
+  NetworkClient & {
+    /** The value of a secret that one of this node's assignments names.
+     * @throws AgentError CONTROLLER_UNREACHABLE, CONTROLLER_REFUSED */
+    readonly fetchSecret: SecretSource;
+    /** What this node has of images. */
+    readonly announceBlobs: (news: PeerAnnouncement, signal: AbortSignal) => Promise<void>;
+    /** Where to take a blob from. */
+    readonly findPeer: (search: PeerSearch, signal: AbortSignal) => Promise<PeerAnswer>;
+    /** A certificate for this node's key. */
+    readonly certify: (
+      request: PeerCertificateRequest,
+      signal: AbortSignal,
+    ) => Promise<PeerCertificate>;
+  };
+
+type PollOptions = {
+  readonly revision: number;
+  readonly waitMs: number;
+  readonly signal: AbortSignal;
 };
 
 export function createControllerClient(
-  {
-    url,
-    nodeId,
-    credential,
-  }: { readonly url: string; readonly nodeId: string; readonly credential: string },
+  { url, nodeId, credential }: Node,
   dispatcher: Dispatcher,
 ): NodeClient {
-  const node = new URL(`/v1/nodes/${encodeURIComponent(nodeId)}/`, url);
-  const post = (path: string, body: unknown, signal: AbortSignal): Promise<Buffer> =>
-    exchange({
-      method: "POST",
-      url: new URL(path, node),
-      dispatcher,
-      credential,
-      body,
-      signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS_MAX)]),
-    });
+  const calls = createCalls({ url, nodeId, credential }, dispatcher);
+  const { node, poll, post } = calls;
   return {
-    poll: async (revision, { waitMs, signal }) => {
-      const target = new URL(
-        `assignments?revision=${revision}&wait=${Math.round(waitMs / 1000)}s`,
-        node,
-      );
-      const limit = AbortSignal.any([signal, AbortSignal.timeout(waitMs + POLL_SLACK_MS)]);
-      const answer = await exchange({
-        method: "GET",
-        url: target,
-        dispatcher,
-        credential,
-        signal: limit,
-      });
-      return answer.length === 0 ? undefined : parseAnswer(answer, Assignments);
-    },
+    poll: (revision, options) => poll("assignments", Assignments, { revision, ...options }),
+    ...networkCalls(calls),
     report: async (report, signal) =>
       parseAnswer(await post("reports", report, signal), ReportResponse),
     announceBlobs: async (news, signal) => {
@@ -212,6 +209,59 @@ export function createControllerClient(
       } catch (cause) {
         throw unreachable(cause);
       }
+    },
+  };
+}
+
+type Node = { readonly url: string; readonly nodeId: string; readonly credential: string };
+
+type Calls = {
+  readonly node: URL;
+  readonly post: (path: string, body: unknown, signal: AbortSignal) => Promise<Buffer>;
+  readonly poll: <T>(
+    resource: string,
+    schema: z.ZodType<T>,
+    options: PollOptions,
+  ) => Promise<T | undefined>;
+};
+
+function createCalls({ url, nodeId, credential }: Node, dispatcher: Dispatcher): Calls {
+  const node = new URL(`/v1/nodes/${encodeURIComponent(nodeId)}/`, url);
+  const post = (path: string, body: unknown, signal: AbortSignal): Promise<Buffer> =>
+    exchange({
+      method: "POST",
+      url: new URL(path, node),
+      dispatcher,
+      credential,
+      body,
+      signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS_MAX)]),
+    });
+  const poll = async <T>(
+    resource: string,
+    schema: z.ZodType<T>,
+    { revision, waitMs, signal }: PollOptions,
+  ): Promise<T | undefined> => {
+    const wait = `${Math.round(waitMs / 1000)}s`;
+    const answer = await exchange({
+      method: "GET",
+      url: new URL(`${resource}?revision=${revision}&wait=${wait}`, node),
+      dispatcher,
+      credential,
+      signal: AbortSignal.any([signal, AbortSignal.timeout(waitMs + POLL_SLACK_MS)]),
+    });
+    return answer.length === 0 ? undefined : parseAnswer(answer, schema);
+  };
+  return { node, post, poll };
+}
+
+function networkCalls({ poll, post }: Calls): NetworkClient {
+  return {
+    pollNetwork: (revision, options) => poll("network", NetworkTable, { revision, ...options }),
+    reportNetwork: async (report, signal) => {
+      await post("network", report, signal);
+    },
+    wake: async (request, signal) => {
+      await post("wake", request, signal);
     },
   };
 }

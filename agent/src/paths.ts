@@ -14,6 +14,8 @@ export type AgentPaths = {
   readonly upgradeProof: string;
   /** The last assignments that were taken in. */
   readonly desired: string;
+  /** What this node knows of the network. */
+  readonly network: string;
   readonly images: string;
   readonly processes: string;
   /** Named volumes: a folder for each tenant, in it one for each volume. */
@@ -37,6 +39,7 @@ export function agentPaths({ dataDirectory, runDirectory }: AgentConfig): AgentP
     upgrade: join(dataDirectory, "upgrade.json"),
     upgradeProof: join(dataDirectory, "upgrade-proof"),
     desired: join(dataDirectory, "desired.json"),
+    network: join(dataDirectory, "network.json"),
     images: join(dataDirectory, "images"),
     processes: join(dataDirectory, "processes"),
     volumes: join(dataDirectory, "volumes"),

@@ -12,7 +12,7 @@ import { readStateFile } from "../durable-file.ts";
 import { createQuietWork, giveBackCode, type QuietWork } from "../host/give-back.ts";
 import { type Identity, readIdentity } from "../identity.ts";
 import { readDiskShare } from "../image/layer-gc.ts";
-import { createPrefetcher } from "../image/prefetch.ts";
+import { createPrefetcher, type Prefetcher } from "../image/prefetch.ts";
 import { readOrMakeMachineId } from "../machine-id.ts";
 import { agentPaths } from "../paths.ts";
 import { createPeer, type PeerOptions } from "../peer/peer.ts";
@@ -30,6 +30,7 @@ import { giveUpNode } from "./give-up.ts";
 import { joinNow, joinOptions, readWish } from "./join.ts";
 import { lockAgent } from "./lock.ts";
 import { openImages } from "./open-images.ts";
+import { type NodeNetwork, openNetwork } from "./open-network.ts";
 
 /** Memory is given back when no process has changed for so long, and at most so often. */
 const QUIET_MS = 5000;
@@ -103,10 +104,8 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
       memory.stir();
     },
   });
-  const obey = ({ assignments, prefetch = [] }: DesiredState): void => {
-    runtime.assign(assignments);
-    prefetcher.wish(prefetch);
-  };
+  const network = openNetwork(context, { client, epoch: desired.epoch });
+  const obey = toAll({ network, runtime, prefetcher });
   const upgrader = openUpgrader(context, {
     controllerUrl,
     dispatcher,
@@ -139,12 +138,27 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
   logger.info({ node: identity.name, controller: controllerUrl }, "agent runs");
   stopOnSignal(() => session.close());
   const end = await session.run();
+  await network.close();
   await peer.close();
   prefetcher.close();
   if (end === "decommissioned") process.exit(await giveUpNode({ paths, runtime, desired, logger }));
   logger.info("agent ends, containers go on");
   // Steps under way, such as a long grace period, are taken up again by the next life.
   process.exit(0);
+}
+
+type Obeying = {
+  readonly network: NodeNetwork;
+  readonly runtime: Runtime;
+  readonly prefetcher: Prefetcher;
+};
+
+function toAll({ network, runtime, prefetcher }: Obeying): (desired: DesiredState) => void {
+  return ({ epoch, assignments, prefetch = [] }) => {
+    network.obey(epoch);
+    runtime.assign(assignments);
+    prefetcher.wish(prefetch);
+  };
 }
 
 /** How often what is left is tried, for as long as something is to be removed. */
