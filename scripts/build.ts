@@ -1,13 +1,13 @@
-/** `pnpm build [--arch amd64|arm64]…`: makes the store one bundle, registry/dist/main.mjs, and the agent one executable
- * file, dist/strata-agent-linux-ARCH, from npm packages alone. For the agent esbuild bundles first, because bun would swap undici for a lookalike of its own; bun then adds its
- * runtime. The same inputs give the same bytes; unchanged inputs build nothing. */
+/** `pnpm build [--arch amd64|arm64]…`: makes controller and store one bundle each, controller/dist/main.mjs and
+ * registry/dist/main.mjs, and the agent one executable file, dist/strata-agent-linux-ARCH, from npm packages alone. For the
+ * agent esbuild bundles first, because bun would swap undici for a lookalike of its own; bun then adds its runtime. The same inputs give the same bytes; unchanged inputs build nothing. */
 import { execFile } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync } from "node:fs";
 import { stat, writeFile } from "node:fs/promises";
 import { basename, join, relative } from "node:path";
 import { parseArgs, promisify } from "node:util";
 
-import { bundleStore } from "./bundle-store.ts";
+import { type Bundle, bundleController, bundleStore } from "./bundle.ts";
 import { hashFiles } from "./hash-files.ts";
 import { removeTree } from "./remove-tree.ts";
 import { root } from "./root.ts";
@@ -30,7 +30,7 @@ const inputPatterns: readonly string[] = [
 ];
 
 const { values } = parseArgs({ options: { arch: { type: "string", multiple: true } } });
-await buildStore().catch(report);
+for (const bundle of [bundleController, bundleStore]) await buildBundle(bundle).catch(report);
 for (const name of values.arch ?? [hostArchitecture]) {
   await build(requireArchitecture(name)).catch(report);
 }
@@ -48,9 +48,9 @@ function requireArchitecture(name: string): Architecture {
   process.exit(2);
 }
 
-async function buildStore(): Promise<void> {
+async function buildBundle(bundle: () => Promise<Bundle>): Promise<void> {
   const startedAt = performance.now();
-  const { program, built } = await bundleStore();
+  const { program, built } = await bundle();
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
   console.log(`build: ${relative(root, program)} ${built ? `in ${seconds} s` : "is up to date"}`);
 }

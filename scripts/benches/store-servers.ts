@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 
 import { request } from "undici";
 
-import { bundleStore } from "../bundle-store.ts";
+import { bundleStore } from "../bundle.ts";
 import { findFreePorts } from "../instance/scratch.ts";
 import { waitFor } from "../instance/wait.ts";
 import { type Memory, readMemory } from "./process-figures.ts";

@@ -1,7 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { hashFiles } from "../hash-files.ts";
 import { root } from "../root.ts";
 import type { Instance } from "./instance.ts";
 import type { Service } from "./keeper.ts";
@@ -11,15 +10,30 @@ const architecture = process.arch === "arm64" ? "arm64" : "amd64";
 /** The agent's executable for this machine, as `scripts/build.ts` makes it. */
 export const agentBinary: string = join(root, `dist/strata-agent-linux-${architecture}`);
 
+/** The controller's bundle, as `scripts/build.ts` makes it, by a Node that keeps its memory small. */
+export const controllerCommand: readonly string[] = [
+  process.execPath,
+  // Without it what a burst of work allocated for a moment stays for good.
+  "--max-semi-space-size=4",
+  join(root, "controller/dist/main.mjs"),
+];
+
+/** Fewer pools of the C library: each keeps for itself what is freed in it. */
+export const controllerEnvironment: Readonly<Record<string, string>> = { MALLOC_ARENA_MAX: "2" };
+
 export function controllerService({ settings }: Instance): Service {
-  const environment = { ...settings, STRATA_AGENT_DIR: join(root, "dist") };
-  const sources = ["{controller,registry,protocol}/src/**/*.ts", "pnpm-lock.yaml"];
+  const environment = {
+    ...settings,
+    ...controllerEnvironment,
+    STRATA_AGENT_DIR: join(root, "dist"),
+  };
+  const inputs = readFileSync(join(root, "controller/dist/inputs"), "utf8");
   return {
     name: "controller",
     summary: "Strata controller and store",
-    command: [process.execPath, join(root, "controller/src/main.ts")],
+    command: controllerCommand,
     environment,
-    version: `${hashFiles(sources)} ${JSON.stringify(environment)}`,
+    version: `${inputs} ${controllerCommand.join(" ")} ${JSON.stringify(environment)}`,
   };
 }
 

@@ -3,7 +3,8 @@ import { randomInt } from "node:crypto";
 import { mkdtempSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 
-import { bundleProgram, bundleStore } from "../../scripts/bundle-store.ts";
+import { bundleProgram } from "../../scripts/bundle-program.ts";
+import { bundleStore } from "../../scripts/bundle.ts";
 import { removeTree } from "../../scripts/remove-tree.ts";
 import { root } from "../../scripts/root.ts";
 import { startUpload } from "../conformance/checks.ts";

@@ -5,7 +5,7 @@ import process from "node:process";
 
 import fc from "fast-check";
 
-import { bundleStore } from "../../scripts/bundle-store.ts";
+import { bundleStore } from "../../scripts/bundle.ts";
 import { createClient, digestOf } from "../support/registry-client.ts";
 import { startStore, type StoreProcess } from "../support/store-process.ts";
 import { assert, suite } from "../support/suite.ts";

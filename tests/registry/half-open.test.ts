@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { text } from "node:stream/consumers";
 
-import { bundleStore } from "../../scripts/bundle-store.ts";
+import { bundleStore } from "../../scripts/bundle.ts";
 import { createClient } from "../support/registry-client.ts";
 import { startStore } from "../support/store-process.ts";
 import { assert, suite } from "../support/suite.ts";

@@ -29,10 +29,15 @@ export type ControllerProcess = AsyncDisposable & {
 
 const main = fileURLToPath(new URL("../../controller/src/main.ts", import.meta.url));
 
-export type ProcessOptions = { readonly environment?: Readonly<Record<string, string>> };
+export type ProcessOptions = {
+  readonly environment?: Readonly<Record<string, string>>;
+  /** What Node is to run [the sources]. */
+  readonly command?: readonly string[];
+};
 
 export async function aControllerProcess({
   environment = {},
+  command = [process.execPath, main],
 }: ProcessOptions = {}): Promise<ControllerProcess> {
   const folder = aTemporaryDirectory();
   const dispatcher = new Agent({ headersTimeout: 60_000 });
@@ -72,7 +77,7 @@ export async function aControllerProcess({
       return ending.exitCode ?? ending.signalCode;
     },
     start: async () => {
-      const started = startProcess(folder.path, environment, written);
+      const started = startProcess(command, { STRATA_DATA: folder.path, ...environment }, written);
       child = started.child;
       const { port, plainPort } = await started.ports;
       controller.port = port;
@@ -92,14 +97,13 @@ type Ports = { readonly port: number; readonly plainPort?: number };
 
 /** Rejects with what it wrote when it ends without listening. */
 function startProcess(
-  dataDirectory: string,
+  [program = "", ...args]: readonly string[],
   environment: Readonly<Record<string, string>>,
   written: string[],
 ): { readonly child: ChildProcess; readonly ports: Promise<Ports> } {
-  const child = spawn(process.execPath, [main], {
+  const child = spawn(program, args, {
     env: {
       PATH: process.env["PATH"],
-      STRATA_DATA: dataDirectory,
       STRATA_PORT: "0",
       ...environment,
     },

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
 
-import { root } from "../../root.ts";
+import { bundleController } from "../../bundle.ts";
+import { controllerCommand, controllerEnvironment } from "../../instance/services.ts";
 import { readCpu, readMemory } from "../process-figures.ts";
 
 /** The controller as it is run in production, but for TLS: database on disk, each commit synced. */
@@ -19,10 +20,13 @@ export type ControllerProgram = AsyncDisposable & {
 
 /** @throws Error when it ends before it listens. */
 export async function aControllerProgram(data: string): Promise<ControllerProgram> {
-  const child = spawn(process.execPath, [join(root, "controller/src/main.ts")], {
+  await bundleController();
+  const [node = "", ...args] = controllerCommand;
+  const child = spawn(node, args, {
     stdio: ["ignore", "pipe", "inherit"],
     env: {
       ...process.env,
+      ...controllerEnvironment,
       STRATA_DATA: data,
       STRATA_PORT: "0",
       STRATA_TLS: "off",

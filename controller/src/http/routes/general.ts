@@ -1,12 +1,14 @@
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 import { listNodes } from "../../store/nodes.ts";
 import { reachedUrl } from "../own-address.ts";
 import type { Answer, Router } from "../route.ts";
 import type { Services } from "../services.ts";
 
-const asset = (name: string): string =>
-  readFileSync(new URL(`../../../assets/${name}`, import.meta.url), "utf8");
+const assets = fileURLToPath(new URL("../../../assets/", import.meta.url));
+const asset = (name: string): string => readFileSync(join(assets, name), "utf8");
 
 const text = (description: string, contentType = "text/plain"): Record<number, Answer> => ({
   200: { description, contentType },

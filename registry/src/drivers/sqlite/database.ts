@@ -1,4 +1,6 @@
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 import { getErrorCode } from "@strata/protocol/errors";
 import Database from "better-sqlite3";
@@ -11,7 +13,7 @@ export type RegistryDatabase = BetterSQLite3Database;
 /** What a statement can run on: the database, or a transaction of it. */
 export type Transaction = Parameters<Parameters<RegistryDatabase["transaction"]>[0]>[0];
 
-const migrationsFolder = new URL("./migrations/", import.meta.url).pathname;
+const migrationsFolder = fileURLToPath(new URL("./migrations/", import.meta.url));
 /** How long to wait for a process that is on its way out. */
 const BUSY_TIMEOUT_MS = 5_000;
 /** Pages of a copy in one turn of the event loop. */
@@ -80,7 +82,7 @@ function refuseNewer(client: Database.Database, path: string): void {
 
 function newestMigration(): number {
   const journal: unknown = JSON.parse(
-    readFileSync(new URL("./migrations/meta/_journal.json", import.meta.url), "utf8"),
+    readFileSync(join(migrationsFolder, "meta/_journal.json"), "utf8"),
   );
   return parseNewest(journal);
 }
