@@ -422,6 +422,8 @@ export function createTicks(services: Services): Ticks {
     silentMs,
     beatIntervalMs: beatMs(),
     usage: services.usage,
+    // No ingress leads anywhere yet.
+    isReleased: () => true,
   });
   const provision = createLevelTwo(services, { now, moving });
   return {

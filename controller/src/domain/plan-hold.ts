@@ -4,6 +4,7 @@ import { isTerminal } from "@strata/protocol/agent/process-state";
 
 import {
   type Hold,
+  isBlocked,
   isServing,
   isSettled,
   type PlannedProcess,
@@ -14,8 +15,16 @@ import {
 type Part = {
   readonly wish: Wish;
   readonly processes: readonly PlannedProcess[];
-  /** What may live of it at most. */
+  readonly room: Room;
+};
+
+/** How many of a part there may be, and have to be. */
+export type Room = {
   readonly livingMax: number;
+  /** What drains stands in the way of others, but not of these. */
+  readonly livingMin: number;
+  /** Those of the other part that drain. */
+  readonly drainingBeside: number;
 };
 
 type Parts = {
@@ -23,7 +32,8 @@ type Parts = {
   /** The older ones are planned first, for they serve: what that leaves for the newest. */
   readonly newest: (first: {
     readonly created: number;
-    readonly stopped: ReadonlySet<string>;
+    /** What becomes of an older one; nothing of one that is stopped. */
+    readonly after: (one: PlannedProcess) => readonly PlannedProcess[];
   }) => Part;
 };
 
@@ -34,7 +44,7 @@ export function divide(wish: Wish, hold: Hold, processes: readonly PlannedProces
     .filter(({ generation }) => generation !== wish.generation)
     // Whichever they are of, they may stay.
     .map((one): PlannedProcess => ({ ...one, generation: hold.base }));
-  const { surge, unavailable, held } = wish;
+  const { unavailable, held } = wish;
   const living = (some: readonly PlannedProcess[]): number =>
     some.filter((one) => isLiving(one, held)).length;
   const wanted = Math.min(hold.newest, wish.count);
@@ -48,7 +58,7 @@ export function divide(wish: Wish, hold: Hold, processes: readonly PlannedProces
   return {
     older: {
       processes: isStuck ? theirs.map(patient) : theirs,
-      livingMax: wish.count + surge - living(ours),
+      room: roomBeside(wish, living(ours), ours),
       wish: {
         ...part,
         count: rest,
@@ -56,27 +66,31 @@ export function divide(wish: Wish, hold: Hold, processes: readonly PlannedProces
         unavailable: between(Math.min(wanted, settled) + rest - floor, rest),
       },
     },
-    newest: ({ created, stopped }) => {
-      const left = theirs.filter((one) => !stopped.has(one.id));
+    newest: ({ created, after }) => {
+      const left = theirs.flatMap(after);
       const serving = left.filter((one) => isWanted(one) && isServing(one)).length;
       const ownServing = ours.filter((one) => isWanted(one) && isServing(one)).length;
       // Too many of them stay as long as too few of the older ones serve.
       const count = Math.max(wanted, Math.min(ownServing, floor - serving));
       return {
         processes: serving + ownServing < floor ? ours.map(patient) : ours,
-        livingMax: wish.count + surge - living(left) - created,
+        room: roomBeside(wish, living(left) + created, left),
         wish: { ...part, count, unavailable: between(serving + count - floor, count) },
       };
     },
   };
 }
 
-const none: ReadonlySet<string> = new Set();
-
-/** It waits for room. */
-export function isBlocked({ whereabouts }: PlannedProcess): boolean {
-  return whereabouts === "blocked";
+/** What a part may have beside so many living ones of the other. */
+function roomBeside(wish: Wish, living: number, others: readonly PlannedProcess[]): Room {
+  return {
+    livingMax: wish.count + wish.surge - living,
+    livingMin: wish.count - wish.unavailable - living,
+    drainingBeside: others.filter(isDraining).length,
+  };
 }
+
+const none: ReadonlySet<string> = new Set();
 
 /** Nothing gives way to it. */
 function patient(one: PlannedProcess): PlannedProcess {
@@ -85,6 +99,10 @@ function patient(one: PlannedProcess): PlannedProcess {
 
 function isWanted({ desired, drain }: PlannedProcess): boolean {
   return desired === "running" && drain === null;
+}
+
+function isDraining({ desired, drain }: PlannedProcess): boolean {
+  return desired === "running" && drain !== null;
 }
 
 function isLiving(one: PlannedProcess, held: boolean): boolean {

@@ -1,6 +1,12 @@
 /** Which processes go when there are too many, which finish first what they have, and which come back. Pure. */
 import { type Candidate, chooseVictims, drainsToCancel } from "./autoscale/l1/victims.ts";
-import { isOutdated, isServing, type PlannedProcess, type Wish } from "./planned-process.ts";
+import {
+  isBlocked,
+  isOutdated,
+  isServing,
+  type PlannedProcess,
+  type Wish,
+} from "./planned-process.ts";
 
 /** Victims of one plan: more go in the next, since choosing takes time with the square of their number. */
 const VICTIMS_MAX = 1000;
@@ -63,6 +69,24 @@ export function keepDraining(
   return able.filter(({ id }) => back.has(id));
 }
 
+/** Drains that are taken back because fewer would serve else than have to, whatever they are of: what was to replace
+ * them has fallen ill. */
+export function recallDraining(
+  wish: Wish,
+  { draining, others, kept }: Drains,
+): readonly PlannedProcess[] {
+  const elsewhere = others.filter(isServing).length + kept.length;
+  // One gave way to what found no room, and is missing until that is up.
+  const given = others.some(isBlocked) ? 1 : 0;
+  const able = draining.filter((one) => isServing(one) && !kept.includes(one));
+  return able.slice(0, Math.max(0, floorOf(wish) - given - elsewhere));
+}
+
+/** So many have to serve. */
+function floorOf({ count, unavailable }: Pick<Wish, "count" | "unavailable">): number {
+  return Math.max(0, count - unavailable);
+}
+
 type Drains = {
   readonly draining: readonly PlannedProcess[];
   /** Those that do not drain and are not about to go. */
@@ -78,20 +102,14 @@ export function endDrains(
   const elsewhere = others.filter(isServing).length + kept.length;
   const rest = draining.filter((one) => !kept.includes(one));
   const serving = rest.filter(isServing);
-  const floor = wish.count - wish.unavailable;
-  const spare = Math.max(0, serving.length - Math.max(0, floor - elsewhere));
-  const over = serving.filter(({ drain: ours, load }) => ours?.isOver === true || !load.inFlight);
+  const spare = Math.max(0, serving.length - Math.max(0, floorOf(wish) - elsewhere));
+  const over = serving.filter(({ drain: ours }) => ours?.isOver === true || !wish.drains);
   return [...rest.filter((one) => !isServing(one)), ...over.slice(0, spare)];
 }
 
-/** Whether it has something in flight that it may finish first. */
-export function mustDrain({ drainMs }: Wish, one: PlannedProcess): boolean {
-  return drainMs > 0 && mayFinish(one);
-}
-
-/** Whether it has something in flight. */
-export function mayFinish(one: PlannedProcess): boolean {
-  return isServing(one) && (one.load.inFlight ?? 0) > 0;
+/** Whether it is well, and may be asked something before it has gone, or has something in flight. */
+export function mustDrain({ drains }: Wish, one: PlannedProcess): boolean {
+  return drains && isServing(one) && (one.mayBeAsked || (one.load.inFlight ?? 0) > 0);
 }
 
 function usefulness(one: PlannedProcess): number {

@@ -1,9 +1,10 @@
 /** What has to happen so that a subscription's processes become as wished. Pure: no clock, no randomness, no I/O. */
 import { isTerminal } from "@strata/protocol/agent/process-state";
 
-import { divide, isBlocked } from "./plan-hold.ts";
-import { endDrains, keepDraining, mayFinish, mustDrain, planVictims } from "./plan-shrink.ts";
+import { divide, type Room } from "./plan-hold.ts";
+import { endDrains, keepDraining, mustDrain, planVictims, recallDraining } from "./plan-shrink.ts";
 import {
+  isBlocked,
   isOutdated,
   isServing,
   isSettled,
@@ -16,7 +17,7 @@ export type Action =
   /** `attempt` counts the failures before it. */
   | { readonly kind: "create"; readonly generation: number; readonly attempt: number }
   | { readonly kind: "stop"; readonly processId: string; readonly reason: StopReason }
-  /** It is no longer wanted, and has something in flight. Its node does not hear of it yet. */
+  /** It is no longer wanted, and may be asked something yet. Its node does not hear of it before it is told to stop. */
   | { readonly kind: "drain"; readonly processId: string }
   /** It is wanted again before its drain was over. */
   | { readonly kind: "keep"; readonly processId: string }
@@ -33,42 +34,62 @@ export function retryDelayMs(attempt: number): number {
   return Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** Math.min(attempt, 20));
 }
 
-/** At most one action for each process. What it creates never makes more live than `count` and `surge`, and it stops
- * nothing that serves when fewer than `count` without `unavailable` would be left, with the one exception of `unblock`.
+/** At most one action for each process. What it creates never makes more live than `count` and `surge`, those that drain
+ * included unless fewer than `count` without `unavailable` would be there; and it stops or drains nothing that serves
+ * when fewer than that would be left, with the one exception of `unblock`.
  * An empty plan means: as wished, or waiting for a report. */
 export function planSubscription(
   wish: Wish,
   processes: readonly PlannedProcess[],
 ): readonly Action[] {
-  if (wish.hold === null) return planPart(wish, processes, wish.count + wish.surge);
-  const { older, newest } = divide(wish, wish.hold, processes);
-  const first = planPart(older.wish, older.processes, older.livingMax);
-  const stopped = new Set(first.flatMap((one) => (one.kind === "stop" ? [one.processId] : [])));
-  const created = first.filter(({ kind }) => kind === "create").length;
-  const last = newest({ created, stopped });
-  return [...first, ...planPart(last.wish, last.processes, last.livingMax)];
+  const { count, surge, unavailable, hold } = wish;
+  if (hold === null) {
+    const room = { livingMax: count + surge, livingMin: count - unavailable, drainingBeside: 0 };
+    return planPart(wish, processes, room);
+  }
+  const { older, newest } = divide(wish, hold, processes);
+  const first = planPart(older.wish, older.processes, older.room);
+  const told = new Map(first.flatMap((one) => ("processId" in one ? [[one.processId, one]] : [])));
+  const last = newest({
+    created: first.filter(({ kind }) => kind === "create").length,
+    after: (one) => foresee(one, told.get(one.id)),
+  });
+  return [...first, ...planPart(last.wish, last.processes, last.room)];
 }
 
-/** `livingMax` limits what is created. */
+function foresee(one: PlannedProcess, action: Action | undefined): readonly PlannedProcess[] {
+  switch (action?.kind) {
+    case "stop":
+      return [];
+    case "drain":
+      return [{ ...one, drain: { deadline: Infinity, isOver: false } }];
+    case "keep":
+      return [{ ...one, drain: null }];
+    default:
+      return [one];
+  }
+}
+
 function planPart(
   wish: Wish,
   processes: readonly PlannedProcess[],
-  livingMax: number,
+  limits: Room,
 ): readonly Action[] {
   const groups = sortOut(wish, processes);
   const { current, stale, draining, failed, outdatedFailed, due } = groups;
   const overdue = current.length + failed.length - wish.count;
+  const others = [...current, ...stale];
 
   // A slot whose process failed stays taken until its retry is due.
   const waiting = failed.length - due.length;
   const wanting = Math.max(0, wish.count - current.length - waiting);
-  const kept = keepDraining(wish, { draining, wanting });
-  const missing = wanting - kept.length;
-  // What leaves a node and finishes what it has is still in the way of others.
-  const leaving = draining.filter(({ whereabouts }) => whereabouts === "leaving");
-  const taken = current.length + kept.length + stale.length + leaving.length;
-  const room = Math.max(0, livingMax - taken);
-  const creates = Math.min(missing, room);
+  const wanted = keepDraining(wish, { draining, wanting });
+  const kept = [...wanted, ...recallDraining(wish, { draining, others, kept: wanted })];
+  const room = roomFor(limits, {
+    taken: others.length + kept.length,
+    draining: draining.length - kept.length,
+  });
+  const creates = Math.min(wanting - wanted.length, room);
 
   const dueOldestFirst = due.toSorted((left, right) => right.attempt - left.attempt);
   const retried = dueOldestFirst.slice(0, creates);
@@ -78,22 +99,14 @@ function planPart(
     ...planVictims(wish, current, current.length - wish.count),
     ...planVictims(wish, groups.lost, groups.lost.length - wish.count),
   ];
+  const going = [...surplus, ...replaced(wish, groups)];
 
   const actions = [
     ...groups.gone.map(forget),
     ...[...retried, ...surplusFailed, ...outdatedFailed].map((one) => stop(one, "failed")),
     ...kept.map(({ id: processId }): Action => ({ kind: "keep", processId })),
-    ...endDrains(wish, { draining, others: [...current, ...stale], kept }).map((one) =>
-      stop(one, "surplus"),
-    ),
-    ...surplus.map((one) => (mustDrain(wish, one) ? drain(one) : stop(one, "surplus"))),
-    ...replaced(wish, groups).map((one) =>
-      isOutdated(wish, one)
-        ? stop(one, "outdated")
-        : mayFinish(one)
-          ? drain(one)
-          : stop(one, "drained"),
-    ),
+    ...endDrains(wish, { draining, others, kept }).map((one) => stop(one, whyGone(wish, one))),
+    ...going.map((one) => (mustDrain(wish, one) ? drain(one) : stop(one, whyGone(wish, one)))),
     ...Array.from({ length: creates }, (_, index): Action => {
       const attempt = retried[index]?.attempt;
       const { generation } = wish;
@@ -101,6 +114,21 @@ function planPart(
     }),
   ];
   return [...actions, ...planResizes(wish, current, actions)];
+}
+
+/** How many more may be created: what drains still serves, and takes room. */
+function roomFor(
+  { livingMax, livingMin, drainingBeside }: Room,
+  { taken, draining }: { readonly taken: number; readonly draining: number },
+): number {
+  const room = livingMax - taken;
+  const beside = room - draining - drainingBeside;
+  return Math.max(0, Math.min(room, Math.max(beside, livingMin - taken)));
+}
+
+function whyGone(wish: Wish, one: PlannedProcess): StopReason {
+  if (isOutdated(wish, one)) return "outdated";
+  return one.whereabouts === "leaving" || one.whereabouts === "evicted" ? "drained" : "surplus";
 }
 
 /** Those that stay as they are but for their limits. */

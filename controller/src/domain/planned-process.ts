@@ -26,6 +26,8 @@ export type PlannedProcess = {
   readonly inStateMs: number;
   /** RFC 3339; with the id it makes an order. */
   readonly createdAt: string;
+  /** Somebody who knows of it may come while it is being stopped: it has ports, or an ingress leads to it. */
+  readonly mayBeAsked: boolean;
   /** It finishes what it has in flight and gets nothing new; null when it is wanted. */
   readonly drain: Drain | null;
   /** What it carries; in flight undefined where nobody knows. */
@@ -35,6 +37,7 @@ export type PlannedProcess = {
 export type Drain = {
   /** Milliseconds since 1970: when it is stopped whatever is in flight. */
   readonly deadline: number;
+  /** That is past, or its notice is and nothing is in flight. */
   readonly isOver: boolean;
 };
 
@@ -50,8 +53,8 @@ export type Wish = {
   readonly hold: Hold | null;
   /** Nodes are silent in such number that the fault is taken for ours: lost processes get no replacement. */
   readonly held: boolean;
-  /** How long one that goes may finish what it has in flight; 0 stops at once. */
-  readonly drainMs: number;
+  /** Whether one that goes may first finish what it has in flight; else it is stopped at once. */
+  readonly drains: boolean;
   /** All processes of each node, of whichever subscription. */
   readonly processesOnNode: Readonly<Record<string, number>>;
   /** Of an older generation, and can go on with the limits of this one where they are. */
@@ -67,6 +70,11 @@ export type Hold = {
 
 export function isOutdated(wish: Wish, { id, generation }: PlannedProcess): boolean {
   return generation !== wish.generation && !wish.resizable.has(id);
+}
+
+/** It waits for room. */
+export function isBlocked({ whereabouts }: Pick<PlannedProcess, "whereabouts">): boolean {
+  return whereabouts === "blocked";
 }
 
 /** It can do work now. */

@@ -2,6 +2,7 @@
 import type { Limits, ProcessMetrics, Volume } from "@strata/protocol/agent/messages";
 import { isTerminal } from "@strata/protocol/agent/process-state";
 import { PartitionPolicyInput, ScalingPolicyInput } from "@strata/protocol/api/autoscale";
+import type { DrainPolicy } from "@strata/protocol/api/drain";
 import type {
   Cartridge,
   Event,
@@ -136,6 +137,7 @@ export function showSubscription(
     scalingPolicy,
     lostAfter: row.lostAfterMs / 1000,
     rollout: row.rollout === null ? null : showRollout(row.rollout),
+    drain: row.drain === null ? null : showDrain(row.drain),
     placement: row.placement,
     dependsOn: row.dependsOn,
     ratio: row.ratio,
@@ -186,8 +188,7 @@ export function showProcess(
     restarts: process.restarts,
     address: process.address,
     address6: process.address6,
-    endpoints:
-      node === undefined || isTerminal(process.state) ? [] : endpoints(process, node.address),
+    endpoints: node === undefined || !takesNew(process) ? [] : endpoints(process, node.address),
     lastExit: process.lastExit,
     reason: process.problem,
     metrics: metrics ?? null,
@@ -283,6 +284,18 @@ function endpoints({ ports }: ProcessRow, address: string): Process["endpoints"]
     const scheme = protocol === "tcp" ? "http" : "udp";
     return [{ name, protocol, url: `${scheme}://${host}:${hostPort}` }];
   });
+}
+
+/** What drains or is told to stop gets nothing new. */
+function takesNew({ state, drainDeadline }: ProcessRow): boolean {
+  return drainDeadline === null && state !== "draining" && !isTerminal(state);
+}
+
+function showDrain({ notice, max }: DrainPolicy): Subscription["drain"] {
+  return {
+    ...(notice === undefined ? {} : { notice: notice / 1000 }),
+    ...(max === undefined ? {} : { max: max / 1000 }),
+  };
 }
 
 function showRollout(policy: RolloutPolicy): Subscription["rollout"] {

@@ -1,4 +1,5 @@
 /** Compares wishes and world and writes what has to happen: snapshot, plan, apply, in one turn. */
+import type { DrainTerms } from "../domain/drain.ts";
 import { isJobAlias } from "../domain/jobs.ts";
 import { type Action, planSubscription, type StopReason } from "../domain/plan.ts";
 import { dropUnusedSecretVersions } from "../operations/secret-versions.ts";
@@ -112,8 +113,8 @@ function applyStep(unit: Unit, snapshot: Snapshot, { subscription, action }: Ste
     case "keep": {
       const row = rowOf(snapshot, subscription, action.processId);
       if (row === undefined) return;
-      const drainMs = action.kind === "drain" ? drainMsOf(snapshot, subscription, row) : null;
-      setDrain(unit, { row, subscription, drainMs });
+      const terms = action.kind === "drain" ? drainTermsOf(snapshot, subscription, row) : null;
+      setDrain(unit, { row, subscription, terms });
       return;
     }
     case "resize": {
@@ -132,12 +133,18 @@ function applyStep(unit: Unit, snapshot: Snapshot, { subscription, action }: Ste
 }
 
 /** What leaves a node may finish in its own time, within that of the node. */
-function drainMsOf(snapshot: Snapshot, subscription: SubscriptionRow, row: ProcessRow): number {
+function drainTermsOf(
+  snapshot: Snapshot,
+  subscription: SubscriptionRow,
+  row: ProcessRow,
+): DrainTerms {
+  const { noticeMs, maxMs } = snapshot.drainTerms(subscription);
   const node = snapshot.nodes.get(row.nodeId ?? "");
-  const isLeaving = node?.admission === "draining" || snapshot.moving.has(row.id);
-  if (!isLeaving) return snapshot.drainMs(subscription);
-  const until = Date.parse(node?.drainDeadline ?? "") || Infinity;
-  return Math.max(0, Math.min(snapshot.leaveMs(subscription), until - snapshot.nowMs));
+  const until = node?.admission === "draining" ? Date.parse(node.drainDeadline ?? "") : NaN;
+  return {
+    noticeMs: row.ports.length > 0 ? noticeMs : 0,
+    maxMs: Math.max(0, Math.min(maxMs, (until || Infinity) - snapshot.nowMs)),
+  };
 }
 
 function rowOf(
@@ -189,21 +196,23 @@ function stopProcess(unit: Unit, { row, subscription, reason }: Stop): void {
   });
 }
 
-/** It drains for at most `drainMs` from now on; null takes that back. */
+/** It drains from now on by these terms; null takes that back. */
 function setDrain(
   unit: Unit,
   {
     row,
     subscription,
-    drainMs,
+    terms,
   }: {
     readonly row: ProcessRow;
     readonly subscription: SubscriptionRow;
-    readonly drainMs: number | null;
+    readonly terms: DrainTerms | null;
   },
 ): void {
-  const drainDeadline = drainMs === null ? null : new Date(unit.nowMs + drainMs).toISOString();
-  updateProcess(unit.sql, row.id, { drainDeadline });
+  const after = (ms: number | undefined): string | null =>
+    ms === undefined ? null : new Date(unit.nowMs + ms).toISOString();
+  const drainDeadline = after(terms?.maxMs);
+  updateProcess(unit.sql, row.id, { drainDeadline, noticeUntil: after(terms?.noticeMs) });
   unit.emit({
     type: drainDeadline === null ? "process.kept" : "process.draining",
     tenant: subscription.tenant,

@@ -61,7 +61,7 @@ export function wishOf(
       : {}),
     hold: open === undefined ? null : holdOf({ ...open.row, base: open.base }, policy, count),
     held: snapshot.held,
-    drainMs: snapshot.drainMs(subscription),
+    drains: snapshot.drainTerms(subscription).maxMs > 0,
     processesOnNode: snapshot.processesOnNode,
     resizable,
   };

@@ -6,6 +6,7 @@ import type { TenantQuota } from "@strata/protocol/api/tenants";
 import type { Packing } from "../domain/autoscale/l2/bins.ts";
 import type { Held } from "../domain/autoscale/l2/model.ts";
 import type { UsageBook } from "../domain/autoscale/usage-book.ts";
+import { atOnce, drainTerms, type DrainTerms, isDrained } from "../domain/drain.ts";
 import { isMassLoss, lossPatienceMs } from "../domain/node.ts";
 import type { Drain, PlannedProcess, Whereabouts } from "../domain/planned-process.ts";
 import type { Problem } from "../domain/process.ts";
@@ -44,9 +45,8 @@ export type Snapshot = {
   readonly nowMs: number;
   readonly count: (subscription: SubscriptionRow) => number;
   /** How long a process of the subscription that goes may finish what it has in flight. */
-  readonly drainMs: (subscription: SubscriptionRow) => number;
-  /** The same for one whose replacement is ready elsewhere. */
-  readonly leaveMs: (subscription: SubscriptionRow) => number;
+  readonly drainTerms: (subscription: SubscriptionRow) => DrainTerms;
+  readonly isReleased: (processId: string) => boolean;
   readonly processesOnNode: Readonly<Record<string, number>>;
   readonly usage: Pick<UsageBook, "sampleOf">;
   readonly moving: ReadonlySet<string>;
@@ -74,10 +74,10 @@ export type SnapshotOptions = {
   readonly moving: ReadonlySet<string>;
   /** What processes carry, for the choice of those that go. */
   readonly usage: Pick<UsageBook, "sampleOf">;
+  /** Whether every ingress has said that it sends the process nothing, and waits for nothing from it. */
+  readonly isReleased: (processId: string) => boolean;
 };
 
-/** Where no scaling policy says how long. */
-const LEAVE_MS = 30_000;
 const POLICIES_MAX = 1_000_000;
 
 export function readSnapshot(sql: Sql, options: SnapshotOptions): Snapshot {
@@ -112,9 +112,8 @@ export function readSnapshot(sql: Sql, options: SnapshotOptions): Snapshot {
     ...options,
     ...world,
     processesOnNode: countOnNodes(processes),
-    leaveMs: ({ scalingPolicy }) => policies.get(scalingPolicy ?? "")?.drainMax ?? LEAVE_MS,
-    drainMs: ({ deletedAt, scalingPolicy }) =>
-      deletedAt === null ? (policies.get(scalingPolicy ?? "")?.drainMax ?? 0) : 0,
+    drainTerms: ({ deletedAt, drain, scalingPolicy }) =>
+      deletedAt === null ? drainTerms(drain, policies.get(scalingPolicy ?? "")) : atOnce,
     nodes,
     held: isMassLoss(silence),
     volumes: readVolumes(sql, inUse, (nodeId) => {
@@ -164,11 +163,12 @@ export function toPlanned(
     attempt: row.attempt,
     inStateMs: Math.max(0, snapshot.nowMs - Date.parse(row.stateAt)),
     createdAt: row.createdAt,
-    drain:
-      row.drainDeadline === null || row.desired === "stopped"
-        ? null
-        : toDrain(Date.parse(row.drainDeadline), snapshot.nowMs),
-    // Few are asked for it.
+    drain: row.desired === "stopped" ? null : drainOf(snapshot, row),
+    // Few are asked for these.
+    get mayBeAsked() {
+      const { noticeMs } = snapshot.drainTerms(subscription);
+      return (row.ports.length > 0 && noticeMs > 0) || !snapshot.isReleased(row.id);
+    },
     get load() {
       return loadOf(snapshot, row);
     },
@@ -181,8 +181,22 @@ function readyMs({ ready, stateAt, firstReadyAt }: ProcessRow, nowMs: number): n
   return ready ? Math.max(0, nowMs - since) : 0;
 }
 
-function toDrain(deadline: number, nowMs: number): Drain {
-  return { deadline, isOver: nowMs >= deadline };
+function drainOf(snapshot: Snapshot, row: ProcessRow): Drain | null {
+  if (row.drainDeadline === null) return null;
+  const deadline = Date.parse(row.drainDeadline);
+  const need = row.nodeId === null ? undefined : snapshot.needOf(row);
+  const sample = need === undefined ? null : snapshot.usage.sampleOf(row, need.limits);
+  const inFlight = sample?.values["in-flight"];
+  const isOver = isDrained(
+    {
+      deadline,
+      noticeUntil: Date.parse(row.noticeUntil ?? row.stateAt),
+      isReleased: snapshot.isReleased(row.id),
+      counted: sample === null || inFlight === undefined ? undefined : { at: sample.at, inFlight },
+    },
+    snapshot.nowMs,
+  );
+  return { deadline, isOver };
 }
 
 function loadOf({ usage, needOf }: Snapshot, row: ProcessRow): PlannedProcess["load"] {

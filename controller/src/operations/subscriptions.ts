@@ -69,6 +69,7 @@ export function putSubscription(unit: Unit, put: PutSubscription): Outcome<Subsc
       lostAfterMs: input.lostAfter,
       running,
       rollout: input.rollout ?? null,
+      drain: input.drain ?? null,
       placement: input.placement ?? null,
       dependsOn: input.dependsOn ?? null,
       ratio,

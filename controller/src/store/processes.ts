@@ -243,6 +243,7 @@ export function newProcess(
     assignmentId: null,
     fence: 0,
     drainDeadline: null,
+    noticeUntil: null,
     firstReadyAt: null,
     decidedRevision: 0,
     startDeadline: null,

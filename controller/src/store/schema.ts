@@ -3,6 +3,7 @@
 import type { Capacity, Exit, Port, ProcessSpec } from "@strata/protocol/agent/messages";
 import type { ProcessState } from "@strata/protocol/agent/process-state";
 import type { PartitionPolicyInput, ScalingPolicyInput } from "@strata/protocol/api/autoscale";
+import type { DrainPolicy } from "@strata/protocol/api/drain";
 import type { NodeUpgrade } from "@strata/protocol/api/nodes";
 import type { Placement } from "@strata/protocol/api/placement";
 import type { Follow, Ratio, RolloutPolicy, RolloutState } from "@strata/protocol/api/rollouts";
@@ -100,6 +101,8 @@ export const subscriptions = sqliteTable(
     startedAt: text(),
     /** Which image of its cartridge's repository it runs. */
     follow: text().$type<Follow>().notNull().default("cartridge"),
+    /** How its processes go that are no longer wanted. */
+    drain: text({ mode: "json" }).$type<DrainPolicy>(),
     /** The image that following found; null runs the cartridge's. */
     followedDigest: text(),
     generation: integer().notNull(),
@@ -236,6 +239,8 @@ export const processes = sqliteTable(
     fence: integer().notNull(),
     /** It serves what it has, gets nothing new, and is stopped at this time at the latest; null when it is wanted. */
     drainDeadline: text(),
+    /** Before that it is not stopped either: who knows of it may still come. Null where nobody does. */
+    noticeUntil: text(),
     /** When it was ready for the first time. */
     firstReadyAt: text(),
     /** The node's assignment revision that carries the last decision about this process. */

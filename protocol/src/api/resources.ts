@@ -19,6 +19,7 @@ import { Alias, Labels, Name } from "../names.ts";
 import { DigestText } from "../oci/image.ts";
 import { parseReference } from "../oci/reference.ts";
 import { Bytes, CpuMillis, DurationMs } from "../units.ts";
+import { DrainInput, DrainShown } from "./drain.ts";
 import { NodeUpgrade } from "./nodes.ts";
 import { PlacementInput } from "./placement.ts";
 import { HealthInput, LivenessInput, ProbeShown, StartupInput } from "./probes.ts";
@@ -260,6 +261,8 @@ export const SubscriptionInput = z.strictObject({
   lostAfter: DurationMs.default(60_000),
   /** How a change comes to its processes. */
   rollout: RolloutPolicyInput.optional(),
+  /** How a process goes that is no longer wanted. */
+  drain: DrainInput.optional(),
   /** Which nodes may run them. */
   placement: PlacementInput.optional(),
   /** Aliases of the tenant that have to be ready before its first process starts. */
@@ -280,6 +283,7 @@ export const Subscription = z.object({
   /** Seconds. */
   lostAfter: z.number(),
   rollout: RolloutPolicyShown.nullable(),
+  drain: DrainShown.nullable(),
   placement: PlacementInput.nullable(),
   dependsOn: z.array(Alias).nullable(),
   ratio: RatioInput.nullable(),

@@ -5,21 +5,7 @@ import { processStates } from "@strata/protocol/agent/process-state";
 import fc from "fast-check";
 
 import { assert, suite } from "../../support/suite.ts";
-import { aPlannedProcess as aProcess } from "../a-planned-process.ts";
-
-const aWish = (changes: Partial<Wish> = {}): Wish => ({
-  count: 1,
-  generation: 1,
-  surge: 1,
-  unavailable: 0,
-  minReadyMs: 0,
-  hold: null,
-  held: false,
-  drainMs: 30_000,
-  processesOnNode: {},
-  resizable: new Set(),
-  ...changes,
-});
+import { aPlannedProcess as aProcess, aWish } from "../a-planned-process.ts";
 
 const create = (attempt = 0, generation = 1): Action => ({ kind: "create", generation, attempt });
 
@@ -35,6 +21,7 @@ const anyProcess = fc
     attempt: fc.integer({ min: 0, max: 5 }),
     inStateMs: fc.integer({ min: 0, max: 2_000_000 }),
     node: fc.integer({ min: 1, max: 4 }),
+    mayBeAsked: fc.boolean(),
     drain: fc.option(fc.record({ deadline: fc.nat(), isOver: fc.boolean() })),
     load: fc.record({
       inFlight: fc.option(fc.nat({ max: 3 }), { nil: undefined }),
@@ -56,7 +43,7 @@ const anyWish = fc
     minReadyMs: fc.constantFrom(0, 30_000),
     hold: fc.constant(null),
     held: fc.boolean(),
-    drainMs: fc.constantFrom(0, 30_000),
+    drains: fc.boolean(),
     processesOnNode: fc.constant({}),
   })
   .filter(({ surge, unavailable }) => surge > 0 || unavailable > 0);
@@ -245,60 +232,6 @@ suite("planVictims", (test) => {
       planVictims(wish, processes, 9).map(({ id }) => id),
       ["unplaced", "lost", "unready", "away", "alone", "new", "old", "busy", "serving"],
     );
-  });
-});
-
-suite("drains", (test) => {
-  const busy = { inFlight: 2, cpuPercent: 0 };
-  const drain = { deadline: 1000, isOver: false };
-
-  test("lets a process that has something in flight finish it, and stops an idle one at once", () => {
-    const two = [aProcess({ load: busy }), aProcess({ id: "p-2" })];
-    assert.equal(planSubscription(aWish({ count: 0 }), two), [
-      { kind: "stop", processId: "p-2", reason: "surplus" },
-      { kind: "drain", processId: "p-1" },
-    ]);
-    assert.equal(planSubscription(aWish({ count: 0, drainMs: 0 }), two.slice(0, 1)), [
-      { kind: "stop", processId: "p-1", reason: "surplus" },
-    ]);
-  });
-
-  test("waits while something is in flight, and ends when nothing is or the time is over", () => {
-    const draining = aProcess({ load: busy, drain });
-    const stop = [{ kind: "stop", processId: "p-1", reason: "surplus" }];
-    const none = aWish({ count: 0 });
-    assert.equal(planSubscription(none, [draining]), []);
-    assert.equal(planSubscription(none, [{ ...draining, load: { ...busy, inFlight: 0 } }]), stop);
-    assert.equal(
-      planSubscription(none, [{ ...draining, drain: { ...drain, isOver: true } }]),
-      stop,
-    );
-    assert.equal(planSubscription(none, [{ ...draining, ready: false }]), stop);
-  });
-
-  test("a grow takes drains back before it creates anything: the busiest first", () => {
-    const draining = [
-      aProcess({ id: "a", load: busy, drain }),
-      aProcess({ id: "b", load: { ...busy, inFlight: 5 }, drain }),
-    ];
-    assert.equal(planSubscription(aWish({ count: 1 }), draining), [
-      { kind: "keep", processId: "b" },
-    ]);
-    assert.equal(planSubscription(aWish({ count: 3 }), draining), [
-      { kind: "keep", processId: "a" },
-      { kind: "keep", processId: "b" },
-      create(),
-    ]);
-  });
-
-  test("keeps none of an older generation, but lets it serve until its replacement is ready", () => {
-    const old = aProcess({ load: busy, drain: { ...drain, isOver: true } });
-    const wish = aWish({ generation: 2 });
-    assert.equal(planSubscription(wish, [old]), [create(0, 2)]);
-    const replacement = aProcess({ id: "p-2", generation: 2 });
-    assert.equal(planSubscription(wish, [old, replacement]), [
-      { kind: "stop", processId: "p-1", reason: "surplus" },
-    ]);
   });
 });
 

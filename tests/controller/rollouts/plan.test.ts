@@ -50,19 +50,24 @@ function aWorld(
     generation: NEWEST,
     hold: hold === null ? null : { ...hold, base: BASE },
     held: false,
-    drainMs: 0,
+    drains: true,
     processesOnNode: {},
     resizable: new Set<string>(),
   };
   const processes = Array.from({ length: limits.count }, (_, index) =>
     // Some of a roll-out that was overtaken.
-    aPlannedProcess({ id: `old-${index}`, generation: index % 3 === 2 ? 2 : BASE }),
+    aPlannedProcess({
+      id: `old-${index}`,
+      generation: index % 3 === 2 ? 2 : BASE,
+      mayBeAsked: true,
+    }),
   );
   return { wish, processes, made: 0 };
 }
 
 const isEnded = ({ state }: PlannedProcess): boolean => state === "failed" || state === "stopped";
 const serves = (one: PlannedProcess): boolean => one.desired === "running" && isServing(one);
+const isAsked = (one: PlannedProcess): boolean => serves(one) && one.drain === null;
 const lives = (one: PlannedProcess): boolean =>
   one.desired === "running" && !isEnded(one) && one.whereabouts !== "lost";
 
@@ -73,23 +78,28 @@ function turn(world: World, { fates: given, hasRoom }: Omit<Round, "scale">): re
   );
   const actions = planSubscription(world.wish, world.processes);
   check(world, actions);
-  const stopped = new Map(
+  const told = new Map(
     actions.flatMap((action) => ("processId" in action ? [[action.processId, action.kind]] : [])),
   );
   world.processes = [
     ...world.processes
-      .filter(({ id }) => stopped.get(id) !== "forget")
-      .map((one) =>
-        stopped.get(one.id) === "stop" ? { ...one, desired: "stopped" as const } : one,
-      ),
+      .filter(({ id }) => told.get(id) !== "forget")
+      .map((one) => obey(one, told.get(one.id))),
     ...actions.flatMap((action): readonly PlannedProcess[] => {
       if (action.kind !== "create") return [];
       world.made += 1;
-      const made = aPlannedProcess({ id: `new-${world.made}`, generation: action.generation });
+      const id = `new-${world.made}`;
+      const made = aPlannedProcess({ id, generation: action.generation, mayBeAsked: true });
       return [{ ...made, state: "pending", ready: false, readyMs: 0, nodeId: undefined, ...waits }];
     }),
   ];
   return actions;
+}
+
+function obey(one: PlannedProcess, kind: Action["kind"] | undefined): PlannedProcess {
+  if (kind === "stop") return { ...one, desired: "stopped" };
+  if (kind === "drain") return { ...one, drain: { deadline: 1, isOver: false } };
+  return kind === "keep" ? { ...one, drain: null } : one;
 }
 
 const waits = { whereabouts: "unplaced" } as const;
@@ -99,6 +109,7 @@ function befall(before: PlannedProcess, fate: Fate, hasRoom: boolean): PlannedPr
     ...before,
     inStateMs: 10_000_000,
     readyMs: before.ready ? before.readyMs + 1000 : 0,
+    drain: before.drain && { ...before.drain, isOver: before.drain.isOver || fate !== "slow" },
   };
   if (one.desired === "stopped") return { ...one, state: "stopped", ready: false };
   if (one.nodeId === undefined)
@@ -128,20 +139,38 @@ function befall(before: PlannedProcess, fate: Fate, hasRoom: boolean): PlannedPr
 function check({ wish, processes }: World, actions: readonly Action[]): void {
   const named = actions.flatMap((action) => ("processId" in action ? [action.processId] : []));
   assert.is(new Set(named).size, named.length, "one action for each process");
-  const stops = new Set(
-    actions.flatMap((action) => (action.kind === "stop" ? [action.processId] : [])),
-  );
+  const told = (...kinds: readonly Action["kind"][]): ReadonlySet<string> =>
+    new Set(
+      actions.flatMap((one) =>
+        "processId" in one && kinds.includes(one.kind) ? [one.processId] : [],
+      ),
+    );
+  const stops = told("stop");
   const creates = actions.filter(({ kind }) => kind === "create").length;
-  const living = processes.filter((one) => lives(one) && !stops.has(one.id)).length;
+  const floor = Math.max(0, wish.count - wish.unavailable);
+  const living = processes.filter((one) => lives(one) && !stops.has(one.id));
+  const wanted = living.filter(({ drain }) => drain === null).length;
   assert.ok(
-    creates === 0 || living + creates <= wish.count + wish.surge,
-    `${living} live, ${creates} come, ${wish.count} + ${wish.surge} may`,
+    creates === 0 ||
+      living.length + creates <= wish.count + wish.surge ||
+      wanted + creates <= floor,
+    `${living.length} live, ${creates} come, ${wish.count} + ${wish.surge} may`,
   );
-  const serving = processes.filter(serves).length;
-  const left = processes.filter((one) => serves(one) && !stops.has(one.id)).length;
   const gives = processes.some(({ whereabouts }) => whereabouts === "blocked") ? 1 : 0;
-  const floor = Math.max(0, wish.count - wish.unavailable - gives);
-  assert.ok(left >= Math.min(serving, floor), `${serving} serve, ${left} are left of ${floor}`);
+  for (const [of, going] of [
+    [serves, stops],
+    [isAsked, told("stop", "drain")],
+  ] as const) {
+    const before = processes.filter(of).length;
+    const left = processes.filter((one) => of(one) && !going.has(one.id)).length;
+    assert.ok(
+      left >= Math.min(before, floor - gives),
+      `${before} serve, ${left} of ${floor} are left`,
+    );
+  }
+  for (const one of processes)
+    if (stops.has(one.id) && serves(one))
+      assert.ok(one.drain?.isOver === true, `${one.id} is stopped without notice`);
 }
 
 const kind = (generation: number) => (one: PlannedProcess) => one.generation === generation;
@@ -222,9 +251,7 @@ suite("a roll-out", (test) => {
         fates: ["slow"],
         hasRoom: true,
       });
-    assert.equal(first({ surge: 0, unavailable: 1 }), [
-      { kind: "stop", processId: "old-0", reason: "outdated" },
-    ]);
+    assert.equal(first({ surge: 0, unavailable: 1 }), [{ kind: "drain", processId: "old-0" }]);
     assert.equal(first({ surge: 1, unavailable: 0 }), [
       { kind: "create", generation: NEWEST, attempt: 0 },
     ]);

@@ -76,6 +76,7 @@ function explain(services: Services, process: ProcessRow): ReturnType<typeof exp
     beatIntervalMs: beatIntervalMs(countNodes(store.sql), config.reportsPerSecond),
     moving: new Set(),
     usage,
+    isReleased: () => true,
   });
   return explainWaiting(snapshot, process, config);
 }
