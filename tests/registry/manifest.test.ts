@@ -11,6 +11,8 @@ const bytes = (text: string): Buffer => Buffer.from(text);
 const refuses = (text: string | Buffer): Error =>
   throwsWithCode(() => parseStrictJson(Buffer.from(text)), "MANIFEST_INVALID");
 
+type Tree = { readonly text: string; readonly isAmbiguous: boolean };
+
 suite("parseStrictJson", (test) => {
   test("refuses a name that is twice in one object, however it is written", () => {
     refuses(`{"a":1,"a":2}`);
@@ -34,6 +36,32 @@ suite("parseStrictJson", (test) => {
     refuses("");
     refuses(`${"[".repeat(100)}${"]".repeat(100)}`);
     refuses("[".repeat(1_000_000));
+  });
+
+  test("finds a name that is twice wherever it is", () => {
+    const { tree } = fc.letrec<{ tree: Tree; pairs: Tree; leaf: Tree }>((tie) => ({
+      tree: fc.oneof({ maxDepth: 4, withCrossShrink: true }, tie("leaf"), tie("pairs")),
+      leaf: fc
+        .constantFrom(`":"`, `"\\"{"`, "[]", "-1e3", "true")
+        .map((text) => ({ text, isAmbiguous: false })),
+      pairs: fc
+        .array(fc.tuple(fc.constantFrom("a", "b", "\\u0061", "c\\\\", "__proto__"), tie("tree")), {
+          maxLength: 4,
+        })
+        .map((pairs) => ({
+          text: `{${pairs.map(([name, { text }]) => `"${name}": ${text}`).join(", ")}}`,
+          isAmbiguous:
+            new Set(pairs.map(([name]) => JSON.parse(`"${name}"`))).size < pairs.length ||
+            pairs.some(([, { isAmbiguous }]) => isAmbiguous),
+        })),
+    }));
+    fc.assert(
+      fc.property(tree, ({ text, isAmbiguous }) => {
+        if (isAmbiguous) refuses(text);
+        else assert.equal(parseStrictJson(bytes(text)), JSON.parse(text));
+      }),
+      { numRuns: 500 },
+    );
   });
 
   test("reads all else as JSON.parse does", () => {

@@ -1,12 +1,25 @@
-/** JSON with sorted keys and without undefined fields: equal text means equal value. */
+/** JSON with sorted keys and without undefined fields. */
 function canonicalJson(value: unknown): string {
   return JSON.stringify(value, (_key, nested: unknown) =>
     isRecord(nested) ? Object.fromEntries(Object.entries(nested).sort(byKey)) : nested,
   );
 }
 
+/** Whether two values are the same JSON. A field that is undefined is none. */
 export function isSame(left: unknown, right: unknown): boolean {
-  return canonicalJson(left) === canonicalJson(right);
+  if (left === right) return true;
+  if (Array.isArray(left))
+    return (
+      Array.isArray(right) &&
+      left.length === right.length &&
+      left.every((item, index) => isSame(item, right[index]))
+    );
+  if (!isRecord(left) || !isRecord(right)) return false;
+  for (const key of Object.keys(left))
+    if (!isSame(left[key], Object.hasOwn(right, key) ? right[key] : undefined)) return false;
+  for (const key of Object.keys(right))
+    if (right[key] !== undefined && !Object.hasOwn(left, key)) return false;
+  return true;
 }
 
 /** One line for each field that differs: `processes: 1 -> 3`. What is absent, null or empty is all the same. */

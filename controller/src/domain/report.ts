@@ -24,19 +24,21 @@ export type KnownProcess = {
   readonly problem: Problem | null;
 };
 
-export type ReportedFields = Pick<
-  KnownProcess,
-  | "state"
-  | "ready"
-  | "pid"
-  | "restarts"
-  | "address"
-  | "address6"
-  | "ports"
-  | "startedAt"
-  | "lastExit"
-  | "problem"
->;
+/** What a report may change. */
+const reportedNames = [
+  "state",
+  "ready",
+  "pid",
+  "restarts",
+  "address",
+  "address6",
+  "ports",
+  "startedAt",
+  "lastExit",
+  "problem",
+] as const;
+
+export type ReportedFields = Pick<KnownProcess, (typeof reportedNames)[number]>;
 
 export type ReportEffect =
   | { readonly kind: "update"; readonly processId: string; readonly fields: ReportedFields }
@@ -70,9 +72,7 @@ function judge(process: KnownProcess, seen: ProcessReport): readonly ReportEffec
   const state = process.desired === "stopped" && seen.state === "running" ? "draining" : seen.state;
   if (!canTransition(process.state, state)) return [];
   const fields = reportedFields(seen, state);
-  const changed = Object.entries(fields).some(
-    ([name, value]) => !isSame(value, new Map(Object.entries(process)).get(name)),
-  );
+  const changed = reportedNames.some((name) => !isSame(fields[name], process[name]));
   return changed ? [{ kind: "update", processId: process.id, fields }] : [];
 }
 

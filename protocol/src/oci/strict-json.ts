@@ -10,7 +10,7 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 export function parseStrictJson(bytes: Uint8Array): unknown {
   const text = decode(bytes);
   const value = parse(text);
-  refuseAmbiguity(text);
+  if (countNames(text) !== countKeys(value, 1)) refuseAmbiguity(text);
   return value;
 }
 
@@ -30,8 +30,46 @@ function parse(text: string): unknown {
   }
 }
 
-/** `text` is valid JSON, so a scan for strings and brackets is enough: in an object, a string followed by a colon
- * is a name. */
+/** Names in the text of valid JSON: colons outside of strings. */
+function countNames(text: string): number {
+  let names = 0;
+  for (let at = 0; at < text.length; at += 1) {
+    const code = text.charCodeAt(at);
+    if (code === COLON) names += 1;
+    else if (code === QUOTE) at = endOfString(text, at);
+  }
+  return names;
+}
+
+const COLON = 0x3a;
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+
+/** Where the quote is that ends the string that begins at `start`. */
+function endOfString(text: string, start: number): number {
+  for (let end = text.indexOf('"', start + 1); ; end = text.indexOf('"', end + 1)) {
+    let escapes = 0;
+    while (text.charCodeAt(end - 1 - escapes) === BACKSLASH) escapes += 1;
+    if (escapes % 2 === 0) return end;
+  }
+}
+
+/** Of all objects in the value. A name that was there twice is one key.
+ * @throws ParseError when it is too deep */
+function countKeys(value: unknown, depth: number): number {
+  if (typeof value !== "object" || value === null) return 0;
+  if (depth > DEPTH_MAX) throw new ParseError(`JSON nested deeper than ${DEPTH_MAX} levels`);
+  let count = 0;
+  if (Array.isArray(value)) {
+    for (const item of value) count += countKeys(item, depth + 1);
+    return count;
+  }
+  for (const item of Object.values(value)) count += 1 + countKeys(item, depth + 1);
+  return count;
+}
+
+/** Finds the name that is there twice. `text` is valid JSON, so a scan for strings and brackets is enough: in an object,
+ * a string followed by a colon is a name. @throws ParseError */
 function refuseAmbiguity(text: string): void {
   const open: (Set<string> | undefined)[] = [];
   const token = /"(?:[^"\\]|\\.)*"|[{}[\]:]/g;
@@ -41,9 +79,6 @@ function refuseAmbiguity(text: string): void {
     switch (lexeme) {
       case "{":
       case "[":
-        if (open.length >= DEPTH_MAX) {
-          throw new ParseError(`JSON nested deeper than ${DEPTH_MAX} levels`);
-        }
         open.push(lexeme === "{" ? new Set() : undefined);
         break;
       case "}":
