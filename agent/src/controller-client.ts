@@ -136,7 +136,7 @@ export type NetworkClient = {
   /** Undefined when nothing newer came within `waitMs`.
    * @throws AgentError CONTROLLER_UNREACHABLE, CONTROLLER_REFUSED */
   readonly pollNetwork: (
-    revision: number,
+    known: { readonly boot: string; readonly revision: number },
     options: { readonly waitMs: number; readonly signal: AbortSignal },
   ) => Promise<NetworkTable | undefined>;
   /** What an ingress has carried out and measured. */
@@ -164,6 +164,7 @@ export type NodeClient = ControllerClient &
 
 type PollOptions = {
   readonly revision: number;
+  readonly boot?: string;
   readonly waitMs: number;
   readonly signal: AbortSignal;
 };
@@ -239,12 +240,13 @@ function createCalls({ url, nodeId, credential }: Node, dispatcher: Dispatcher):
   const poll = async <T>(
     resource: string,
     schema: z.ZodType<T>,
-    { revision, waitMs, signal }: PollOptions,
+    { waitMs, signal, ...known }: PollOptions,
   ): Promise<T | undefined> => {
-    const wait = `${Math.round(waitMs / 1000)}s`;
+    const query = new URLSearchParams({ wait: `${Math.round(waitMs / 1000)}s` });
+    for (const [name, value] of Object.entries(known)) query.set(name, String(value));
     const answer = await exchange({
       method: "GET",
-      url: new URL(`${resource}?revision=${revision}&wait=${wait}`, node),
+      url: new URL(`${resource}?${query}`, node),
       dispatcher,
       credential,
       signal: AbortSignal.any([signal, AbortSignal.timeout(waitMs + POLL_SLACK_MS)]),
@@ -256,7 +258,7 @@ function createCalls({ url, nodeId, credential }: Node, dispatcher: Dispatcher):
 
 function networkCalls({ poll, post }: Calls): NetworkClient {
   return {
-    pollNetwork: (revision, options) => poll("network", NetworkTable, { revision, ...options }),
+    pollNetwork: (known, options) => poll("network", NetworkTable, { ...known, ...options }),
     reportNetwork: async (report, signal) => {
       await post("network", report, signal);
     },

@@ -1,6 +1,7 @@
 import { type BlockList, isIP } from "node:net";
 import { join } from "node:path";
 
+import { Host } from "@strata/protocol/api/network";
 import { parseDurationMs } from "@strata/protocol/units";
 import { parseS3Location, type S3Location } from "@strata/registry/drivers/s3/location";
 import type { MirrorRule } from "@strata/registry/mirror/rules";
@@ -10,6 +11,7 @@ import { readAddressRanges } from "./access/caller-address.ts";
 import { isTrustedUrl } from "./access/oidc-keys.ts";
 import { readOidcRules } from "./access/oidc-rules.ts";
 import type { OidcSettings } from "./access/oidc.ts";
+import { parseServiceNetwork, type ServiceNetwork } from "./domain/network/service-address.ts";
 import { ControllerError } from "./errors.ts";
 
 /** Every setting, from the environment. Times in milliseconds. */
@@ -80,6 +82,10 @@ export type Config = {
   readonly auditDays: number;
   /** STRATA_PROMETHEUS []: `name=url,…`: the servers that scaling policies may ask, by the name that they say. */
   readonly prometheus: Readonly<Record<string, string>>;
+  /** STRATA_DOMAIN [localhost]: subscriptions answer under alias.tenant.DOMAIN at every ingress. */
+  readonly domain: string;
+  /** STRATA_SERVICE_NETWORK [198.18.0.0/15]: IPv4 from which subscriptions have their addresses; /8 to /15. */
+  readonly serviceNetwork: ServiceNetwork;
 };
 
 /** Limits that are no settings. */
@@ -180,6 +186,8 @@ export function readConfig(environment: Environment): Config {
     ...observed(environment),
     ...readAccess(environment),
     prometheus: namedUrls(environment, "STRATA_PROMETHEUS"),
+    domain: domain(environment["STRATA_DOMAIN"]),
+    serviceNetwork: serviceNetwork(environment["STRATA_SERVICE_NETWORK"]),
   };
 }
 
@@ -344,6 +352,21 @@ function advertised(text: string | undefined): string | undefined {
   if (isIP(plain) !== 0 || /^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/.test(plain))
     return text;
   throw invalid("STRATA_ADVERTISE", "a host name or address, with :port if it is another one");
+}
+
+function domain(text = ""): string {
+  const name = (text === "" ? "localhost" : text).toLowerCase();
+  if (Host.safeParse(name).success && !name.startsWith("*")) return name;
+  throw invalid("STRATA_DOMAIN", "the name of a domain, such as apps.example.com");
+}
+
+function serviceNetwork(text = ""): ServiceNetwork {
+  const network = parseServiceNetwork(text === "" ? "198.18.0.0/15" : text);
+  if (network !== undefined) return network;
+  throw invalid(
+    "STRATA_SERVICE_NETWORK",
+    "a network of IPv4 from /8 to /15, such as 198.18.0.0/15",
+  );
 }
 
 function bucket(text: string | undefined): S3Location | undefined {

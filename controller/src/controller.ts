@@ -107,6 +107,7 @@ export async function startController(world: World): Promise<Controller> {
     services.rendezvous.close();
     state.nodeWakeups.close();
     state.eventWakeups.close();
+    state.network.close();
   });
   if (certificate !== undefined) {
     const renewal = startRenewal(world, authority, main);

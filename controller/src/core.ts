@@ -33,6 +33,7 @@ import { createExternalMetrics } from "./loops/external-metrics.ts";
 import { createFollow, type FollowedImages } from "./loops/follow.ts";
 import { createJobs } from "./loops/jobs.ts";
 import { createStoreKeeper, type KeptRegistry } from "./loops/keep-store.ts";
+import { createNetwork, type Network } from "./loops/network.ts";
 import { createPrefetchBook, findPrefetch } from "./loops/prefetch.ts";
 import { createProviderBook, type OpenProvider } from "./loops/provision-providers.ts";
 import { createProvision, type Provision } from "./loops/provision.ts";
@@ -44,6 +45,7 @@ import type { SnapshotOptions } from "./loops/snapshot.ts";
 import { keepVolumes } from "./loops/volumes.ts";
 import { createWakeups, type Wakeups } from "./loops/wakeups.ts";
 import { createEpochBook, type EpochBook } from "./operations/epoch.ts";
+import { numberServices } from "./operations/service-numbers.ts";
 import { ensureTenants } from "./operations/tenants.ts";
 import { adoptVolumes } from "./operations/volumes.ts";
 import { createSecretBox } from "./pki/secret-box.ts";
@@ -80,6 +82,7 @@ export type State = {
   readonly presence: PresenceBook;
   readonly nodeWakeups: Wakeups;
   readonly eventWakeups: Wakeups;
+  readonly network: Network;
   readonly telemetry: Telemetry;
   readonly tracing: Tracing;
   /** The loop is started last; until then nobody is woken. */
@@ -102,12 +105,12 @@ export function openState(world: World, database: OpenDatabase): State {
   const nodeWakeups = createWakeups(limits.pollsPerNodeMax);
   const eventWakeups = createWakeups(EVENT_FOLLOWERS_MAX);
   let wakeReconcile = (): void => undefined;
-  let wakeProvision = (): void => undefined;
+  let wakeProvision = wakeReconcile;
   const telemetry = createTelemetry();
-  let wakeAutoscale = (): void => undefined;
-  let wakeFollow = (): void => undefined;
+  let [wakeAutoscale, wakeFollow] = [wakeReconcile, wakeReconcile];
   const posted = new Set<string>();
   const auditor = createAuditor();
+  const network = openNetwork(world, database, () => wakeReconcile());
   const store = createStore({
     database,
     nowMs: clock.nowMs,
@@ -117,23 +120,24 @@ export function openState(world: World, database: OpenDatabase): State {
     onCommit: (changes) => {
       for (const nodeId of changes.nodes) nodeWakeups.wake(nodeId);
       if (changes.events.length > 0) eventWakeups.wake("events");
+      network.committed();
       telemetry.committed(changes);
       tracing.committed(changes, (id) => listProcessOwners(store.sql, [id])[0]?.alias);
     },
   });
   ensureTenants(store);
+  numberServices(store);
   const epoch = getOrSetMeta(store.sql, "epoch", random.newSecret());
   const epochs = createEpochBook(store, epoch);
-  const { authenticate, findPrincipal } = createCredentials(world, store.sql, epochs);
+  const credentials = createCredentials(world, store.sql, epochs);
   return {
     store,
     epoch,
     epochs,
     copyDatabase: database.copyTo,
-    authenticate,
-    findPrincipal,
+    ...credentials,
     gate: createGate({
-      authenticate,
+      authenticate: credentials.authenticate,
       monotonicMs: clock.monotonicMs,
       ratePerMinute: config.ratePerMinute,
     }),
@@ -141,6 +145,7 @@ export function openState(world: World, database: OpenDatabase): State {
     presence: createPresenceBook(clock.monotonicMs(), world.startGraceMs ?? START_GRACE_MS),
     nodeWakeups,
     eventWakeups,
+    network,
     telemetry,
     tracing,
     setReconcileSoon: (wake) => {
@@ -164,6 +169,22 @@ export function openState(world: World, database: OpenDatabase): State {
     },
     posted,
   };
+}
+
+function openNetwork(
+  { config, clock, random }: World,
+  { sql }: OpenDatabase,
+  onReleased: () => void,
+): Network {
+  return createNetwork({
+    sql,
+    boot: random.newId(),
+    monotonicMs: clock.monotonicMs,
+    domain: config.domain,
+    serviceNetwork: config.serviceNetwork,
+    extras: () => ({ certificates: [], challenges: [] }),
+    onReleased,
+  });
 }
 
 /** Our own tokens, the credentials of nodes and, where there is an issuer, its tokens. */

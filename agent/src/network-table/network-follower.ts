@@ -73,8 +73,10 @@ export function createNetworkFollower(options: NetworkFollowerOptions): NetworkF
   const follow = async (): Promise<void> => {
     for (let failures = 0; !signal.aborted;) {
       try {
+        const { boot } = state;
         const revision = state.epoch === epoch() ? state.revision : 0;
-        const message = await client.pollNetwork(revision, { waitMs: POLL_WAIT_MS, signal });
+        const wait = { waitMs: POLL_WAIT_MS, signal };
+        const message = await client.pollNetwork({ boot, revision }, wait);
         failures = 0;
         if (message !== undefined) take(message);
       } catch (error) {

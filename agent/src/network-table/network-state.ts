@@ -4,6 +4,8 @@ import { z } from "zod";
 /** All that this node knows of the network. A service that did not change is the same object in the next state. */
 export type NetworkState = {
   readonly epoch: string;
+  /** The life of the controller whose revision it is; empty, none. */
+  readonly boot: string;
   /** 0: nothing was ever told. */
   readonly revision: number;
   readonly services: ReadonlyMap<string, Service>;
@@ -18,6 +20,7 @@ type NodeAddress = NonNullable<NetworkTable["nodes"]>[number];
 export const KeptNetwork = z.object({
   version: z.literal(1),
   epoch: z.string(),
+  boot: z.string(),
   revision: z.int().nonnegative(),
   services: z.array(Service),
   nodes: NetworkTable.shape.nodes.unwrap(),
@@ -26,7 +29,7 @@ export const KeptNetwork = z.object({
 export type KeptNetwork = z.infer<typeof KeptNetwork>;
 
 export function emptyNetwork(epoch: string): NetworkState {
-  return { epoch, revision: 0, services: new Map(), nodes: [], ingress: null };
+  return { epoch, boot: "", revision: 0, services: new Map(), nodes: [], ingress: null };
 }
 
 export function keepNetwork({ services, nodes, ...rest }: NetworkState): KeptNetwork {
@@ -34,21 +37,22 @@ export function keepNetwork({ services, nodes, ...rest }: NetworkState): KeptNet
 }
 
 export function restoreNetwork(kept: KeptNetwork): NetworkState {
-  const { epoch, revision, nodes, ingress } = kept;
+  const { epoch, boot, revision, nodes, ingress } = kept;
   const services = new Map(kept.services.map((service) => [service.id, service]));
-  return { epoch, revision, services, nodes, ingress };
+  return { epoch, boot, revision, services, nodes, ingress };
 }
 
 /** Merges a message of the controller into what is known. Pure. Undefined when it cannot be: it is a difference to
  * something else, and the whole has to be asked for. */
 export function applyTable(known: NetworkState, message: NetworkTable): NetworkState | undefined {
-  const { epoch, revision, since, removed } = message;
+  const { epoch, boot, revision, since, removed } = message;
   const isWhole = since === 0;
-  const isNext = epoch === known.epoch && since === known.revision;
+  const isSameLife = epoch === known.epoch && boot === known.boot;
+  const isNext = isSameLife && since === known.revision;
   if (!isWhole && !isNext) return undefined;
   const services = new Map(isWhole ? [] : known.services);
   for (const id of removed) services.delete(id);
   for (const service of message.services) services.set(service.id, service);
   const { nodes = known.nodes, ingress = known.ingress } = message;
-  return { epoch, revision, services, nodes, ingress };
+  return { epoch, boot, revision, services, nodes, ingress };
 }

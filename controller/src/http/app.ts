@@ -25,6 +25,7 @@ import { addLogSearchRoute } from "./routes/log-search.ts";
 import { addMetricsQueryRoutes } from "./routes/metrics-query.ts";
 import { addMetricsScrapeRoutes } from "./routes/metrics-scrape.ts";
 import { addMetricRoutes } from "./routes/metrics.ts";
+import { addNetworkRoutes } from "./routes/network.ts";
 import { addNodeUpgradeRoutes } from "./routes/node-upgrades.ts";
 import { addNodeRoutes } from "./routes/nodes.ts";
 import { addPartitionDecisionRoute } from "./routes/partition-decisions.ts";
@@ -96,6 +97,7 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
   addProcessStreamRoutes(router, services);
   // Before the routes with {id}, where "join" would be one.
   addAgentRoutes(router, services);
+  addNetworkRoutes(router, services);
   addDeltaRoute(router, services);
   addPeerRoutes(router, services);
   addNodeSecretRoute(router, services);

@@ -6,6 +6,7 @@ import { z } from "zod";
 import type { Principal } from "../access/authenticate.ts";
 import { limits } from "../config.ts";
 import { noticeOf } from "../domain/autoscale/l1/notice.ts";
+import { serviceAddress } from "../domain/network/service-address.ts";
 import { isAutoscaled, wishedProcesses } from "../domain/scaling.ts";
 import { ControllerError } from "../errors.ts";
 import { getNode } from "../store/nodes.ts";
@@ -70,6 +71,7 @@ export function readSubscription(services: Services, row: SubscriptionRow): Subs
     count,
     rollout: readRolloutStatus(sql, row, { processes, count }),
     held: services.isHeld(),
+    address: serviceAddress(services.config.serviceNetwork, row),
     notice: scalingNotice(services, row, policy) ?? ratioNotice(services, row),
   });
 }

@@ -17,6 +17,7 @@ import type { DeltaBook } from "../images/deltas.ts";
 import type { ExternalMetrics } from "../loops/external-metrics.ts";
 import type { FollowedImages } from "../loops/follow.ts";
 import type { StoreKeeper } from "../loops/keep-store.ts";
+import type { Network } from "../loops/network.ts";
 import type { PrefetchBook } from "../loops/prefetch.ts";
 import type { OpenProvider } from "../loops/provision-providers.ts";
 import type { SampleBeats } from "../loops/sample-beats.ts";
@@ -71,6 +72,8 @@ export type Services = {
   readonly nodeWakeups: Wakeups;
   /** Woken under `events` when there is a new one. */
   readonly eventWakeups: Wakeups;
+  /** What nodes are told of the network, and what ingress nodes say of it. */
+  readonly network: Network;
   readonly rendezvous: Rendezvous;
   readonly telemetry: Telemetry;
   readonly tracing: Tracing;
@@ -114,7 +117,11 @@ export function forgetNodeInMemory(
     reportOrder,
     peers,
     epochs,
-  }: Pick<Services, "presence" | "samples" | "usage" | "reportOrder" | "peers" | "epochs">,
+    network,
+  }: Pick<
+    Services,
+    "presence" | "samples" | "usage" | "reportOrder" | "peers" | "epochs" | "network"
+  >,
   nodeId: string,
 ): void {
   presence.forget(nodeId);
@@ -122,5 +129,6 @@ export function forgetNodeInMemory(
   usage.forget(nodeId);
   reportOrder.forget(nodeId);
   peers.forget(nodeId);
+  network.forgetNode(nodeId);
   epochs.forgetNode(nodeId);
 }

@@ -23,6 +23,7 @@ import { isDigest } from "@strata/protocol/oci/digest";
 import { formatReference } from "@strata/protocol/oci/reference";
 import { z } from "zod";
 
+import { networkOf } from "../domain/network/service.ts";
 import { nodeState } from "../domain/node.ts";
 import { statusMessage } from "../domain/process.ts";
 import type { Running, WantedFile } from "../domain/running.ts";
@@ -52,6 +53,7 @@ export function showPartition(
   return {
     ...row,
     labels: { ...row.labels },
+    roles: [...row.roles],
     status: {
       nodes: status.nodes.length,
       nodesReady: status.nodes.filter((node) => nodeState(node) === "ready").length,
@@ -109,6 +111,7 @@ export function showSubscription(
     readonly count: number;
     readonly held: boolean;
     readonly rollout: RolloutStatus | null;
+    readonly address: string | null;
     /** What is to be said of its scaling policy. */
     readonly notice: string | null;
   },
@@ -142,10 +145,12 @@ export function showSubscription(
     dependsOn: row.dependsOn,
     ratio: row.ratio,
     follow: row.follow,
+    network: networkOf(row),
     ...showRunning(running),
     generation,
     ...stored(row),
     status: {
+      address: status.address,
       desired: status.count,
       running: live.filter(({ state }) => state === "running").length,
       ready,

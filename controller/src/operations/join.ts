@@ -135,6 +135,7 @@ function newNode(
     drainedBy: null,
     drainDeadline: null,
     upgrade: null,
+    roles: null,
     assignmentRevision: 1,
     revision: 1,
     createdAt: unit.now,

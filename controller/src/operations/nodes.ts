@@ -1,3 +1,4 @@
+import { isSame } from "../domain/canonical.ts";
 import type { Admission } from "../domain/node.ts";
 import { ControllerError } from "../errors.ts";
 import { insertFormerNode } from "../store/former-nodes.ts";
@@ -59,6 +60,21 @@ export function admitNode(
     subject: row.name,
     message: `node ${row.name} is ${announced[admission]}${drainDeadline === null ? "" : ` until ${drainDeadline}`}`,
     data: { nodeId: row.id, by },
+  });
+  return next;
+}
+
+/** What the node does beside running processes; null has it do what its partition says. Idempotent. */
+export function setRoles(unit: Unit, idOrName: string, roles: NodeRow["roles"]): NodeRow {
+  const row = requireNode(unit, idOrName);
+  if (isSame(row.roles, roles)) return row;
+  const next = { ...row, roles, revision: row.revision + 1, updatedAt: unit.now };
+  updateNode(unit.sql, row.id, next);
+  unit.emit({
+    type: "node.roles",
+    subject: row.name,
+    message: `node ${row.name} has ${roles === null ? "the roles of its partition" : `the roles: ${roles.join(", ") || "none"}`}`,
+    data: { nodeId: row.id, roles },
   });
   return next;
 }

@@ -51,7 +51,7 @@ export function putPartition(
     kind: "partition",
     name,
     current: getPartition(unit.sql, name),
-    fields: { description: input.description, labels: input.labels, policy },
+    fields: { description: input.description, labels: input.labels, policy, roles: input.roles },
     precondition,
     toRow: (fields, stored) => ({ name, ...fields, ...stored }),
     save: (row) => savePartition(unit.sql, row),

@@ -17,6 +17,7 @@ import { requireCartridge } from "./references.ts";
 import { firstCount, requireFreeCount, requireRelations, requireUnnamed } from "./relations.ts";
 import { specOf, startRollout } from "./rollouts.ts";
 import { toRunning } from "./running-input.ts";
+import { requireServiceNumber } from "./service-numbers.ts";
 import { advance } from "./subscription-spec.ts";
 import {
   type Outcome,
@@ -51,6 +52,7 @@ export function putSubscription(unit: Unit, put: PutSubscription): Outcome<Subsc
   const running = toRunning(input);
   requireHostPathsAllowed(put.scope, { ...cartridge.running, ...running });
   const id = stored?.id ?? unit.newId();
+  const serviceNumber = stored?.serviceNumber ?? requireServiceNumber(unit);
   const outcome = upsert(unit, {
     kind: "subscription",
     name: alias,
@@ -74,6 +76,7 @@ export function putSubscription(unit: Unit, put: PutSubscription): Outcome<Subsc
       dependsOn: input.dependsOn ?? null,
       ratio,
       follow: input.follow,
+      network: input.network ?? null,
     },
     precondition: put.precondition,
     toRow: (fields, times): SubscriptionRow => ({
@@ -86,6 +89,7 @@ export function putSubscription(unit: Unit, put: PutSubscription): Outcome<Subsc
       generation: stored?.generation ?? 0,
       followedDigest: keepsFollowing(current, fields) ? (current?.followedDigest ?? null) : null,
       wishedGeneration: stored?.wishedGeneration ?? null,
+      serviceNumber,
       startedAt: current?.startedAt ?? null,
       deletedAt: null,
     }),

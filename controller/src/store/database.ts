@@ -10,6 +10,7 @@ import type { BaseSQLiteDatabase } from "drizzle-orm/sqlite-core";
 import { ControllerError } from "../errors.ts";
 import { VERSION } from "../version.ts";
 import { listCopies, migrationsFolder, prepareMigration } from "./migrations.ts";
+import { type NetworkChanges, openNetworkChanges } from "./network-changes.ts";
 import { openProcessTable, type ProcessTable } from "./process-table.ts";
 import { findLogDamage } from "./write-ahead-log.ts";
 
@@ -17,6 +18,8 @@ import { findLogDamage } from "./write-ahead-log.ts";
 export type Sql = BaseSQLiteDatabase<"sync", Database.RunResult> & {
   /** Of the database alone, not of a transaction on it. */
   readonly processTable?: ProcessTable;
+  /** Likewise. */
+  readonly networkChanges?: NetworkChanges;
   /** Of a transaction: what it is on. */
   readonly database?: Sql;
 };
@@ -58,7 +61,10 @@ export function openDatabase(file: string): OpenDatabase {
     migrate(database, { migrationsFolder });
     writeVersion(client);
     return {
-      sql: Object.assign(database, { processTable: openProcessTable(client) }),
+      sql: Object.assign(database, {
+        processTable: openProcessTable(client),
+        networkChanges: openNetworkChanges(client),
+      }),
       copyTo: async (target) => {
         await client.backup(target, { progress: () => COPY_PAGES });
       },

@@ -14,11 +14,18 @@ export function getOrSetMeta(
 }
 
 /** Undefined when there is none. */
-export function getMeta(sql: Sql, key: "follows" | "restored"): string | undefined {
+export function getMeta(
+  sql: Sql,
+  key: "follows" | "restored" | "serviceNumber",
+): string | undefined {
   return sql.select().from(meta).where(eq(meta.key, key)).get()?.value;
 }
 
-export function setMeta(sql: Sql, key: "follows" | "restored", value: string): void {
+export function setMeta(
+  sql: Sql,
+  key: "follows" | "restored" | "serviceNumber",
+  value: string,
+): void {
   sql
     .insert(meta)
     .values({ key, value })

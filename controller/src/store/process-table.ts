@@ -12,6 +12,8 @@ export type ProcessRow = typeof processes.$inferSelect;
 /** Rows are never changed, only replaced. Undefined while a transaction is open, which may see what others must not. */
 export type ProcessTable = {
   readonly read: () => ProcessRows | undefined;
+  /** Subscriptions whose processes have changed since the last call, as far as they were read. */
+  readonly takeChanged: () => ReadonlySet<string>;
 };
 
 export type ProcessRows = {
@@ -47,17 +49,31 @@ export function openProcessTable(client: Database.Database): ProcessTable {
     .prepare<[], unknown[]>(`${select} where id in (select id from changed_processes)`)
     .raw();
   const rows = createRows(createSpecs(client));
+  let moved = new Set<string>();
   for (const values of client.prepare<[], unknown[]>(select).raw().all()) rows.put(decode(values));
   return {
     read: () => {
       if (client.inTransaction) return undefined;
       const ids = changed.all();
       if (ids.length > 0) {
-        for (const id of ids) rows.drop(id);
-        for (const values of readChanged.all()) rows.put(decode(values));
+        for (const id of ids) {
+          const gone = rows.all.get(id);
+          if (gone !== undefined) moved.add(gone.subscriptionId);
+          rows.drop(id);
+        }
+        for (const values of readChanged.all()) {
+          const row = decode(values);
+          moved.add(row.subscriptionId);
+          rows.put(row);
+        }
         forget.run();
       }
       return rows;
+    },
+    takeChanged: () => {
+      const taken = moved;
+      moved = new Set();
+      return taken;
     },
   };
 }

@@ -4,6 +4,7 @@ import type { Capacity, Exit, Port, ProcessSpec } from "@strata/protocol/agent/m
 import type { ProcessState } from "@strata/protocol/agent/process-state";
 import type { PartitionPolicyInput, ScalingPolicyInput } from "@strata/protocol/api/autoscale";
 import type { DrainPolicy } from "@strata/protocol/api/drain";
+import type { NodeRole, SubscriptionNetwork } from "@strata/protocol/api/network";
 import type { NodeUpgrade } from "@strata/protocol/api/nodes";
 import type { Placement } from "@strata/protocol/api/placement";
 import type { Follow, Ratio, RolloutPolicy, RolloutState } from "@strata/protocol/api/rollouts";
@@ -55,6 +56,8 @@ export const partitions = sqliteTable("partitions", {
   description: text().notNull(),
   labels: text({ mode: "json" }).$type<Readonly<Record<string, string>>>().notNull(),
   policy: text().references(() => partitionPolicies.name),
+  /** What its nodes do beside running processes. */
+  roles: text({ mode: "json" }).$type<NodeRole[]>().notNull().default([]),
   ...stored,
 });
 
@@ -105,6 +108,10 @@ export const subscriptions = sqliteTable(
     drain: text({ mode: "json" }).$type<DrainPolicy>(),
     /** The image that following found; null runs the cartridge's. */
     followedDigest: text(),
+    /** What a PUT said of it; null means what the type says. */
+    network: text({ mode: "json" }).$type<SubscriptionNetwork>(),
+    /** Which address of the service network is its own, for as long as it exists; null for a job's. */
+    serviceNumber: integer(),
     generation: integer().notNull(),
     /** The generation that its fields describe, where a roll-back has it run another; null when it runs that one. */
     wishedGeneration: integer(),
@@ -116,6 +123,7 @@ export const subscriptions = sqliteTable(
     uniqueIndex("subscriptions_tenant_alias").on(table.tenant, table.alias),
     index("subscriptions_cartridge").on(table.cartridge),
     index("subscriptions_partition").on(table.partition),
+    uniqueIndex("subscriptions_service_number").on(table.serviceNumber),
   ],
 );
 
@@ -203,6 +211,8 @@ export const nodes = sqliteTable(
     lastSeenAt: text(),
     /** The version of the agent that an operator wants there, and how far that is; null wants what runs. */
     upgrade: text({ mode: "json" }).$type<NodeUpgrade>(),
+    /** Its own roles; null has those of its partition. */
+    roles: text({ mode: "json" }).$type<NodeRole[]>(),
     ...stored,
   },
   (table) => [

@@ -14,6 +14,7 @@ import {
 } from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
+import { keepStatements } from "./kept-statements.ts";
 import type { Page } from "./page.ts";
 import type { GenerationRow } from "./processes.ts";
 import { jobs } from "./schema-jobs.ts";
@@ -31,6 +32,19 @@ export function getSubscription(
     .where(and(eq(subscriptions.tenant, tenant), eq(subscriptions.alias, alias)))
     .get();
 }
+
+/** Those that there are of these. */
+export function getSubscriptions(sql: Sql, ids: readonly string[]): readonly SubscriptionRow[] {
+  return ids.flatMap((id) => byIdStatement(sql).get({ id }) ?? []);
+}
+
+const byIdStatement = keepStatements((sql) =>
+  sql
+    .select()
+    .from(subscriptions)
+    .where(eq(subscriptions.id, raw.placeholder("id")))
+    .prepare(),
+);
 
 /** Every subscription, the deleted ones that still have processes included. */
 export function listSubscriptions(sql: Sql): readonly SubscriptionRow[] {

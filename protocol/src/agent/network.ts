@@ -1,7 +1,8 @@
 /** What a node knows of the network of the installation. Every node: where the processes of subscriptions are reached, for
  * names and for who may talk to whom. A node with the role `ingress`: the routes that lead to them.
  *
- *   GET  /v1/nodes/{id}/network?revision=N&wait=30s  200 NetworkTable when there is more than revision N, 204 when the wait is over
+ *   GET  /v1/nodes/{id}/network?boot=B&revision=N&wait=30s
+ *                                    200 NetworkTable when there is more than revision N of boot B, 204 when the wait is over
  *   POST /v1/nodes/{id}/network                      NetworkReport → 204; from an ingress, each second and after each change
  *   POST /v1/nodes/{id}/wake                         WakeRequest → 204: somebody asks for a subscription that sleeps
  *
@@ -125,7 +126,7 @@ export const IngressCertificate = z.object({
 export type IngressCertificate = z.infer<typeof IngressCertificate>;
 
 export const Ingress = z.object({
-  routes: z.array(IngressRoute).max(10_000),
+  routes: z.array(IngressRoute).max(100_000),
   /** The first is also shown to who names no host, or one that is unknown. Empty, there is no TLS yet. */
   certificates: z.array(IngressCertificate).max(10_000),
   /** Answers to `/.well-known/acme-challenge/{token}` (RFC 8555, 8.3). */
@@ -137,6 +138,8 @@ export type Ingress = z.infer<typeof Ingress>;
 
 export const NetworkTable = z.object({
   epoch: z.string(),
+  /** One life of the controller: revisions of another one are of no meaning, and who names one is told everything. */
+  boot: z.string().max(100),
   revision: z.int().nonnegative(),
   /** What it is a difference to: 0 is everything. */
   since: z.int().nonnegative(),
@@ -169,7 +172,10 @@ export const ServiceTraffic = z.object({
 });
 
 export const NetworkReport = z.object({
+  /** One life of what counts. */
   bootId: z.string().max(100),
+  /** Of the table that was carried out. */
+  boot: z.string().max(100),
   /** Carried out: all of what this revision of the table says. */
   revision: z.int().nonnegative(),
   /** What could not be carried out, for people. */

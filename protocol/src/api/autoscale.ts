@@ -42,7 +42,8 @@ const Duration = quantity(parseDurationMs, (ms) =>
 export const BytesText = quantity(parseBytes, String);
 export const CpuText = quantity(parseCpuMillis, (millis) => `${millis}m`);
 
-function duration(minMs: number, maxMs: number): Quantity {
+/** A duration within limits, both in milliseconds. */
+export function duration(minMs: number, maxMs: number): Quantity {
   return Duration.refine(
     (ms) => ms >= minMs && ms <= maxMs,
     `between ${minMs / SECOND}s and ${maxMs / SECOND}s`,

@@ -20,6 +20,7 @@ import { DigestText } from "../oci/image.ts";
 import { parseReference } from "../oci/reference.ts";
 import { Bytes, CpuMillis, DurationMs } from "../units.ts";
 import { DrainInput, DrainShown } from "./drain.ts";
+import { NodeRoles, SubscriptionNetwork } from "./network.ts";
 import { NodeUpgrade } from "./nodes.ts";
 import { PlacementInput } from "./placement.ts";
 import { HealthInput, LivenessInput, ProbeShown, StartupInput } from "./probes.ts";
@@ -55,12 +56,15 @@ export const PartitionInput = z.strictObject({
   labels: Labels.default({}),
   /** Name of the partition policy that says where its nodes come from. */
   policy: Name.optional(),
+  /** What its nodes do beside running processes. */
+  roles: NodeRoles.default([]),
 });
 export const Partition = z.object({
   name: Name,
   description: z.string(),
   labels: Labels,
   policy: Name.nullable(),
+  roles: NodeRoles,
   ...stored,
   status: z.object({
     nodes: z.int(),
@@ -271,6 +275,8 @@ export const SubscriptionInput = z.strictObject({
   ratio: RatioInput.optional(),
   /** Which image it runs. */
   follow: z.enum(follows).default("cartridge"),
+  /** Who reaches it, and whether an ingress has a route to it by itself. */
+  network: SubscriptionNetwork.optional(),
   ...running,
 });
 export const Subscription = z.object({
@@ -288,11 +294,14 @@ export const Subscription = z.object({
   dependsOn: z.array(Alias).nullable(),
   ratio: RatioInput.nullable(),
   follow: z.enum(follows),
+  network: SubscriptionNetwork,
   ...Running.shape,
   /** Of the spec: each change of what runs adds one, and old processes are replaced. */
   generation: z.int(),
   ...stored,
   status: z.object({
+    /** IPv4, the same on every node for as long as it exists: leads to one of its processes. Null for a job's. */
+    address: z.ipv4().nullable(),
     desired: z.int(),
     running: z.int(),
     ready: z.int(),
@@ -372,6 +381,8 @@ export const Node = z.object({
   kernel: z.string(),
   agentVersion: z.string(),
   labels: Labels,
+  /** Its own, or its partition's. */
+  roles: NodeRoles,
   capacity: Capacity,
   /** What its processes may use at most, in the same units. */
   allocated: z.object({ cpuMillis: z.int(), memoryBytes: z.int(), pids: z.int() }),

@@ -28,5 +28,13 @@ export function aService(part: Partial<Service> = {}): Service {
 }
 
 export function aTable(part: Partial<NetworkTable> = {}): NetworkTable {
-  return { epoch: "epoch-1", revision: 1, since: 0, services: [], removed: [], ...part };
+  return {
+    epoch: "epoch-1",
+    boot: "boot-1",
+    revision: 1,
+    since: 0,
+    services: [],
+    removed: [],
+    ...part,
+  };
 }

@@ -40,9 +40,10 @@ suite("applyTable", (test) => {
   });
 
   test("refuses a difference to what is not known", () => {
-    const known = { ...emptyNetwork("epoch-1"), revision: 4 };
+    const known = { ...emptyNetwork("epoch-1"), boot: "boot-1", revision: 4 };
     assert.is(applyTable(known, aTable({ since: 3, revision: 5 })), undefined);
     assert.is(applyTable(known, aTable({ epoch: "other", since: 4, revision: 5 })), undefined);
+    assert.is(applyTable(known, aTable({ boot: "other", since: 4, revision: 5 })), undefined);
   });
 
   test("says whether this node is an ingress only when the message says so", () => {
@@ -95,7 +96,7 @@ function aTeller() {
       resume();
     },
     client: {
-      pollNetwork: async (revision: number, { signal }: { readonly signal: AbortSignal }) => {
+      pollNetwork: async ({ revision }: Told, { signal }: { readonly signal: AbortSignal }) => {
         asked.push({ revision });
         while (answers.length === 0) {
           const { promise, resolve, reject } = Promise.withResolvers<void>();

@@ -1,3 +1,4 @@
+import { NodeRolesInput } from "@strata/protocol/api/network";
 import { DrainQuery } from "@strata/protocol/api/nodes";
 import { listOf, Node } from "@strata/protocol/api/resources";
 import { Name } from "@strata/protocol/names";
@@ -5,7 +6,7 @@ import { parseDurationMs } from "@strata/protocol/units";
 import { z } from "zod";
 
 import type { Admission } from "../../domain/node.ts";
-import { admitNode, removeNode, requireNode } from "../../operations/nodes.ts";
+import { admitNode, removeNode, requireNode, setRoles } from "../../operations/nodes.ts";
 import { listNodesPage } from "../../store/nodes.ts";
 import { answerJson, answerNothing, answerResource } from "../answer.ts";
 import { PageQuery, toPage } from "../read.ts";
@@ -61,6 +62,17 @@ export function addNodeRoutes(router: Router, services: Services): void {
     },
   });
   addAdmissionRoutes(router, services, show);
+  router.add({
+    method: "put",
+    path: "/v1/nodes/{id}/roles",
+    access: "operator",
+    summary: "Sets what a node does beside running processes; null follows its partition.",
+    params: Params,
+    body: NodeRolesInput,
+    answers: { 200: one },
+    handle: ({ params: { id }, body: { roles }, c }) =>
+      answerResource(c, show(store.write((unit) => setRoles(unit, id, roles)))),
+  });
 }
 
 function addAdmissionRoutes(

@@ -1,0 +1,51 @@
+/** What ingress nodes have carried out: who may be stopped, because nothing leads to him any more. */
+import type { NetworkReport } from "@strata/protocol/agent/network";
+
+export type Acknowledgement = {
+  readonly revision: number;
+  /** Requests under way at each process that has any. */
+  readonly inFlight: ReadonlyMap<string, number>;
+};
+
+export type AckBook = {
+  /** What came of an older table than this controller's says nothing about it. */
+  readonly take: (nodeId: string, report: NetworkReport) => void;
+  readonly forget: (nodeId: string) => void;
+  /** Whether each of the nodes has carried out `revision`, and has no request under way at the process. A node that has
+   * said nothing yet has not. */
+  readonly isDone: (
+    nodeIds: readonly string[],
+    leaving: { readonly processId: string; readonly revision: number },
+  ) => boolean;
+  /** Whether the node has ever said anything. */
+  readonly hasHeard: (nodeId: string) => boolean;
+  /** What ingress nodes could not carry out, as they said it last. */
+  readonly problemsOf: (nodeId: string) => readonly string[];
+};
+
+/** `boot` is the life of this controller, whose revisions count. */
+export function createAckBook(boot: string): AckBook {
+  const known = new Map<string, Acknowledgement & { readonly problems: readonly string[] }>();
+  return {
+    take: (nodeId, report) => {
+      if (report.boot !== boot) return;
+      known.set(nodeId, {
+        revision: report.revision,
+        problems: report.problems,
+        inFlight: new Map(
+          report.endpoints
+            .filter(({ inFlight }) => inFlight > 0)
+            .map(({ processId, inFlight }) => [processId, inFlight]),
+        ),
+      });
+    },
+    forget: (nodeId) => void known.delete(nodeId),
+    hasHeard: (nodeId) => known.has(nodeId),
+    problemsOf: (nodeId) => known.get(nodeId)?.problems ?? [],
+    isDone: (nodeIds, { processId, revision }) =>
+      nodeIds.every((nodeId) => {
+        const said = known.get(nodeId);
+        return said !== undefined && said.revision >= revision && !said.inFlight.has(processId);
+      }),
+  };
+}
