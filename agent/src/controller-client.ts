@@ -246,7 +246,7 @@ function createCalls({ url, nodeId, credential }: Node, dispatcher: Dispatcher):
     for (const [name, value] of Object.entries(known)) query.set(name, String(value));
     const answer = await exchange({
       method: "GET",
-      url: new URL(`${resource}?${query}`, node),
+      url: new URL(`${resource}?${query.toString()}`, node),
       dispatcher,
       credential,
       signal: AbortSignal.any([signal, AbortSignal.timeout(waitMs + POLL_SLACK_MS)]),

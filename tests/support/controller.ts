@@ -132,6 +132,7 @@ export async function aController(options: ControllerOptions = {}): Promise<Test
       services.rendezvous.close();
       state.nodeWakeups.close();
       state.eventWakeups.close();
+      state.network.close();
       database.close();
       await folder[Symbol.asyncDispose]();
     },
