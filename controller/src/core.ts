@@ -443,8 +443,7 @@ export function createTicks(services: Services): Ticks {
     silentMs,
     beatIntervalMs: beatMs(),
     usage: services.usage,
-    // No ingress leads anywhere yet.
-    isReleased: () => true,
+    isReleased: services.network.askReleased(),
   });
   const provision = createLevelTwo(services, { now, moving });
   return {

@@ -8,7 +8,7 @@ import type { NetworkBook, NetworkNode } from "../domain/network/network-book.ts
 import { serviceAddress, type ServiceNetwork } from "../domain/network/service-address.ts";
 import { networkOf, toService } from "../domain/network/service.ts";
 import type { Sql } from "../store/database.ts";
-import { listNodes, type NodeRow } from "../store/nodes.ts";
+import { hasIngress, listNodes, type NodeRow } from "../store/nodes.ts";
 import { listAllPartitions } from "../store/partitions.ts";
 import type { ProcessRows } from "../store/process-table.ts";
 import { listRoutes, parseRoute } from "../store/routes.ts";
@@ -31,6 +31,7 @@ export type NetworkSettings = {
 export type NetworkReader = {
   /** Does nothing while a transaction is open, which may see what others must not. */
   readonly refresh: () => void;
+  /** Brings the book up to date where there are any. */
   readonly presentIngresses: () => readonly string[];
 };
 
@@ -94,6 +95,7 @@ export function createNetworkReader(
   return {
     refresh,
     presentIngresses: () => {
+      if (!isBuilt && !hasIngress(sql)) return [];
       refresh();
       return present;
     },

@@ -35,8 +35,9 @@ export type Network = {
   /** Something was committed. */
   readonly committed: () => void;
   readonly takeReport: (nodeId: string, report: NetworkReport) => void;
-  /** Whether nothing leads to a process any more and nothing is under way there: each ingress that is present says so. */
-  readonly isReleased: (processId: string) => boolean;
+  /** For one look: whether nothing leads to a process any more and nothing is under way there, as each ingress that is
+   * present says. */
+  readonly askReleased: () => (processId: string) => boolean;
   readonly isIngress: (nodeId: string) => boolean;
   readonly problemsOf: (nodeId: string) => readonly string[];
   readonly forgetNode: (nodeId: string) => void;
@@ -78,16 +79,19 @@ export function createNetwork(options: NetworkOptions): Network {
   const waiting = { ingress: 0, node: 0 };
   const isCounted = (nodeId: string): boolean =>
     acks.hasHeard(nodeId) || monotonicMs() - startedMs < FIRST_REPORT_MS;
-  const isReleased = (processId: string): boolean => {
-    const ingresses = reader.presentIngresses().filter(isCounted);
-    if (ingresses.length === 0) return true;
-    reader.refresh();
-    const since = book.leavingSince(processId);
-    if (since === "asked") return false;
-    return acks.isDone(ingresses, { processId, revision: since ?? 0 });
+  const askReleased = (): ((processId: string) => boolean) => {
+    let ingresses: readonly string[] | undefined;
+    return (processId) => {
+      // Looked up for the first that is asked for: most ticks ask for none.
+      ingresses ??= reader.presentIngresses().filter(isCounted);
+      if (ingresses.length === 0) return true;
+      const since = book.leavingSince(processId);
+      if (since === undefined || since === "asked") return since === undefined;
+      return acks.isDone(ingresses, { processId, revision: since });
+    };
   };
   return {
-    isReleased,
+    askReleased,
     isIngress: book.isIngress,
     problemsOf: acks.problemsOf,
     poll: async (nodeId, { boot: known, revision, waitMs, signal, mayTell }) => {
@@ -113,7 +117,7 @@ export function createNetwork(options: NetworkOptions): Network {
     takeReport: (nodeId, report) => {
       acks.take(nodeId, report);
       const before = released;
-      released = new Set(book.listLeaving().filter(isReleased));
+      released = new Set(book.listLeaving().filter(askReleased()));
       if (released.difference(before).size > 0) options.onReleased();
     },
     forgetNode: acks.forget,

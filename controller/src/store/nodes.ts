@@ -1,8 +1,8 @@
-import { and, asc, count, eq, gt, sql as raw } from "drizzle-orm";
+import { and, asc, count, eq, gt, like, sql as raw } from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
 import { keepStatements } from "./kept-statements.ts";
-import { nodes } from "./schema.ts";
+import { nodes, partitions } from "./schema.ts";
 
 export type NodeRow = typeof nodes.$inferSelect;
 
@@ -35,6 +35,21 @@ export function getNodeOfMachine(
 
 export function listNodes(sql: Sql): readonly NodeRow[] {
   return sql.select().from(nodes).orderBy(asc(nodes.name)).all();
+}
+
+const ingressStatement = keepStatements((sql) =>
+  sql
+    .select({ id: nodes.id })
+    .from(nodes)
+    .innerJoin(partitions, eq(partitions.name, nodes.partition))
+    .where(like(raw`coalesce(${nodes.roles}, ${partitions.roles})`, '%"ingress"%'))
+    .limit(1)
+    .prepare(),
+);
+
+/** Whether any node lets requests in. */
+export function hasIngress(sql: Sql): boolean {
+  return ingressStatement(sql).get() !== undefined;
 }
 
 export function listNodesPage(

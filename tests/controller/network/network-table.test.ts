@@ -1,6 +1,6 @@
 import { aFakeAgent } from "../../support/fake-agent.ts";
 import { assert, suite } from "../../support/suite.ts";
-import { aNetworkScene } from "./a-network.ts";
+import { aNetworkScene, type NetworkScene } from "./a-network.ts";
 
 suite("what nodes are told of the network", (test) => {
   test("first everything: services with their processes, nodes, and routes for an ingress", async () => {
@@ -133,5 +133,59 @@ suite("what nodes are told of the network", (test) => {
     const table = await scene.ask();
     assert.equal(table?.services[0]?.access, { kind: "aliases", aliases: ["web"] });
     assert.equal(table?.ingress?.routes, []);
+  });
+});
+
+suite("whether an ingress still leads to a process", (test) => {
+  const leave = async (scene: NetworkScene): Promise<string> => {
+    const { call, settle } = scene.controller;
+    await call("POST", "/v1/subscriptions/hi/scale", { body: { processes: 1 } });
+    settle();
+    const { body } = await call("GET", "/v1/subscriptions/hi/processes");
+    return body.items.find(({ state }: { state: string }) => state === "draining").id;
+  };
+
+  test("it does until it has carried out that it leaves, and finished what was under way", async () => {
+    await using scene = await aNetworkScene();
+    const { network } = scene.controller.services;
+    const first = await scene.ask();
+    const { boot = "", revision = 0 } = first ?? {};
+    await scene.report({ boot, revision });
+    const [asked = ""] = first?.services[0]?.endpoints.map(({ processId }) => processId) ?? [];
+    assert.is(network.askReleased()(asked), false);
+    const processId = await leave(scene);
+    const next = await scene.ask({ boot, revision });
+    const [service] = next?.services ?? [];
+    const states = service?.endpoints.map((endpoint) => endpoint.state).toSorted();
+    assert.equal(states, ["leaving", "ready"]);
+    assert.is(network.askReleased()(processId), false);
+    const counted = { processId, inFlight: 1, requests: 5, errors: 0 };
+    await scene.report({ boot, revision: next?.revision ?? 0, endpoints: [counted] });
+    assert.is(network.askReleased()(processId), false);
+    await scene.report({ boot, revision: next?.revision ?? 0 });
+    assert.is(network.askReleased()(processId), true);
+    // What a former controller told it is of no meaning.
+    assert.is((await scene.report({ boot: "other", revision: 0 })).status, 204);
+    assert.is(network.askReleased()(processId), true);
+  });
+
+  test("all of them count that are present", async () => {
+    await using scene = await aNetworkScene();
+    const { network } = scene.controller.services;
+    const other = await aFakeAgent(scene.controller, { name: "node-b" });
+    const processId = await leave(scene);
+    const table = await scene.ask();
+    const { boot = "", revision = 0 } = table ?? {};
+    await scene.report({ boot, revision });
+    assert.is(network.askReleased()(processId), false);
+    await scene.report({ boot, revision }, other);
+    assert.is(network.askReleased()(processId), true);
+  });
+
+  test("nothing leads to it where no node has the role", async () => {
+    await using scene = await aNetworkScene();
+    await scene.put("/v1/partitions/web", { roles: [] });
+    const processId = await leave(scene);
+    assert.is(scene.controller.services.network.askReleased()(processId), true);
   });
 });
