@@ -5,8 +5,9 @@ import type { Bin } from "../domain/autoscale/l2/bins.ts";
 import { findObstacle } from "../domain/obstacle.ts";
 import { type Candidate, toBin, wantedOf } from "../domain/schedule.ts";
 import type { ProcessRow } from "../store/processes.ts";
+import { toCandidates } from "./node-load.ts";
 import { toWaiting } from "./place.ts";
-import { type Snapshot, toCandidates } from "./snapshot.ts";
+import type { Snapshot } from "./snapshot.ts";
 
 export type Explained = Pick<PlacementExplanation, "partition" | "waits" | "totals" | "nodes">;
 

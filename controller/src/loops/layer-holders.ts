@@ -1,14 +1,15 @@
 /** Which nodes have how much of an image: those that run it, and those that keep its blobs for others. */
-import { isTerminal } from "@strata/protocol/agent/process-state";
-
 import type { LayerHolders } from "../domain/autoscale/l2/model.ts";
 import type { ImageVariant } from "../domain/image-variant.ts";
 import type { PeerBook } from "../domain/peer-book.ts";
+import { loadOfNode } from "./node-load.ts";
 import type { Snapshot } from "./snapshot.ts";
+
+type Holding = Parameters<typeof loadOfNode>[0] & Pick<Snapshot, "nodes">;
 
 /** Each image is looked for once, when it is first asked for. */
 export function createHoldersOf(
-  snapshot: Pick<Snapshot, "needs" | "needOf" | "processes" | "nodes">,
+  snapshot: Holding,
   peers: Pick<PeerBook, "holdersOf">,
 ): (partition: string, image: string) => LayerHolders {
   const known = new Map<string, LayerHolders>();
@@ -30,20 +31,11 @@ export function createHoldersOf(
   };
 }
 
-/** A process that was pulled has its layers there, whether or not their blobs were kept. */
-function nodesByImage({
-  processes,
-  needOf,
-}: Pick<Snapshot, "needOf" | "processes">): ReadonlyMap<string, ReadonlySet<string>> {
+function nodesByImage(snapshot: Holding): ReadonlyMap<string, ReadonlySet<string>> {
   const nodes = new Map<string, Set<string>>();
-  for (const rows of processes.values()) {
-    for (const row of rows) {
-      const isThere = row.state !== "pending" && row.state !== "pulling" && !isTerminal(row.state);
-      const image = row.nodeId === null || !isThere ? undefined : needOf(row)?.image;
-      if (image === undefined || row.nodeId === null) continue;
-      nodes.set(image, (nodes.get(image) ?? new Set()).add(row.nodeId));
-    }
-  }
+  for (const nodeId of snapshot.nodes.keys())
+    for (const image of loadOfNode(snapshot, nodeId).images)
+      nodes.set(image, (nodes.get(image) ?? new Set()).add(nodeId));
   return nodes;
 }
 

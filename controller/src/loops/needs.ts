@@ -5,9 +5,9 @@ import type { Placement } from "@strata/protocol/api/placement";
 import type { PlacementRule } from "../domain/autoscale/l2/model.ts";
 import type { ImageVariant } from "../domain/image-variant.ts";
 import type { Need } from "../domain/schedule.ts";
-import type { Sql } from "../store/database.ts";
+import { keepReading } from "../store/kept-tables.ts";
 import { listImageVariants } from "../store/signatures.ts";
-import type { SubscriptionRow } from "../store/subscriptions.ts";
+import { listSubscriptions } from "../store/subscriptions.ts";
 
 export type Needs = {
   /** Of one process of the generation. */
@@ -19,22 +19,29 @@ export type Needs = {
   readonly variantsOf: (digest: string) => readonly ImageVariant[];
 };
 
-export function readNeeds(sql: Sql, subscriptions: readonly SubscriptionRow[]): Needs {
-  const placements = new Map(subscriptions.map(({ id, placement }) => [id, placement]));
+/** The same object for the same specification, as long as no subscription and nothing known of images changes. */
+export const readNeeds = keepReading(["subscriptions", "image_signatures"], (sql): Needs => {
+  const placements = new Map(listSubscriptions(sql).map(({ id, placement }) => [id, placement]));
   // A digest names the same image in every repository.
   const images = new Map(listImageVariants(sql).map(({ digest, variants }) => [digest, variants]));
+  const known = new WeakMap<ProcessSpec, Need>();
+  const toNeed: Needs["of"] = ({ subscriptionId, spec: { limits, ports, image } }) => {
+    const hostPorts = ports.flatMap(({ hostPort, protocol }) =>
+      hostPort === undefined ? [] : [`${protocol}/${hostPort}`],
+    );
+    const rule = toRule(placements.get(subscriptionId) ?? null, images.get(image.digest) ?? []);
+    const own = rule === undefined ? {} : { rule };
+    return { limits, hostPorts, ...own, image: image.digest };
+  };
   return {
-    of: ({ subscriptionId, spec: { limits, ports, image } }) => {
-      const hostPorts = ports.flatMap(({ hostPort, protocol }) =>
-        hostPort === undefined ? [] : [`${protocol}/${hostPort}`],
-      );
-      const rule = toRule(placements.get(subscriptionId) ?? null, images.get(image.digest) ?? []);
-      const own = rule === undefined ? {} : { rule };
-      return { limits, hostPorts, ...own, image: image.digest };
+    of: (generation) => {
+      const need = known.get(generation.spec) ?? toNeed(generation);
+      known.set(generation.spec, need);
+      return need;
     },
     variantsOf: (digest) => images.get(digest) ?? [],
   };
-}
+});
 
 function toRule(
   placement: Placement | null,

@@ -8,9 +8,9 @@ import type { NetworkBook, NetworkNode } from "../domain/network/network-book.ts
 import { serviceAddress, type ServiceNetwork } from "../domain/network/service-address.ts";
 import { networkOf, toService } from "../domain/network/service.ts";
 import type { Sql } from "../store/database.ts";
+import type { Kept } from "../store/kept-tables.ts";
 import { hasIngress, listNodes, type NodeRow } from "../store/nodes.ts";
 import { listAllPartitions } from "../store/partitions.ts";
-import type { ProcessRows } from "../store/process-table.ts";
 import { listRoutes, parseRoute } from "../store/routes.ts";
 import { readScalingPolicy } from "../store/scaling-policies.ts";
 import {
@@ -50,15 +50,16 @@ export function createNetworkReader(
     present = list.filter(({ isIngress, isPresent }) => isIngress && isPresent).map(({ id }) => id);
     book.setNodes(list.map(({ id, address, isIngress }) => ({ id, address, isIngress })));
   };
-  const readServices = (changed: readonly SubscriptionRow[], rows: ProcessRows): void => {
+  const readServices = (changed: readonly SubscriptionRow[], kept: Kept): void => {
     const wakes = createFindWakes(sql);
     const addressOfNode = (nodeId: string): string | undefined => nodes.get(nodeId)?.address;
     for (const row of changed) {
       const address = serviceAddress(settings.serviceNetwork, row);
       const isService = !isJobAlias(row.alias) && row.generation > 0 && address !== null;
       if (!isService) continue;
-      const { ports } = rows.specOf({ subscriptionId: row.id, generation: row.generation });
-      const processes = rows.ofSubscription(row.id);
+      const spec = kept.findSpec({ subscriptionId: row.id, generation: row.generation });
+      const { ports = [] } = spec ?? {};
+      const processes = kept.processes.ofSubscription(row.id);
       const service = toService({
         subscription: row,
         address,
@@ -72,14 +73,14 @@ export function createNetworkReader(
     }
   };
   const refresh = (): void => {
-    const rows = sql.processTable?.read();
-    const changed = rows && sql.networkChanges?.take();
-    if (rows === undefined || changed === undefined) return;
-    const moved = sql.processTable?.takeChanged() ?? [];
+    const kept = sql.kept?.read();
+    const changed = kept && sql.networkChanges?.take();
+    if (kept === undefined || changed === undefined) return;
+    const moved = sql.kept?.takeChanged() ?? [];
     if (changed.nodes || !isBuilt) readNodes();
     const ids = new Set([...changed.services, ...moved]);
     const found = isBuilt ? getSubscriptions(sql, [...ids]) : listSubscriptions(sql);
-    readServices(found, rows);
+    readServices(found, kept);
     for (const { id } of found) ids.delete(id);
     for (const id of ids) {
       book.removeService(id);

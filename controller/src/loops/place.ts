@@ -15,8 +15,9 @@ import { type ProcessRow, updateProcess } from "../store/processes.ts";
 import type { SubscriptionRow } from "../store/subscriptions.ts";
 import type { Unit } from "../store/unit.ts";
 import { createHoldersOf } from "./layer-holders.ts";
+import { toCandidates } from "./node-load.ts";
 import { findOverQuota } from "./quota-refusals.ts";
-import { nameOf, type Snapshot, toCandidates } from "./snapshot.ts";
+import { nameOf, type Snapshot } from "./snapshot.ts";
 
 /** One decision: a node for the process, or the reason why there is none. */
 export type Placement = { readonly row: ProcessRow; readonly tenant: string } & (

@@ -8,13 +8,8 @@ import type { SchedulingOptions } from "../domain/schedule.ts";
 import type { Sql } from "../store/database.ts";
 import { listScalingPolicies, parseScalingPolicy } from "../store/scaling-policies.ts";
 import { listNewestGenerations, type SubscriptionRow } from "../store/subscriptions.ts";
-import {
-  nameOf,
-  readSnapshot,
-  type Snapshot,
-  type SnapshotOptions,
-  toCandidates,
-} from "./snapshot.ts";
+import { toCandidates } from "./node-load.ts";
+import { nameOf, readSnapshot, type Snapshot, type SnapshotOptions } from "./snapshot.ts";
 
 /** What each node was told, in memory alone: it is planned anew after a restart. */
 export type PrefetchBook = {

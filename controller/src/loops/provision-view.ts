@@ -15,8 +15,9 @@ import type { NodeRow } from "../store/nodes.ts";
 import type { ProcessRow } from "../store/processes.ts";
 import type { SubscriptionRow } from "../store/subscriptions.ts";
 import type { VmRow } from "../store/vms.ts";
+import { heldByNode } from "./node-load.ts";
 import { countOverQuota } from "./quota-refusals.ts";
-import { heldByNode, nameOf, type Snapshot, toPlanned } from "./snapshot.ts";
+import { nameOf, type Snapshot, toPlanned } from "./snapshot.ts";
 
 export type Fleet = {
   readonly snapshot: Snapshot;

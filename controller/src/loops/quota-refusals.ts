@@ -4,20 +4,25 @@ import type { TenantQuota } from "@strata/protocol/api/tenants";
 
 import type { Problem } from "../domain/process.ts";
 import { type Claim, planQuotaRefusals } from "../domain/quota.ts";
-import type { Sql } from "../store/database.ts";
+import { keepReading } from "../store/kept-tables.ts";
 import { listTenants } from "../store/tenants.ts";
 import type { Snapshot } from "./snapshot.ts";
 
 const TENANTS_MAX = 1_000_000;
 
 /** Undefined for a tenant without limits of this kind. */
-export function readQuotas(sql: Sql): (tenant: string) => TenantQuota | undefined {
-  const rows = listTenants(sql, { after: "", limit: TENANTS_MAX });
-  const limited = new Map(
-    rows.flatMap(({ name, quota }) => (Object.keys(quota).length === 0 ? [] : [[name, quota]])),
-  );
-  return (tenant) => limited.get(tenant);
-}
+export const readQuotas = keepReading(
+  ["tenants"],
+  (sql): ((tenant: string) => TenantQuota | undefined) => {
+    const rows = listTenants(sql, { after: "", limit: TENANTS_MAX });
+    const limited = new Map(
+      rows.flatMap(({ name, quota }) =>
+        Object.keys(quota).length === 0 ? [] : [[name, quota] as const],
+      ),
+    );
+    return (tenant) => limited.get(tenant);
+  },
+);
 
 /** By the id of the process. */
 export function findOverQuota(snapshot: Snapshot): ReadonlyMap<string, Problem> {

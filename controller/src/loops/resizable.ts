@@ -7,8 +7,9 @@ import { promisedCapacity } from "../domain/schedule.ts";
 import type { Sql } from "../store/database.ts";
 import type { GenerationRow, ProcessRow } from "../store/processes.ts";
 import { listGenerationsFrom, type SubscriptionRow } from "../store/subscriptions.ts";
+import { loadOfNode } from "./node-load.ts";
 import type { OpenRollout } from "./rollouts.ts";
-import { heldByNode, type Snapshot, toPlanned } from "./snapshot.ts";
+import { type Snapshot, toPlanned } from "./snapshot.ts";
 
 const none: ReadonlySet<string> = new Set();
 
@@ -85,12 +86,11 @@ function compare(
 }
 
 function readRooms(snapshot: Snapshot, cpuOvercommit: number): ReadonlyMap<string, Room> {
-  const held = heldByNode(snapshot);
   return new Map(
     [...snapshot.nodes.values()].map((node) => {
       const { capacity, cpuMillisEach } = promisedCapacity(node.capacity, cpuOvercommit);
       const bin = { id: node.id, zone: null, capacity, cpuMillisEach, ready: true };
-      const { free } = createBin({ ...bin, held: held.get(node.id) ?? [] });
+      const { free } = createBin({ ...bin, held: loadOfNode(snapshot, node.id).held });
       return [node.id, { free, cpuMillisEach }];
     }),
   );

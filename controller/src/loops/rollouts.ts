@@ -1,5 +1,5 @@
 /** Roll-outs that are under way: where each stops for now, and what becomes of it. */
-import type { PlannedProcess, Wish } from "../domain/planned-process.ts";
+import type { Wish } from "../domain/planned-process.ts";
 import { canariesOf, holdOf, roomOf, usualRollout } from "../domain/rollout-policy.ts";
 import {
   judgeRollout,
@@ -13,6 +13,7 @@ import type { Sql } from "../store/database.ts";
 import { baseOf, listOpenRollouts, type RolloutRow } from "../store/rollouts.ts";
 import type { SubscriptionRow } from "../store/subscriptions.ts";
 import type { Unit } from "../store/unit.ts";
+import { countOnNodes } from "./node-load.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { isExclusive } from "./volumes.ts";
 
@@ -62,7 +63,10 @@ export function wishOf(
     hold: open === undefined ? null : holdOf({ ...open.row, base: open.base }, policy, count),
     held: snapshot.held,
     drains: snapshot.drainTerms(subscription).maxMs > 0,
-    processesOnNode: snapshot.processesOnNode,
+    // Few are asked for it.
+    get processesOnNode() {
+      return countOnNodes(snapshot);
+    },
     resizable,
   };
 }
@@ -84,15 +88,15 @@ export function judge(
   }: {
     readonly open: OpenRollout;
     readonly wish: Wish;
-    /** All its processes, in the order of the snapshot. */
-    readonly planned: readonly PlannedProcess[];
+    /** All its processes. */
+    readonly planned: readonly Witness[];
   },
 ): Verdict | undefined {
   const policy = subscription.rollout ?? usualRollout;
   const record = { ...row, progressAtMs: Date.parse(row.progressAt) };
   const next = judgeRollout(
     record,
-    readCourse(wish, witnessesOf(snapshot, subscription, planned)),
+    readCourse(wish, witnessesOf(subscription.generation, planned)),
     {
       policy,
       hasCanaries: wish.hold !== null && canariesOf(policy, wish.count) > 0 && !row.isPromoted,
@@ -107,19 +111,9 @@ export function judge(
   return isNews ? { subscription, row, next } : undefined;
 }
 
-function witnessesOf(
-  snapshot: Snapshot,
-  { id, generation }: SubscriptionRow,
-  planned: readonly PlannedProcess[],
-): Witnesses {
-  const rows = snapshot.processes.get(id) ?? [];
+function witnessesOf(generation: number, planned: readonly Witness[]): Witnesses {
   return {
-    newest: planned.flatMap((one, index): readonly Witness[] => {
-      const row = rows[index];
-      if (row === undefined || row.generation !== generation) return [];
-      const { restarts, problem, firstReadyAt } = row;
-      return [{ ...one, restarts, problem, firstReadyAt }];
-    }),
+    newest: planned.filter((one) => one.generation === generation),
     older: planned.filter((one) => one.generation !== generation),
   };
 }

@@ -4,24 +4,22 @@ import type { ProcessSpec } from "@strata/protocol/agent/messages";
 import type { Problem } from "../domain/process.ts";
 import { findObjection } from "../operations/signature-policies.ts";
 import type { Sql } from "../store/database.ts";
-import { generationKey } from "../store/processes.ts";
+import { keepReading } from "../store/kept-tables.ts";
+import type { ProcessRow } from "../store/processes.ts";
 import { getImageSignatures, listAllSignaturePolicies } from "../store/signatures.ts";
+import type { SpecOf } from "./snapshot.ts";
 
-type Generation = {
-  readonly subscriptionId: string;
-  readonly generation: number;
-  readonly spec: Pick<ProcessSpec, "image">;
-};
-type Refusals = (process: Omit<Generation, "spec">) => Problem | undefined;
+type Refusals = (process: Pick<ProcessRow, "subscriptionId" | "generation">) => Problem | undefined;
+
+const readPolicies = keepReading(["signature_policies"], listAllSignaturePolicies);
 
 /** Each image is looked at when it is asked for, and once. */
-export function readRefusals(sql: Sql, inUse: readonly Generation[]): Refusals {
-  const policies = listAllSignaturePolicies(sql);
+export function readRefusals(sql: Sql, specOf: SpecOf): Refusals {
+  const policies = readPolicies(sql);
   if (policies.length === 0) return () => undefined;
-  const images = new Map(inUse.map((row) => [generationKey(row), row.spec.image]));
   const known = new Map<string, Problem | undefined>();
   return (process) => {
-    const image = images.get(generationKey(process));
+    const image = specOf(process)?.image;
     if (image === undefined) return undefined;
     const key = `${image.repository}@${image.digest}`;
     if (!known.has(key)) known.set(key, refusalOf(sql, policies, image));

@@ -1,18 +1,19 @@
 /** What the reconcile loop looks at: everything, read in one go, in the words of the domain. */
-import { isTerminal } from "@strata/protocol/agent/process-state";
+import type { ProcessSpec } from "@strata/protocol/agent/messages";
 import { PartitionPolicyInput } from "@strata/protocol/api/autoscale";
 import type { TenantQuota } from "@strata/protocol/api/tenants";
 
 import type { Packing } from "../domain/autoscale/l2/bins.ts";
-import type { Held } from "../domain/autoscale/l2/model.ts";
 import type { UsageBook } from "../domain/autoscale/usage-book.ts";
 import { atOnce, drainTerms, type DrainTerms, isDrained } from "../domain/drain.ts";
 import { isMassLoss, lossPatienceMs } from "../domain/node.ts";
 import type { Drain, PlannedProcess, Whereabouts } from "../domain/planned-process.ts";
 import type { Problem } from "../domain/process.ts";
+import type { Witness } from "../domain/rollout.ts";
 import { wishedProcesses } from "../domain/scaling.ts";
-import { type Candidate, type Need, sizeOf } from "../domain/schedule.ts";
+import type { Candidate, Need } from "../domain/schedule.ts";
 import type { Sql } from "../store/database.ts";
+import { keepReading } from "../store/kept-tables.ts";
 import { listNodes, type NodeRow } from "../store/nodes.ts";
 import {
   listAllPartitionPolicies,
@@ -20,8 +21,7 @@ import {
   parsePartitionPolicy,
 } from "../store/partitions.ts";
 import {
-  generationKey,
-  listGenerationsInUse,
+  createFindSpec,
   listProcessesBySubscription,
   type ProcessRow,
 } from "../store/processes.ts";
@@ -47,10 +47,11 @@ export type Snapshot = {
   /** How long a process of the subscription that goes may finish what it has in flight. */
   readonly drainTerms: (subscription: SubscriptionRow) => DrainTerms;
   readonly isReleased: (processId: string) => boolean;
-  readonly processesOnNode: Readonly<Record<string, number>>;
+  /** What is meant for a node. */
+  readonly onNode: (nodeId: string) => readonly ProcessRow[];
+  readonly subscriptionOf: (id: string) => SubscriptionRow | undefined;
   readonly usage: Pick<UsageBook, "sampleOf">;
   readonly moving: ReadonlySet<string>;
-  /** Of any generation; `needOf` knows those that have processes. */
   readonly needs: Needs;
   readonly needOf: (process: Pick<ProcessRow, "subscriptionId" | "generation">) => Need | undefined;
   /** Why a process must not be placed, wherever there is room. */
@@ -78,50 +79,48 @@ export type SnapshotOptions = {
   readonly isReleased: (processId: string) => boolean;
 };
 
+/** Undefined for a generation that is not known any more. */
+export type SpecOf = (
+  process: Pick<ProcessRow, "subscriptionId" | "generation">,
+) => ProcessSpec | undefined;
+
 const POLICIES_MAX = 1_000_000;
 
 export function readSnapshot(sql: Sql, options: SnapshotOptions): Snapshot {
   const nodes = new Map(listNodes(sql).map((node) => [node.id, node]));
-  const policies = new Map(
-    listScalingPolicies(sql, { after: "", limit: POLICIES_MAX }).map((policy) => [
-      policy.name,
-      parseScalingPolicy(policy),
-    ]),
-  );
-  const inUse = listGenerationsInUse(sql);
-  const subscriptions = listSubscriptions(sql);
-  const needs = readNeeds(sql, subscriptions);
-  const needsInUse = new Map(inUse.map((row) => [generationKey(row), needs.of(row)]));
+  const policies = readPolicies(sql);
+  const needs = readNeeds(sql);
+  const zones = readZones(sql);
   const silence = [...nodes.values()].map((node) => ({
     away: node.presence === "away",
     silentMs: options.silentMs(node.id),
   }));
-  const processes = listProcessesBySubscription(sql);
-  const zones = new Map(
-    listVms(sql).flatMap(({ nodeId, zone }) => (nodeId === null ? [] : [[nodeId, zone]])),
-  );
+  const specOf = createFindSpec(sql);
   const world = {
-    subscriptions,
-    processes,
+    ...readProcesses(sql),
+    subscriptions: listSubscriptions(sql),
     count: ({ deletedAt, processes, scalingPolicy }: SubscriptionRow): number =>
       deletedAt === null ? wishedProcesses(processes, policies.get(scalingPolicy ?? "")) : 0,
   };
-  const isUnsigned = readRefusals(sql, inUse);
+  const isUnsigned = readRefusals(sql, specOf);
   const isEarly = readDependencyRefusals(world);
   return {
     ...options,
     ...world,
-    processesOnNode: countOnNodes(processes),
+    subscriptionOf: findSubscription(sql, world.subscriptions),
     drainTerms: ({ deletedAt, drain, scalingPolicy }) =>
       deletedAt === null ? drainTerms(drain, policies.get(scalingPolicy ?? "")) : atOnce,
     nodes,
     held: isMassLoss(silence),
-    volumes: readVolumes(sql, inUse, (nodeId) => {
+    volumes: readVolumes(sql, specOf, (nodeId) => {
       const node = nodes.get(nodeId);
       return node === undefined ? undefined : { name: node.name, closed: closedReason(node) };
     }),
     needs,
-    needOf: (process) => needsInUse.get(generationKey(process)),
+    needOf: (process) => {
+      const spec = specOf(process);
+      return spec && needs.of({ subscriptionId: process.subscriptionId, spec });
+    },
     quotaOf: readQuotas(sql),
     refusalOf: (process) => isUnsigned(process) ?? isEarly(process),
     packingOf: readPackings(sql),
@@ -129,28 +128,66 @@ export function readSnapshot(sql: Sql, options: SnapshotOptions): Snapshot {
   };
 }
 
-/** Zones are those of the policy's offers, as level 2 knows them. */
-function readPackings(sql: Sql): (partition: string) => Packing {
-  const policies = new Map(
-    listAllPartitionPolicies(sql).map((row) => [row.name, parsePartitionPolicy(row)]),
-  );
-  const packings = new Map(
-    listAllPartitions(sql).flatMap(({ name, policy }) => {
-      const known = policies.get(policy ?? "");
-      if (known === undefined) return [];
-      const zones = new Set(known.providers.flatMap(({ zone }) => zone ?? []));
-      return [[name, { ...known.packing, zones: [...zones] }] as const];
-    }),
-  );
-  return (partition) => packings.get(partition) ?? USUAL_PACKING;
+const readPolicies = keepReading(
+  ["scaling_policies"],
+  (sql) =>
+    new Map(
+      listScalingPolicies(sql, { after: "", limit: POLICIES_MAX }).map((policy) => [
+        policy.name,
+        parseScalingPolicy(policy),
+      ]),
+    ),
+);
+
+const readZones = keepReading(
+  ["vms"],
+  (sql) =>
+    new Map(listVms(sql).flatMap(({ nodeId, zone }) => (nodeId === null ? [] : [[nodeId, zone]]))),
+);
+
+function readProcesses(sql: Sql): Pick<Snapshot, "processes" | "onNode"> {
+  const processes = listProcessesBySubscription(sql);
+  const kept = sql.kept?.read();
+  if (kept !== undefined) return { processes, onNode: kept.processes.ofNode };
+  const onNodes = Map.groupBy([...processes.values()].flat(), ({ nodeId }) => nodeId);
+  return { processes, onNode: (nodeId) => onNodes.get(nodeId) ?? [] };
 }
+
+function findSubscription(
+  sql: Sql,
+  subscriptions: readonly SubscriptionRow[],
+): Snapshot["subscriptionOf"] {
+  const kept = sql.kept?.read();
+  if (kept !== undefined) return kept.subscriptions.get;
+  const byId = new Map(subscriptions.map((row) => [row.id, row]));
+  return (id) => byId.get(id);
+}
+
+/** Zones are those of the policy's offers, as level 2 knows them. */
+const readPackings = keepReading(
+  ["partitions", "partition_policies"],
+  (sql): ((partition: string) => Packing) => {
+    const policies = new Map(
+      listAllPartitionPolicies(sql).map((row) => [row.name, parsePartitionPolicy(row)]),
+    );
+    const packings = new Map(
+      listAllPartitions(sql).flatMap(({ name, policy }) => {
+        const known = policies.get(policy ?? "");
+        if (known === undefined) return [];
+        const zones = new Set(known.providers.flatMap(({ zone }) => zone ?? []));
+        return [[name, { ...known.packing, zones: [...zones] }] as const];
+      }),
+    );
+    return (partition) => packings.get(partition) ?? USUAL_PACKING;
+  },
+);
 
 const USUAL_PACKING: Packing = { ...PartitionPolicyInput.parse({}).packing, zones: [] };
 
 export function toPlanned(
   snapshot: Snapshot,
   { subscription, row }: { readonly subscription: SubscriptionRow; readonly row: ProcessRow },
-): PlannedProcess {
+): Witness {
   return {
     id: row.id,
     generation: row.generation,
@@ -161,6 +198,9 @@ export function toPlanned(
     whereabouts: whereabouts(snapshot, subscription, row),
     nodeId: row.nodeId ?? undefined,
     attempt: row.attempt,
+    restarts: row.restarts,
+    problem: row.problem,
+    firstReadyAt: row.firstReadyAt,
     inStateMs: Math.max(0, snapshot.nowMs - Date.parse(row.stateAt)),
     createdAt: row.createdAt,
     drain: row.desired === "stopped" ? null : drainOf(snapshot, row),
@@ -205,88 +245,12 @@ function loadOf({ usage, needOf }: Snapshot, row: ProcessRow): PlannedProcess["l
   return { inFlight: values?.["in-flight"], cpuPercent: values?.["cpu"] ?? 0 };
 }
 
-function countOnNodes(
-  processes: ReadonlyMap<string, readonly ProcessRow[]>,
-): Readonly<Record<string, number>> {
-  const counts: Record<string, number> = {};
-  for (const rows of processes.values())
-    for (const { nodeId, state } of rows)
-      if (nodeId !== null && !isTerminal(state)) counts[nodeId] = (counts[nodeId] ?? 0) + 1;
-  return counts;
-}
-
-/** Nodes as the scheduler sees them, with what they hold now. */
-export function toCandidates(snapshot: Snapshot): readonly Candidate[] {
-  const held = heldByNode(snapshot);
-  const starting = startingOnNodes(snapshot);
-  return [...snapshot.nodes.values()].map((node) => ({
-    id: node.id,
-    name: node.name,
-    partition: node.partition,
-    zone: snapshot.zoneOf(node),
-    architecture: node.architecture,
-    labels: node.labels,
-    closed: closedReason(node),
-    starting: starting.get(node.id) ?? 0,
-    capacity: node.capacity,
-    held: held.get(node.id) ?? [],
-  }));
-}
-
-/** A start that takes longer than this is no part of a storm, and keeps nobody waiting: a large image, or a crash. */
-const STARTING_MS_MAX = 120_000;
-
-/** How many processes are placed on each node and about to run. */
-function startingOnNodes({ processes, nowMs }: Snapshot): ReadonlyMap<string, number> {
-  const counts = new Map<string, number>();
-  for (const rows of processes.values()) {
-    for (const { nodeId, desired, state, stateAt, startDeadline } of rows) {
-      if (nodeId === null || desired !== "running") continue;
-      const isStarting =
-        state === "pending"
-          ? startDeadline !== null && Date.parse(startDeadline) > nowMs
-          : (state === "pulling" || state === "starting") &&
-            nowMs - Date.parse(stateAt) < STARTING_MS_MAX;
-      if (isStarting) counts.set(nodeId, (counts.get(nodeId) ?? 0) + 1);
-    }
-  }
-  return counts;
-}
-
-/** What takes room on each node: all that has not ended. */
-export function heldByNode(
-  snapshot: Snapshot,
-  counts: (subscription: SubscriptionRow, row: ProcessRow) => boolean = () => true,
-): ReadonlyMap<string, readonly Held[]> {
-  const held = new Map<string, Map<string, Held>>();
-  for (const subscription of snapshot.subscriptions) {
-    for (const row of snapshot.processes.get(subscription.id) ?? []) {
-      const need = snapshot.needOf(row);
-      if (row.nodeId === null || isTerminal(row.state) || need === undefined) continue;
-      if (!counts(subscription, row)) continue;
-      const key = generationKey(row);
-      const onNode = held.get(row.nodeId) ?? new Map<string, Held>();
-      const { limits, hostPorts, rule } = need;
-      const count = (onNode.get(key)?.count ?? 0) + 1;
-      onNode.set(key, {
-        subscription: nameOf(subscription),
-        size: sizeOf(limits),
-        hostPorts,
-        ...(rule === undefined ? {} : { rule }),
-        count,
-      });
-      held.set(row.nodeId, onNode);
-    }
-  }
-  return new Map([...held].map(([nodeId, groups]) => [nodeId, [...groups.values()]]));
-}
-
 /** For people, and unique; the tenant is left out where it is the usual one. */
 export function nameOf({ tenant, alias }: SubscriptionRow): string {
   return tenant === "default" ? alias : `${tenant}/${alias}`;
 }
 
-function closedReason({ presence, admission }: NodeRow): Candidate["closed"] {
+export function closedReason({ presence, admission }: NodeRow): Candidate["closed"] {
   if (presence === "away") return "away";
   return admission === "open" ? undefined : admission;
 }

@@ -1,4 +1,5 @@
 /** Volumes as the reconcile loop looks at them. */
+import type { ProcessSpec } from "@strata/protocol/agent/messages";
 import { isTerminal } from "@strata/protocol/agent/process-state";
 
 import type { Candidate } from "../domain/schedule.ts";
@@ -12,9 +13,10 @@ import {
 } from "../domain/volumes.ts";
 import { settleHomeless } from "../operations/volumes.ts";
 import type { Sql } from "../store/database.ts";
-import { generationKey, type GenerationRow, type ProcessRow } from "../store/processes.ts";
+import type { ProcessRow } from "../store/processes.ts";
 import type { Store } from "../store/unit.ts";
 import { listHeldVolumes, listHomeless } from "../store/volumes.ts";
+import type { SpecOf } from "./snapshot.ts";
 
 type Generation = Pick<ProcessRow, "subscriptionId" | "generation">;
 
@@ -33,19 +35,15 @@ const NO_WISHES: readonly VolumeWish[] = [];
 
 export function readVolumes(
   sql: Sql,
-  inUse: readonly Pick<GenerationRow, "subscriptionId" | "generation" | "spec">[],
+  specOf: SpecOf,
   closedOf: (
     nodeId: string,
   ) => { readonly name: string; readonly closed: Candidate["closed"] } | undefined,
 ): VolumeBook {
-  const wishes = new Map(
-    inUse.flatMap((row) => {
-      const wanted = volumesOf(row.spec);
-      return wanted.length === 0 ? [] : [[generationKey(row), wanted] as const];
-    }),
-  );
-  const wishesOf: VolumeBook["wishesOf"] = (generation) =>
-    wishes.size === 0 ? NO_WISHES : (wishes.get(generationKey(generation)) ?? NO_WISHES);
+  const wishesOf: VolumeBook["wishesOf"] = (generation) => {
+    const spec = specOf(generation);
+    return spec === undefined ? NO_WISHES : wishesIn(spec);
+  };
   let known: ReadonlyMap<string, KnownVolume> | undefined;
   const read = (): ReadonlyMap<string, KnownVolume> => (known ??= readKnown(sql, closedOf));
   return {
@@ -64,6 +62,14 @@ export function readVolumes(
       return claimVolumes(claimants, read());
     },
   };
+}
+
+const wishes = new WeakMap<ProcessSpec, readonly VolumeWish[]>();
+
+function wishesIn(spec: ProcessSpec): readonly VolumeWish[] {
+  const known = wishes.get(spec) ?? volumesOf(spec);
+  wishes.set(spec, known);
+  return known;
 }
 
 function readKnown(

@@ -9,15 +9,15 @@ import type { BaseSQLiteDatabase } from "drizzle-orm/sqlite-core";
 
 import { ControllerError } from "../errors.ts";
 import { VERSION } from "../version.ts";
+import { type KeptTables, openKeptTables } from "./kept-tables.ts";
 import { listCopies, migrationsFolder, prepareMigration } from "./migrations.ts";
 import { type NetworkChanges, openNetworkChanges } from "./network-changes.ts";
-import { openProcessTable, type ProcessTable } from "./process-table.ts";
 import { findLogDamage } from "./write-ahead-log.ts";
 
 /** What store functions take: the database or a transaction on it. */
 export type Sql = BaseSQLiteDatabase<"sync", Database.RunResult> & {
   /** Of the database alone, not of a transaction on it. */
-  readonly processTable?: ProcessTable;
+  readonly kept?: KeptTables;
   /** Likewise. */
   readonly networkChanges?: NetworkChanges;
   /** Of a transaction: what it is on. */
@@ -62,7 +62,7 @@ export function openDatabase(file: string): OpenDatabase {
     writeVersion(client);
     return {
       sql: Object.assign(database, {
-        processTable: openProcessTable(client),
+        kept: openKeptTables(client),
         networkChanges: openNetworkChanges(client),
       }),
       copyTo: async (target) => {

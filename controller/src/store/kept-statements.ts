@@ -1,3 +1,5 @@
+import { type Placeholder, sql as raw } from "drizzle-orm";
+
 import type { Sql } from "./database.ts";
 
 /** Statements of one kind; each is told from the others by its key. */
@@ -20,4 +22,23 @@ export function keepStatements<Statement>(
     kept.set(key, statement);
     return statement;
   };
+}
+
+/** Names a change by its columns, for a statement that is kept for it; one that becomes null is written `name=`. */
+export function updateKey(change: object): string {
+  let key = "";
+  for (const [name, value] of Object.entries(change))
+    if (value !== undefined) key += value === null ? `${name}= ` : `${name} `;
+  return key.trimEnd();
+}
+
+/** What a statement with this key sets. */
+export function placeholdersOf(key: string): Readonly<Record<string, Placeholder | null>> {
+  return Object.fromEntries(
+    key
+      .split(" ")
+      .map((name) =>
+        name.endsWith("=") ? [name.slice(0, -1), null] : [name, raw.placeholder(name)],
+      ),
+  );
 }

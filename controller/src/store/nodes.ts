@@ -1,7 +1,7 @@
 import { and, asc, count, eq, gt, like, sql as raw } from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
-import { keepStatements } from "./kept-statements.ts";
+import { keepStatements, placeholdersOf, updateKey } from "./kept-statements.ts";
 import { nodes, partitions } from "./schema.ts";
 
 export type NodeRow = typeof nodes.$inferSelect;
@@ -15,7 +15,8 @@ const getStatement = keepStatements((sql) =>
 );
 
 export function getNode(sql: Sql, id: string): NodeRow | undefined {
-  return getStatement(sql).get({ id });
+  const kept = sql.kept?.read();
+  return kept === undefined ? getStatement(sql).get({ id }) : kept.nodes.get(id);
 }
 
 export function getNodeByName(sql: Sql, name: string): NodeRow | undefined {
@@ -33,7 +34,10 @@ export function getNodeOfMachine(
     .all();
 }
 
+/** By name. */
 export function listNodes(sql: Sql): readonly NodeRow[] {
+  const kept = sql.kept?.read();
+  if (kept !== undefined) return kept.nodes.all();
   return sql.select().from(nodes).orderBy(asc(nodes.name)).all();
 }
 
@@ -86,15 +90,24 @@ export function listNodesOfPartition(sql: Sql, partition: string): readonly Node
 const countStatement = keepStatements((sql) => sql.select({ n: count() }).from(nodes).prepare());
 
 export function countNodes(sql: Sql): number {
-  return countStatement(sql).get()?.n ?? 0;
+  return sql.kept?.read()?.nodes.size() ?? countStatement(sql).get()?.n ?? 0;
 }
 
 export function insertNode(sql: Sql, row: NodeRow): void {
   sql.insert(nodes).values(row).run();
 }
 
+/** By the names of the columns, as `updateKey` writes them. */
+const updateStatement = keepStatements((sql, key) =>
+  sql
+    .update(nodes)
+    .set(placeholdersOf(key))
+    .where(eq(nodes.id, raw.placeholder("itsId")))
+    .prepare(),
+);
+
 export function updateNode(sql: Sql, id: string, change: Partial<NodeRow>): void {
-  sql.update(nodes).set(change).where(eq(nodes.id, id)).run();
+  updateStatement(sql, updateKey(change)).run({ ...change, itsId: id });
 }
 
 export function deleteNode(sql: Sql, id: string): void {

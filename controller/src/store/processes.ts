@@ -1,9 +1,21 @@
 import { Limits } from "@strata/protocol/agent/messages";
-import { and, asc, count, eq, gt, inArray, isNotNull, type SQL, sql as raw } from "drizzle-orm";
+import {
+  and,
+  asc,
+  count,
+  eq,
+  gt,
+  inArray,
+  isNotNull,
+  type Placeholder,
+  type SQL,
+  sql as raw,
+} from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
-import { keepStatements } from "./kept-statements.ts";
-import type { ProcessRow } from "./process-table.ts";
+import { keepStatements, placeholdersOf, updateKey } from "./kept-statements.ts";
+import type { Kept } from "./kept-tables.ts";
+import type { ProcessRow } from "./process-rows.ts";
 import { generations, processes, subscriptions } from "./schema.ts";
 import type { Unit } from "./unit.ts";
 
@@ -12,8 +24,8 @@ export type GenerationRow = typeof generations.$inferSelect;
 
 /** Each subscription's in the order in which they were made; without those that have none. */
 export function listProcessesBySubscription(sql: Sql): ReadonlyMap<string, readonly ProcessRow[]> {
-  const rows = sql.processTable?.read();
-  if (rows !== undefined) return rows.bySubscription();
+  const kept = sql.kept?.read();
+  if (kept !== undefined) return kept.processes.bySubscription();
   return Map.groupBy(
     sql.select().from(processes).orderBy(asc(processes.createdAt), asc(processes.id)).all(),
     ({ subscriptionId }) => subscriptionId,
@@ -21,8 +33,8 @@ export function listProcessesBySubscription(sql: Sql): ReadonlyMap<string, reado
 }
 
 export function listProcessesOfNode(sql: Sql, nodeId: string): readonly ProcessRow[] {
-  const rows = sql.processTable?.read();
-  if (rows !== undefined) return rows.ofNode(nodeId);
+  const kept = sql.kept?.read();
+  if (kept !== undefined) return kept.processes.ofNode(nodeId);
   return sql
     .select()
     .from(processes)
@@ -35,8 +47,8 @@ export function listProcessesOfSubscription(
   sql: Sql,
   subscriptionId: string,
 ): readonly ProcessRow[] {
-  const rows = sql.processTable?.read();
-  if (rows !== undefined) return rows.ofSubscription(subscriptionId);
+  const kept = sql.kept?.read();
+  if (kept !== undefined) return kept.processes.ofSubscription(subscriptionId);
   return sql
     .select()
     .from(processes)
@@ -75,9 +87,9 @@ export type ProcessView = {
 };
 
 export function getProcessView(sql: Sql, id: string): ProcessView | undefined {
-  const rows = sql.processTable?.read();
-  const process = rows?.all.get(id);
-  if (rows !== undefined) return process && { process, spec: rows.specOf(process) };
+  const kept = sql.kept?.read();
+  const process = kept?.processes.all.get(id);
+  if (kept !== undefined) return process && { process, spec: requireSpec(kept, process) };
   return readViews(sql, eq(processes.id, id), 1)[0];
 }
 
@@ -88,10 +100,12 @@ export function listAssigned(sql: Sql, nodeId: string): readonly ProcessView[] {
 
 /** All that is meant for the node, with what it runs. */
 export function listViewsOfNode(sql: Sql, nodeId: string): readonly ProcessView[] {
-  const rows = sql.processTable?.read();
-  return rows === undefined
+  const kept = sql.kept?.read();
+  return kept === undefined
     ? readViews(sql, eq(processes.nodeId, nodeId), NO_LIMIT)
-    : rows.ofNode(nodeId).map((process) => ({ process, spec: rows.specOf(process) }));
+    : kept.processes
+        .ofNode(nodeId)
+        .map((process) => ({ process, spec: requireSpec(kept, process) }));
 }
 
 export function countProcessesByState(sql: Sql): ReadonlyMap<ProcessRow["state"], number> {
@@ -103,16 +117,45 @@ export function countProcessesByState(sql: Sql): ReadonlyMap<ProcessRow["state"]
   return new Map(rows.map(({ state, n }) => [state, n]));
 }
 
-/** Specs of the generations that have processes, for the scheduler. */
+/** For many calls outside of a transaction; undefined for a generation that is not known any more. */
+export function createFindSpec(
+  sql: Sql,
+): (
+  key: Pick<GenerationRow, "subscriptionId" | "generation">,
+) => GenerationRow["spec"] | undefined {
+  const kept = sql.kept?.read();
+  if (kept !== undefined) return kept.findSpec;
+  return ({ subscriptionId, generation }) =>
+    sql
+      .select({ spec: generations.spec })
+      .from(generations)
+      .where(
+        and(eq(generations.subscriptionId, subscriptionId), eq(generations.generation, generation)),
+      )
+      .get()?.spec;
+}
+
+/** @throws Error for a generation that has no processes */
+function requireSpec(
+  kept: Kept,
+  key: Pick<GenerationRow, "subscriptionId" | "generation">,
+): GenerationRow["spec"] {
+  const spec = kept.findSpec(key);
+  if (spec === undefined)
+    throw new Error(`there is no generation ${key.generation} of ${key.subscriptionId}`);
+  return spec;
+}
+
+/** Specs of the generations that have processes. */
 export function listGenerationsInUse(
   sql: Sql,
 ): readonly Pick<GenerationRow, "subscriptionId" | "generation" | "spec">[] {
-  const rows = sql.processTable?.read();
-  if (rows !== undefined) {
-    return [...rows.bySubscription()].flatMap(([subscriptionId, some]) =>
-      [...new Set(some.map(({ generation }) => generation))].map((generation) => {
+  const kept = sql.kept?.read();
+  if (kept !== undefined) {
+    return [...kept.processes.bySubscription()].flatMap(([subscriptionId, some]) =>
+      generationsOf(some).map((generation) => {
         const key = { subscriptionId, generation };
-        return { ...key, spec: rows.specOf(key) };
+        return { ...key, spec: requireSpec(kept, key) };
       }),
     );
   }
@@ -131,6 +174,17 @@ export function listGenerationsInUse(
       ),
     )
     .all();
+}
+
+const knownGenerations = new WeakMap<readonly ProcessRow[], readonly number[]>();
+
+/** Each once. Costs nothing for rows that were asked for before. */
+function generationsOf(rows: readonly ProcessRow[]): readonly number[] {
+  const known = knownGenerations.get(rows) ?? [
+    ...new Set(rows.map(({ generation }) => generation)),
+  ];
+  knownGenerations.set(rows, known);
+  return known;
 }
 
 /** What level 1 looks at. */
@@ -259,30 +313,30 @@ export function newProcess(
   };
 }
 
-export function insertProcess(sql: Sql, row: ProcessRow): void {
-  sql.insert(processes).values(row).run();
+const insertStatement = keepStatements((sql, key) =>
+  sql.insert(processes).values(parsePlaceholders(key)).prepare(),
+);
+
+/** Drizzle takes null for any column; the database refuses it where it must not be. */
+function parsePlaceholders(key: string): { readonly [Name in keyof ProcessRow]: Placeholder } {
+  return placeholdersOf(key) as { readonly [Name in keyof ProcessRow]: Placeholder };
 }
 
-/** By the names of the columns; one that becomes null is written `name=`. */
+export function insertProcess(sql: Sql, row: ProcessRow): void {
+  insertStatement(sql, updateKey(row)).run(row);
+}
+
+/** By the names of the columns, as `updateKey` writes them. */
 const updateStatement = keepStatements((sql, key) =>
   sql
     .update(processes)
-    .set(
-      Object.fromEntries(
-        key
-          .split(" ")
-          .map((name) =>
-            name.endsWith("=") ? [name.slice(0, -1), null] : [name, raw.placeholder(name)],
-          ),
-      ),
-    )
+    .set(placeholdersOf(key))
     .where(eq(processes.id, raw.placeholder("itsId")))
     .prepare(),
 );
 
 export function updateProcess(sql: Sql, id: string, change: Partial<ProcessRow>): void {
-  const key = Object.entries(change).map(([name, value]) => (value === null ? `${name}=` : name));
-  updateStatement(sql, key.join(" ")).run({ ...change, itsId: id });
+  updateStatement(sql, updateKey(change)).run({ ...change, itsId: id });
 }
 
 export function deleteProcess(sql: Sql, id: string): void {

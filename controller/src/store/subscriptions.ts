@@ -48,6 +48,8 @@ const byIdStatement = keepStatements((sql) =>
 
 /** Every subscription, the deleted ones that still have processes included. */
 export function listSubscriptions(sql: Sql): readonly SubscriptionRow[] {
+  const kept = sql.kept?.read();
+  if (kept !== undefined) return kept.subscriptions.all();
   return sql.select().from(subscriptions).orderBy(asc(subscriptions.id)).all();
 }
 

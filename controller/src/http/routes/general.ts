@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { listNodes } from "../../store/nodes.ts";
+import { getMeta } from "../../store/meta.ts";
 import { reachedUrl } from "../own-address.ts";
 import type { Answer, Router } from "../route.ts";
 import type { Services } from "../services.ts";
@@ -42,7 +42,7 @@ export function addGeneralRoutes(router: Router, services: Services): void {
     answers: { ...text("It can."), 503: { description: "Not now." } },
     handle: ({ c }) => {
       if (services.isStopping()) return c.text("stopping\n", 503);
-      listNodes(services.store.sql);
+      getMeta(services.store.sql, "restored");
       return c.text("ready\n");
     },
   });
