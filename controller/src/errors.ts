@@ -27,6 +27,7 @@ export type ControllerErrorCode =
   | "ROLLOUT_STATE" // The verb does not fit how far the roll-out is.
   | "ROLLBACK_IMPOSSIBLE" // There is no earlier generation to go back to, or it runs already.
   | "METRIC_UNKNOWN" // A value was posted that no scaling policy asks for.
+  | "NOT_WAKEABLE" // A request came for a subscription that nothing may wake now.
   | "NAME_TAKEN"
   | "QUOTA_EXCEEDED" // The tenant would wish for more than it may have.
   | "PROCESS_NOT_RUNNING"

@@ -16,6 +16,7 @@ export function aPlannedProcess(changes: Partial<PlannedProcess> = {}): PlannedP
     createdAt: "2026-01-01T00:00:00.000Z",
     mayBeAsked: false,
     drain: null,
+    sleep: null,
     load: { inFlight: undefined, cpuPercent: 0 },
     ...changes,
   };
@@ -25,6 +26,7 @@ export function aPlannedProcess(changes: Partial<PlannedProcess> = {}): PlannedP
 export function aWish(changes: Partial<Wish> = {}): Wish {
   return {
     count: 1,
+    isAsleep: false,
     generation: 1,
     surge: 1,
     unavailable: 0,

@@ -60,7 +60,7 @@ const processes = defineKind<Process>({
   isTenanted: true,
   columns: [
     { title: "ID", cell: (item) => item.id },
-    { title: "STATE", cell: (item) => item.state },
+    { title: "STATE", cell: (item) => (item.frozen ? "frozen" : item.state) },
     { title: "READY", cell: (item) => (item.ready ? "yes" : "no") },
     { title: "RESTARTS", cell: (item) => String(item.restarts) },
     { title: "NODE", cell: (item) => item.node ?? none },

@@ -3,6 +3,7 @@ import { isTerminal } from "@strata/protocol/agent/process-state";
 
 import { divide, type Room } from "./plan-hold.ts";
 import { endDrains, keepDraining, mustDrain, planVictims, recallDraining } from "./plan-shrink.ts";
+import { planSleep } from "./plan-sleep.ts";
 import {
   isBlocked,
   isOutdated,
@@ -21,6 +22,8 @@ export type Action =
   | { readonly kind: "drain"; readonly processId: string }
   /** It is wanted again before its drain was over. */
   | { readonly kind: "keep"; readonly processId: string }
+  /** Its subscription sleeps: requests go elsewhere from now on, then it is frozen; or they may come again. */
+  | { readonly kind: "announceFreeze" | "freeze" | "wake"; readonly processId: string }
   /** It takes over the limits of the newest generation, and runs on. */
   | { readonly kind: "resize"; readonly processId: string }
   /** It has ended, or never began: nothing of it is left on a node. */
@@ -42,6 +45,11 @@ export function planSubscription(
   wish: Wish,
   processes: readonly PlannedProcess[],
 ): readonly Action[] {
+  const actions = planCount(wish, processes);
+  return [...actions, ...planSleep(wish, processes, actions)];
+}
+
+function planCount(wish: Wish, processes: readonly PlannedProcess[]): readonly Action[] {
   const { count, surge, unavailable, hold } = wish;
   if (hold === null) {
     const room = { livingMax: count + surge, livingMin: count - unavailable, drainingBeside: 0 };

@@ -30,6 +30,7 @@ export type PlannedProcess = {
   readonly mayBeAsked: boolean;
   /** It finishes what it has in flight and gets nothing new; null when it is wanted. */
   readonly drain: Drain | null;
+  readonly sleep: Sleep | null;
   /** What it carries; in flight undefined where nobody knows. */
   readonly load: { readonly inFlight: number | undefined; readonly cpuPercent: number };
 };
@@ -41,8 +42,17 @@ export type Drain = {
   readonly isOver: boolean;
 };
 
+/** Of a process whose subscription sleeps frozen. One that is frozen counts as ready: it answers once it is woken. */
+export type Sleep = {
+  readonly freeze: "announced" | "ordered";
+  /** No ingress sends it anything, and none waits for an answer of it. */
+  readonly isReleased: boolean;
+};
+
 export type Wish = {
   readonly count: number;
+  /** What there is of it shall be frozen. */
+  readonly isAsleep: boolean;
   readonly generation: number;
   /** So many more than `count` may live while some are replaced, and so many fewer may serve. Never both 0. */
   readonly surge: number;

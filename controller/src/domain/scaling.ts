@@ -13,6 +13,20 @@ export function wishedProcesses(count: number, policy: ScalingPolicy | undefined
   return policy === undefined || isAutoscaled(policy) ? count : clamp(count, policy);
 }
 
+/** More would only take room: one that wakes serves while others start. */
+export const FROZEN_KEPT = 1;
+
+/** Whether level 1 may send the last process away, so that a request has to bring one back. */
+export function maySleep(policy: ScalingPolicy | undefined): boolean {
+  if (policy === undefined || !isAutoscaled(policy)) return false;
+  return policy.min === 0 || policy.schedules.some(({ min }) => min === 0);
+}
+
+/** Whether level 1 has put the subscription to sleep with a frozen process left of it. */
+export function isAsleepFrozen(count: number, policy: ScalingPolicy | undefined): boolean {
+  return count === 0 && policy?.sleep === "frozen" && isAutoscaled(policy);
+}
+
 /** A count brought within what the policy allows now. */
 export function clampProcesses(
   count: number,

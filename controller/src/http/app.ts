@@ -43,6 +43,7 @@ import { addSubscriptionRoutes } from "./routes/subscriptions.ts";
 import { addTenantRoutes } from "./routes/tenants.ts";
 import { addTokenRoutes } from "./routes/tokens.ts";
 import { addVolumeRoutes } from "./routes/volumes.ts";
+import { addWakeRoute } from "./routes/wake.ts";
 import type { Services } from "./services.ts";
 import { createStoreGuard } from "./store-guard.ts";
 
@@ -100,6 +101,7 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
   addNetworkRoutes(router, services);
   addDeltaRoute(router, services);
   addPeerRoutes(router, services);
+  addWakeRoute(router, services);
   addNodeSecretRoute(router, services);
   addNodeUpgradeRoutes(router, services, binaries);
   addNodeRoutes(router, services);

@@ -31,6 +31,7 @@ const statusOf: Readonly<Record<ControllerErrorCode, ContentfulStatusCode>> = {
   ROLLOUT_STATE: 409,
   ROLLBACK_IMPOSSIBLE: 409,
   METRIC_UNKNOWN: 422,
+  NOT_WAKEABLE: 409,
   NAME_TAKEN: 409,
   QUOTA_EXCEEDED: 409,
   PROCESS_NOT_RUNNING: 409,

@@ -13,6 +13,7 @@ import { getNode } from "../store/nodes.ts";
 import {
   getProcessView,
   listProcessesOfSubscription,
+  type ProcessRow,
   type ProcessView,
 } from "../store/processes.ts";
 import { getScaler } from "../store/scalers.ts";
@@ -20,7 +21,7 @@ import { readScalingPolicy } from "../store/scaling-policies.ts";
 import { getSubscription, type SubscriptionRow } from "../store/subscriptions.ts";
 import type { Services } from "./services.ts";
 import { readRolloutStatus } from "./show-rollout.ts";
-import { showProcess, showSubscription } from "./views.ts";
+import { isFrozen, showProcess, showSubscription } from "./views.ts";
 
 /** `?after=&limit=` of every list. */
 export const PageQuery = z.strictObject({
@@ -72,7 +73,10 @@ export function readSubscription(services: Services, row: SubscriptionRow): Subs
     rollout: readRolloutStatus(sql, row, { processes, count }),
     held: services.isHeld(),
     address: serviceAddress(services.config.serviceNetwork, row),
-    notice: scalingNotice(services, row, policy) ?? ratioNotice(services, row),
+    notice:
+      scalingNotice(services, row, policy) ??
+      ratioNotice(services, row) ??
+      sleepNotice(row, policy, processes),
   });
 }
 
@@ -84,6 +88,17 @@ function scalingNotice(
   if (policy === undefined || deletedAt !== null || !isAutoscaled(policy)) return null;
   const state = getScaler(store.sql, id)?.state;
   return state === undefined ? null : noticeOf(state, policy, clock.nowMs());
+}
+
+/** Level 1 has sent all its processes away, or all but one that is frozen. */
+function sleepNotice(
+  { processes: count, deletedAt }: SubscriptionRow,
+  policy: ScalingPolicy | undefined,
+  processes: readonly ProcessRow[],
+): string | null {
+  if (policy === undefined || deletedAt !== null || count > 0 || !isAutoscaled(policy)) return null;
+  const depth = processes.some(isFrozen) ? "frozen" : "stopped";
+  return `asleep (${depth}): a request wakes it`;
 }
 
 /** Its count stays as it was when the other one went. */

@@ -188,6 +188,7 @@ export function showProcess(
     state:
       process.drainDeadline !== null && process.state === "running" ? "draining" : process.state,
     ready: process.ready,
+    frozen: isFrozen(process),
     node: node?.name ?? null,
     pid: process.pid,
     restarts: process.restarts,
@@ -200,6 +201,11 @@ export function showProcess(
     createdAt: process.createdAt,
     startedAt: process.startedAt,
   };
+}
+
+/** Told to be, and no longer answering. */
+export function isFrozen({ freeze, state, ready }: ProcessRow): boolean {
+  return freeze === "ordered" && state === "running" && !ready;
 }
 
 export function showEvent(row: EventRow): Event {

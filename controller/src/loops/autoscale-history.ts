@@ -98,8 +98,9 @@ function countProcesses(
   };
 }
 
-function isLive({ desired, state, drainDeadline }: ScaledProcess): boolean {
-  return desired === "running" && drainDeadline === null && !isTerminal(state);
+/** What is frozen, or about to be, is none of those that it has decided for. */
+function isLive({ desired, state, drainDeadline, freeze }: ScaledProcess): boolean {
+  return desired === "running" && drainDeadline === null && freeze === null && !isTerminal(state);
 }
 
 function isReady({ ready, state }: ScaledProcess): boolean {

@@ -7,6 +7,7 @@ import { createLeads, type Leads } from "../domain/network/leads.ts";
 import type { NetworkBook, NetworkNode } from "../domain/network/network-book.ts";
 import { serviceAddress, type ServiceNetwork } from "../domain/network/service-address.ts";
 import { networkOf, toService } from "../domain/network/service.ts";
+import { maySleep } from "../domain/scaling.ts";
 import type { Sql } from "../store/database.ts";
 import type { Kept } from "../store/kept-tables.ts";
 import { hasIngress, listNodes, type NodeRow } from "../store/nodes.ts";
@@ -130,7 +131,7 @@ function createFindWakes(sql: Sql): (policy: string | null) => boolean {
   const known = new Map<string, boolean>();
   return (policy) => {
     if (policy === null) return false;
-    const wakes = known.get(policy) ?? readScalingPolicy(sql, policy)?.min === 0;
+    const wakes = known.get(policy) ?? maySleep(readScalingPolicy(sql, policy));
     known.set(policy, wakes);
     return wakes;
   };

@@ -2,6 +2,7 @@
 import type { DrainTerms } from "../domain/drain.ts";
 import { isJobAlias } from "../domain/jobs.ts";
 import { type Action, planSubscription, type StopReason } from "../domain/plan.ts";
+import { setFreeze } from "../operations/freeze.ts";
 import { dropUnusedSecretVersions } from "../operations/secret-versions.ts";
 import {
   deleteProcess,
@@ -117,6 +118,13 @@ function applyStep(unit: Unit, snapshot: Snapshot, { subscription, action }: Ste
       setDrain(unit, { row, subscription, terms });
       return;
     }
+    case "announceFreeze":
+    case "freeze":
+    case "wake": {
+      const row = rowOf(snapshot, subscription, action.processId);
+      if (row !== undefined) setFreeze(unit, row, freezes[action.kind]);
+      return;
+    }
     case "resize": {
       const row = rowOf(snapshot, subscription, action.processId);
       if (row !== undefined) resizeProcess(unit, row, subscription);
@@ -131,6 +139,8 @@ function applyStep(unit: Unit, snapshot: Snapshot, { subscription, action }: Ste
       action satisfies never;
   }
 }
+
+const freezes = { announceFreeze: "announced", freeze: "ordered", wake: null } as const;
 
 /** What leaves a node may finish in its own time, within that of the node. */
 function drainTermsOf(
@@ -181,6 +191,7 @@ function stopProcess(unit: Unit, { row, subscription, reason }: Stop): void {
   const ended = row.state === "failed" || row.state === "stopped" || row.state === "pending";
   updateProcess(unit.sql, row.id, {
     desired: "stopped",
+    freeze: null,
     fence: row.fence + 1,
     // Level 1 waits for what it has sent away.
     ...(reason === "surplus" ? { drainDeadline: row.drainDeadline ?? unit.now } : {}),

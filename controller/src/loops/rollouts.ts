@@ -54,6 +54,7 @@ export function wishOf(
   const policy = subscription.rollout ?? usualRollout;
   return {
     count,
+    isAsleep: snapshot.isAsleep(subscription),
     generation: subscription.generation,
     ...roomOf(policy, count),
     // The old one has to end before the next may write to its volume.

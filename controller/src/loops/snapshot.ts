@@ -10,7 +10,7 @@ import { isMassLoss, lossPatienceMs } from "../domain/node.ts";
 import type { Drain, PlannedProcess, Whereabouts } from "../domain/planned-process.ts";
 import type { Problem } from "../domain/process.ts";
 import type { Witness } from "../domain/rollout.ts";
-import { wishedProcesses } from "../domain/scaling.ts";
+import { FROZEN_KEPT, isAsleepFrozen, wishedProcesses } from "../domain/scaling.ts";
 import type { Candidate, Need } from "../domain/schedule.ts";
 import type { Sql } from "../store/database.ts";
 import { keepReading } from "../store/kept-tables.ts";
@@ -43,7 +43,10 @@ export type Snapshot = {
   readonly held: boolean;
   readonly beatIntervalMs: number;
   readonly nowMs: number;
+  /** How many shall be there, one that is frozen among them. */
   readonly count: (subscription: SubscriptionRow) => number;
+  /** It sleeps, and what is left of it is to be frozen. */
+  readonly isAsleep: (subscription: SubscriptionRow) => boolean;
   /** How long a process of the subscription that goes may finish what it has in flight. */
   readonly drainTerms: (subscription: SubscriptionRow) => DrainTerms;
   readonly isReleased: (processId: string) => boolean;
@@ -96,11 +99,16 @@ export function readSnapshot(sql: Sql, options: SnapshotOptions): Snapshot {
     silentMs: options.silentMs(node.id),
   }));
   const specOf = createFindSpec(sql);
+  const isAsleep = ({ deletedAt, processes, scalingPolicy }: SubscriptionRow): boolean =>
+    deletedAt === null && isAsleepFrozen(processes, policies.get(scalingPolicy ?? ""));
   const world = {
     ...readProcesses(sql),
     subscriptions: listSubscriptions(sql),
-    count: ({ deletedAt, processes, scalingPolicy }: SubscriptionRow): number =>
-      deletedAt === null ? wishedProcesses(processes, policies.get(scalingPolicy ?? "")) : 0,
+    count: (one: SubscriptionRow): number => {
+      if (one.deletedAt !== null) return 0;
+      if (isAsleep(one)) return FROZEN_KEPT;
+      return wishedProcesses(one.processes, policies.get(one.scalingPolicy ?? ""));
+    },
   };
   const isUnsigned = readRefusals(sql, specOf);
   const isEarly = readDependencyRefusals(world);
@@ -108,6 +116,7 @@ export function readSnapshot(sql: Sql, options: SnapshotOptions): Snapshot {
     ...options,
     ...world,
     subscriptionOf: findSubscription(sql, world.subscriptions),
+    isAsleep,
     drainTerms: ({ deletedAt, drain, scalingPolicy }) =>
       deletedAt === null ? drainTerms(drain, policies.get(scalingPolicy ?? "")) : atOnce,
     nodes,
@@ -193,7 +202,7 @@ export function toPlanned(
     generation: row.generation,
     desired: row.desired,
     state: row.state,
-    ready: row.ready,
+    ready: row.ready || row.freeze === "ordered",
     readyMs: subscription.rollout === null ? 0 : readyMs(row, snapshot.nowMs),
     whereabouts: whereabouts(snapshot, subscription, row),
     nodeId: row.nodeId ?? undefined,
@@ -209,14 +218,17 @@ export function toPlanned(
       const { noticeMs } = snapshot.drainTerms(subscription);
       return (row.ports.length > 0 && noticeMs > 0) || !snapshot.isReleased(row.id);
     },
+    sleep:
+      row.freeze === null ? null : { freeze: row.freeze, isReleased: snapshot.isReleased(row.id) },
     get load() {
       return loadOf(snapshot, row);
     },
   };
 }
 
-/** A crash begins it anew. */
-function readyMs({ ready, stateAt, firstReadyAt }: ProcessRow, nowMs: number): number {
+/** A crash begins it anew; one that was frozen has been ready for long enough. */
+function readyMs({ ready, freeze, stateAt, firstReadyAt }: ProcessRow, nowMs: number): number {
+  if (freeze === "ordered") return Infinity;
   const since = Math.max(Date.parse(stateAt), Date.parse(firstReadyAt ?? stateAt));
   return ready ? Math.max(0, nowMs - since) : 0;
 }

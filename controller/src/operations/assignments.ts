@@ -14,7 +14,16 @@ export function listAssignments(sql: Sql, nodeId: string): Assignment[] {
   return listAssigned(sql, nodeId).flatMap(({ process, spec }) => {
     const { id: processId, assignmentId, generation, fence, desired, startDeadline } = process;
     if (assignmentId === null || startDeadline === null) return [];
-    const wish = { id: assignmentId, processId, generation, fence, desired, startDeadline, spec };
+    const wish = {
+      id: assignmentId,
+      processId,
+      generation,
+      fence,
+      desired,
+      startDeadline,
+      spec,
+      ...(process.freeze === "ordered" && { frozen: true }),
+    };
     const volumeFences = fencesOf(processId, spec);
     return [volumeFences === undefined ? wish : { ...wish, volumeFences }];
   });

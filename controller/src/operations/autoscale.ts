@@ -14,6 +14,7 @@ import {
 } from "../store/scalers.ts";
 import { type ScaledSubscription, setWishedProcesses } from "../store/subscriptions.ts";
 import type { Unit } from "../store/unit.ts";
+import { wakeProcesses } from "./freeze.ts";
 
 export type Decided = {
   readonly subscription: ScaledSubscription;
@@ -45,6 +46,7 @@ export function recordDecisions(unit: Unit, decided: readonly Decided[]): boolea
     if (!hasActed(one)) continue;
     changed = true;
     setWishedProcesses(unit.sql, id, decision.desired);
+    if (subscription.processes === 0) wakeProcesses(unit, id);
     announce(unit, one);
   }
   return changed;

@@ -171,5 +171,6 @@ function nameChange({ state, ready, turned, restarted }: Change, row: ProcessRow
   if (restarted) return "restarted";
   if (!turned) return state;
   if (ready) return "ready";
+  if (row.freeze === "ordered" && row.state === state) return "frozen";
   return row.state === state ? "unready" : state;
 }

@@ -198,6 +198,7 @@ export type ScaledProcess = Pick<
   | "ready"
   | "nodeId"
   | "drainDeadline"
+  | "freeze"
   | "firstReadyAt"
 >;
 
@@ -215,6 +216,7 @@ export function listScaledProcesses(
       ready: processes.ready,
       nodeId: processes.nodeId,
       drainDeadline: processes.drainDeadline,
+      freeze: processes.freeze,
       firstReadyAt: processes.firstReadyAt,
     })
     .from(processes)
@@ -298,6 +300,7 @@ export function newProcess(
     fence: 0,
     drainDeadline: null,
     noticeUntil: null,
+    freeze: null,
     firstReadyAt: null,
     decidedRevision: 0,
     startDeadline: null,

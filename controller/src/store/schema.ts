@@ -251,6 +251,8 @@ export const processes = sqliteTable(
     drainDeadline: text(),
     /** Before that it is not stopped either: who knows of it may still come. Null where nobody does. */
     noticeUntil: text(),
+    /** Its subscription sleeps: ingresses are told to send it nothing more, then its node to freeze it. Null when awake. */
+    freeze: text().$type<"announced" | "ordered">(),
     /** When it was ready for the first time. */
     firstReadyAt: text(),
     /** The node's assignment revision that carries the last decision about this process. */

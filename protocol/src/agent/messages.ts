@@ -205,6 +205,8 @@ export const Assignment = z.object({
   /** Grows with every decision about this process; an agent refuses a smaller one than it has seen. */
   fence: z.int().nonnegative(),
   desired: z.enum(["running", "stopped"]),
+  /** Once it is ready it is frozen, until the next fence. */
+  frozen: z.boolean().optional(),
   /** RFC 3339. A process that has not begun to start by then is not started. */
   startDeadline: z.iso.datetime(),
   spec: ProcessSpec,
@@ -334,6 +336,8 @@ export const ProcessReport = z.object({
   fence: z.int().nonnegative(),
   state: z.enum(processStates).exclude(["pending", "suspect"]),
   ready: z.boolean(),
+  /** It is frozen as wished, or a request woke it although this fence wishes for that. */
+  sleep: z.enum(["frozen", "woken"]).optional(),
   /** Host pid of the application's first process. */
   pid: z.int().positive().optional(),
   startedAt: z.iso.datetime().optional(),

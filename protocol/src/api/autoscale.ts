@@ -164,6 +164,8 @@ export const ScalingPolicyInput = z
       .prefault({}),
     /** All activation metrics must have been idle for this long before the last process goes. */
     idleAfter: duration(0, 7 * DAY).default(300 * SECOND),
+    /** What becomes of the last process: it ends, or it stays where it is and is frozen, with its memory. */
+    sleep: z.enum(["stopped", "frozen"]).default("stopped"),
     stabilisation: z
       .strictObject({
         grow: duration(0, HOUR).default(0),

@@ -348,6 +348,8 @@ export const Process = z.object({
   generation: z.int(),
   state: z.enum(processStates),
   ready: z.boolean(),
+  /** Its subscription sleeps: it has its memory and does nothing until a request comes. */
+  frozen: z.boolean(),
   node: z.string().nullable(),
   pid: z.int().nullable(),
   restarts: z.int(),

@@ -23,6 +23,12 @@ const anyProcess = fc
     node: fc.integer({ min: 1, max: 4 }),
     mayBeAsked: fc.boolean(),
     drain: fc.option(fc.record({ deadline: fc.nat(), isOver: fc.boolean() })),
+    sleep: fc.option(
+      fc.record({
+        freeze: fc.constantFrom("announced" as const, "ordered" as const),
+        isReleased: fc.boolean(),
+      }),
+    ),
     load: fc.record({
       inFlight: fc.option(fc.nat({ max: 3 }), { nil: undefined }),
       cpuPercent: fc.nat({ max: 100 }),
@@ -37,6 +43,7 @@ const anyProcesses = fc
 const anyWish = fc
   .record({
     count: fc.integer({ min: 0, max: 8 }),
+    isAsleep: fc.boolean(),
     generation: fc.integer({ min: 1, max: 3 }),
     surge: fc.integer({ min: 0, max: 3 }),
     unavailable: fc.integer({ min: 0, max: 3 }),

@@ -47,6 +47,7 @@ function aWorld(
 ): World {
   const wish = {
     ...limits,
+    isAsleep: false,
     generation: NEWEST,
     hold: hold === null ? null : { ...hold, base: BASE },
     held: false,

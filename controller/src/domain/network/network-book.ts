@@ -151,12 +151,12 @@ function createAskedBook(): AskedBook {
       const gone = new Set(before?.endpoints.map(({ processId }) => processId));
       for (const { processId, state } of after?.endpoints ?? []) {
         gone.delete(processId);
-        if (state === "leaving") {
-          asked.delete(processId);
-          if (!leaving.has(processId)) leaving.set(processId, revision);
-        } else {
+        if (state === "ready") {
           leaving.delete(processId);
           asked.add(processId);
+        } else {
+          asked.delete(processId);
+          if (!leaving.has(processId)) leaving.set(processId, revision);
         }
       }
       for (const processId of gone) {

@@ -13,6 +13,7 @@ export type ReachedProcess = {
   readonly ready: boolean;
   readonly firstReadyAt: string | null;
   readonly drainDeadline: string | null;
+  readonly freeze: "announced" | "ordered" | null;
   readonly nodeId: string | null;
   readonly address: string | null;
   readonly ports: readonly Port[];
@@ -93,10 +94,11 @@ function toEndpoints({ processes, addressOfNode }: ServiceSource): Endpoint[] {
 }
 
 /** Undefined for one that nobody is to ask: not ready yet, or ended. */
-function stateOf(process: ReachedProcess): "ready" | "leaving" | undefined {
-  const { state, desired, ready, firstReadyAt, drainDeadline, address } = process;
+function stateOf(process: ReachedProcess): Endpoint["state"] | undefined {
+  const { state, desired, ready, firstReadyAt, drainDeadline, freeze, address } = process;
   if (isTerminal(state) || firstReadyAt === null || address === null) return undefined;
   if (state === "pending" || state === "pulling" || state === "starting") return undefined;
   const isGoing = desired === "stopped" || state === "draining" || drainDeadline !== null;
+  if (freeze !== null && !isGoing) return "frozen";
   return ready && !isGoing ? "ready" : "leaving";
 }

@@ -26,6 +26,7 @@ import { listLeavingVolumes } from "../../store/volumes.ts";
 import { answerJson } from "../answer.ts";
 import type { Router } from "../route.ts";
 import type { Services } from "../services.ts";
+import { takeWoken } from "./wake.ts";
 
 const Params = z.object({ id: z.string().max(100) });
 
@@ -81,6 +82,7 @@ export function addAgentRoutes(router: Router, services: Services): void {
         services.usage.take(nodeId, report, nowMs);
         const { startDeadlineMs } = services.config;
         if (takeReport(store, { nodeId, report, nowMs, startDeadlineMs })) services.reconcileSoon();
+        takeWoken(services, nodeId, report);
         services.tracing.takeSpans(nodeId, report.spans ?? []);
       }
       const { removedVolumes = [] } = report;

@@ -11,7 +11,7 @@ export type Activity = {
 
 export function activityOf(
   measurements: readonly Measurement[],
-  { idleSince, now }: { readonly idleSince: number | null; readonly now: number },
+  { state: { idleSince }, history: { requested = false }, now }: Situation,
 ): Activity {
   const loads = measurements.flatMap(({ metric, point }) =>
     "activation" in metric ? [{ threshold: metric.activation, load: point?.sum ?? null }] : [],
@@ -19,8 +19,8 @@ export function activityOf(
   const idle =
     loads.length > 0 && loads.every(({ load, threshold }) => load !== null && load <= threshold);
   return {
-    idleSince: idle ? (idleSince ?? now) : null,
-    wanted: loads.some(({ load, threshold }) => load !== null && load > threshold),
+    idleSince: idle && !requested ? (idleSince ?? now) : null,
+    wanted: requested || loads.some(({ load, threshold }) => load !== null && load > threshold),
   };
 }
 

@@ -56,7 +56,7 @@ function assess(situation: Situation): Assessment {
   const measurements = policy.metrics.map((metric) => measure(metric, situation));
   const metrics = measurements.map(({ trace }) => trace);
   const bounds = boundsAt(policy, state.activeSchedules, now);
-  const activity = activityOf(measurements, { idleSince: state.idleSince, now });
+  const activity = activityOf(measurements, situation);
   const stable = combine(metrics, { policy, current: history.current });
   const panic = panicRaw(metrics);
   const panicAt =

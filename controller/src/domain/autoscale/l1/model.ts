@@ -49,6 +49,8 @@ export type History = {
   readonly warmUpMs: number | null;
   /** A roll-out is under way. */
   readonly rollingOut: boolean;
+  /** A request waits for a process, and there is none. */
+  readonly requested?: boolean;
 };
 
 /** What one sampling interval saw of one metric. */
