@@ -61,6 +61,8 @@ async function serve(
   if (request.kind !== "logs" && !known.snapshot.isRunning) {
     throw new AgentError("NOT_RUNNING", `process ${processId} does not run now`);
   }
+  // Nothing can be begun in a container that is frozen, and who works in it uses it.
+  if (request.kind !== "logs" && request.kind !== "top") known.wakeUp();
   switch (request.kind) {
     case "logs":
       return await sendLogs(socket, request, start);

@@ -43,6 +43,11 @@ export type Cgroups = {
   readonly probeFiles: (processId: string, name: string) => readonly string[] | undefined;
   /** Host pids of all that a probe started. */
   readonly listProbePids: (processId: string, name: string) => readonly number[];
+  /** Takes the processor from all that is in the container, until `thaw`; memory and connections stay. False when it is
+   * gone, or the host cannot. */
+  readonly freeze: (processId: string) => boolean;
+  /** Safe to repeat, and for one that was never frozen. */
+  readonly thaw: (processId: string) => void;
   /** Somebody froze the container. */
   readonly isFrozen: (processId: string) => boolean;
   readonly lxcEntries: (processId: string, limits: Limits) => readonly LxcEntry[];

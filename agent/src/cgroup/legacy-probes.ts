@@ -2,16 +2,15 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 
 import type { Cgroups } from "./cgroups.ts";
-import { listPids, makeSubgroup, probeGroup, readGroupFile } from "./group-folder.ts";
+import { listPids, makeSubgroup, probeGroup } from "./group-folder.ts";
 import { allMounts, type CgroupMounts } from "./mounts.ts";
-import { isFrozen } from "./unified.ts";
 
 /** What health probes need of cgroup v1. A probe has a group of its own in one hierarchy, in which it is found again; in
  * all others it is held by what holds the container. */
 export function createLegacyProbes(
   mounts: CgroupMounts,
   parent: string,
-): Pick<Cgroups, "probeFiles" | "listProbePids" | "isFrozen"> {
+): Pick<Cgroups, "probeFiles" | "listProbePids"> {
   const container = (mount: string | undefined, processId: string): string =>
     join(mount ?? "", parent, processId, "box", "c");
   const pids = mounts.legacy.get("pids");
@@ -27,14 +26,5 @@ export function createLegacyProbes(
     },
     listProbePids: (processId, name) =>
       listPids(join(container(pids, processId), probeGroup(name))),
-    isFrozen: (processId) => {
-      const freezer = mounts.legacy.get("freezer");
-      const state =
-        freezer === undefined
-          ? undefined
-          : readGroupFile(container(freezer, processId), "freezer.state");
-      if (state !== undefined && state.trim() !== "THAWED") return true;
-      return mounts.unified !== undefined && isFrozen(container(mounts.unified, processId));
-    },
   };
 }

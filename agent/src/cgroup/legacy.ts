@@ -15,6 +15,7 @@ import {
   removeGroup,
   removeOwnGroup,
 } from "./group-folder.ts";
+import { createLegacyFreezer } from "./legacy-freezer.ts";
 import {
   describeLegacyShortfall,
   type LegacyController,
@@ -71,6 +72,7 @@ export function createLegacyCgroups({ mounts, parent, disk }: LegacyOptions): Cg
         return group(controller, processId, "box", "tool", "cgroup.procs");
       }),
     ...createLegacyProbes(mounts, parent),
+    ...createLegacyFreezer(mounts, parent),
     lxcEntries: (processId, limits) => [
       ["lxc.cgroup.dir.container", join(parent, processId, "box", "c")],
       ["lxc.cgroup.dir.monitor", join(parent, processId, "monitor")],

@@ -16,6 +16,7 @@ import {
   removeGroup,
   removeOwnGroup,
   writeGroupFile,
+  writeOptionalGroupFile,
 } from "./group-folder.ts";
 import {
   describeUnifiedShortfall,
@@ -73,6 +74,8 @@ export function createUnifiedCgroups({ mount, parent, disk }: UnifiedOptions): C
       return makeSubgroup(own) ? [join(own, "cgroup.procs")] : undefined;
     },
     listProbePids: (processId, name) => listPids(group(processId, "box", "c", probeGroup(name))),
+    freeze: (processId) => setFrozen(group(processId, "box", "c"), 1),
+    thaw: (processId) => void setFrozen(group(processId, "box", "c"), 0),
     isFrozen: (processId) => isFrozen(group(processId, "box", "c")),
     lxcEntries: (processId, { memoryMaxBytes }) => [
       ["lxc.cgroup.dir.container", join(parent, processId, "box", "c")],
@@ -113,6 +116,11 @@ const PIVOT = "lxc.pivot";
 /** Itself, or for one above it. */
 export function isFrozen(group: string): boolean {
   return parseCounter(readGroupFile(group, "cgroup.events") ?? "", "frozen") === 1;
+}
+
+/** cgroup-v2.rst, "cgroup.freeze". False when the group is gone. */
+export function setFrozen(group: string, value: 0 | 1): boolean {
+  return writeOptionalGroupFile(group, "cgroup.freeze", value);
 }
 
 /** io as well, where the kernel has it: only a process that wants limits of it fails without. */

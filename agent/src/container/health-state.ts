@@ -22,12 +22,15 @@ export type HealthState = {
 
 export type FailureCode = "STARTUP_FAILED" | "LIVENESS_FAILED";
 
-/** Of a run that begins, or that another life of the agent saw past its startup probe. Pure. */
-export function beginHealth(plan: ProbePlan, wasStarted: boolean): HealthState {
-  const isStarted = wasStarted || plan.startup === undefined;
+/** Of a run that begins, or that another life of the agent saw past its startup probe, or ready. Pure. */
+export function beginHealth(
+  plan: ProbePlan,
+  { wasStarted, wasReady }: { readonly wasStarted: boolean; readonly wasReady: boolean },
+): HealthState {
+  const isStarted = wasStarted || wasReady || plan.startup === undefined;
   return {
     isStarted,
-    isReady: isStarted && plan.readiness === undefined,
+    isReady: isStarted && (wasReady || plan.readiness === undefined),
     reason: undefined,
     failing: undefined,
     successes: 0,

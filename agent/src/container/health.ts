@@ -17,6 +17,8 @@ export type HealthWatchOptions = {
   readonly ask: Ask;
   /** Another life of the agent saw it past its startup probe. */
   readonly wasStarted: boolean;
+  /** It was ready when it was frozen, and nobody can ask it since. */
+  readonly wasReady?: boolean;
   /** Called whenever it starts, becomes ready or stops being it, or is to be ended. */
   readonly onChange: (state: HealthState) => void;
 };
@@ -27,11 +29,11 @@ let turns = 0;
 /** Asks until disposed, or until the answers say that the process is to be ended; one question of each probe at a time.
  * Without probes it is ready at once. */
 export function watchHealth(plan: ProbePlan, options: HealthWatchOptions): HealthWatch {
-  const { ask, wasStarted, onChange } = options;
+  const { ask, wasStarted, wasReady = false, onChange } = options;
   let beganMs = performance.now();
   const end = new AbortController();
   const timers = new Map<ProbeName, NodeJS.Timeout>();
-  let state = beginHealth(plan, wasStarted);
+  let state = beginHealth(plan, { wasStarted, wasReady });
 
   const begin = (name: ProbeName): void => {
     const probe = plan[name];

@@ -63,6 +63,7 @@ export class ManagedProcess {
       paths: this.#paths,
       onBegun: () => this.#setActivity(undefined, "now"),
       onOver: () => this.#waker.wake(),
+      onReady: () => this.#waker.wake(),
     });
   }
 
@@ -97,6 +98,18 @@ export class ManagedProcess {
     }
     if (assignment?.desired !== "running") this.#pull.abort();
     this.#waker.wake();
+  }
+
+  /** A request is there for it, or somebody works in it: what is frozen runs again at once, whatever the controller has
+   * said, and it hears of that. False when it is not ready to answer. */
+  wakeUp(): boolean {
+    const { record } = this.#keeper;
+    if (this.#run.isRunning && isToSleep(record)) {
+      this.#run.thaw();
+      this.#keeper.save({ wokenFence: record.assignment.fence });
+      this.#services.onChange("now");
+    }
+    return this.#run.isReady;
   }
 
   /** Runs until the process is forgotten or `detach` is called. */
@@ -137,6 +150,9 @@ export class ManagedProcess {
       isRunning: this.#run.isRunning,
       isOver: this.#run.isOver,
       isFailing: run?.failing !== undefined,
+      isReady: this.#run.isReady,
+      isFrozen: run?.isFrozen === true,
+      isToSleep: isToSleep(this.#keeper.record),
       isOutdated: !isDeepStrictEqual(restNow, rest),
       // Limits that were refused and are no longer wanted are put right as well.
       isResized: problem?.code === "RESIZE_REFUSED" || !isDeepStrictEqual(limitsNow, limits),
@@ -161,6 +177,12 @@ export class ManagedProcess {
         return await this.#end();
       case "resize":
         return await this.#resize();
+      case "freeze":
+        this.#run.freeze();
+        return this.#services.onChange("now");
+      case "thaw":
+        this.#run.thaw();
+        return this.#services.onChange("now");
       case "settle":
         return await this.#settle();
       case "finish":
@@ -322,4 +344,8 @@ export class ManagedProcess {
 
 function isOnce({ assignment, run }: ProcessRecord): boolean {
   return (run?.spec ?? assignment.spec).restart === "never";
+}
+
+function isToSleep({ assignment, wokenFence }: ProcessRecord): boolean {
+  return assignment.frozen === true && wokenFence !== assignment.fence;
 }

@@ -9,6 +9,11 @@ export type StepView = {
   readonly isFailing: boolean;
   /** What runs is not what is wanted. */
   readonly isOutdated: boolean;
+  /** It is ready, and was frozen by us. */
+  readonly isReady: boolean;
+  readonly isFrozen: boolean;
+  /** It is wanted to sleep as soon as it is ready, and no request has come since. */
+  readonly isToSleep: boolean;
   /** It has other limits than are wanted, and need not be restarted for them. */
   readonly isResized: boolean;
   readonly ended: "stopped" | "failed" | undefined;
@@ -29,6 +34,8 @@ export type Step =
         | "stop"
         | "end"
         | "resize"
+        | "freeze"
+        | "thaw"
         | "settle"
         | "finish"
         | "forget"
@@ -43,7 +50,8 @@ export type Step =
  * stop    end the container that runs             forget  finish, and drop all that is known of it
  * end     stop it for what its probes say, and settle
  * settle  learn how it ended, plan a restart      wait, rest  nothing until then, or until something changes
- * expire  too late to start: it has failed          resize  give the container that runs its new limits */
+ * expire  too late to start: it has failed          resize  give the container that runs its new limits
+ * freeze  its subscription sleeps                  thaw    it does no longer */
 export function planStep(view: StepView): Step {
   if (view.isOver) return { kind: "settle" };
   if (view.isRunning && (view.wanted !== "running" || view.isOutdated)) return { kind: "stop" };
@@ -63,6 +71,9 @@ function planStart({
   isRunning,
   isFailing,
   isResized,
+  isReady,
+  isFrozen,
+  isToSleep,
   ended,
   isOnce,
   hasBegun,
@@ -71,9 +82,11 @@ function planStart({
   nowMs,
 }: StepView): Step {
   if (isRunning && isFailing) return { kind: "end" };
+  if (isRunning && isFrozen && !isToSleep) return { kind: "thaw" };
   if (isRunning && isResized) {
     return retryAtMs > nowMs ? { kind: "wait", ms: retryAtMs - nowMs } : { kind: "resize" };
   }
+  if (isRunning && isReady && !isFrozen && isToSleep) return { kind: "freeze" };
   const isOver = ended === "failed" || (ended === "stopped" && isOnce);
   if (isRunning || isOver) return { kind: "rest" };
   if (!hasBegun && nowMs > startDeadlineMs) return { kind: "expire" };

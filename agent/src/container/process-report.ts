@@ -15,6 +15,8 @@ export function describeProcess(
   { place, metrics }: ReportExtras,
 ): ProcessReport {
   const { assignment, ended, restarts, lastExit, ports, run } = record;
+  const isFrozen = isRunning && run?.isFrozen === true;
+  const isWoken = isRunning && assignment.frozen === true && record.wokenFence === assignment.fence;
   const isSaid = isRunning && complaint !== undefined;
   const problem =
     record.problem ?? (isSaid ? { code: "NOT_READY", message: complaint } : undefined);
@@ -23,7 +25,9 @@ export function describeProcess(
     assignmentId: assignment.id,
     fence: assignment.fence,
     state: describeState({ ended, activity, isRunning, hasBegun: record.begun }),
-    ready: isRunning && isReady && activity !== "draining",
+    ready: isRunning && isReady && !isFrozen && activity !== "draining",
+    ...(isFrozen && { sleep: "frozen" as const }),
+    ...(isWoken && { sleep: "woken" as const }),
     restarts,
     ports: ended === undefined ? ports : [],
     ...(application && { pid: application.pid }),

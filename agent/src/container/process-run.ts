@@ -39,6 +39,7 @@ export type ProcessRunOptions = {
   /** The container is running, or its end was seen, or is due by its probes. */
   readonly onBegun: () => void;
   readonly onOver: () => void;
+  readonly onReady: () => void;
 };
 
 /** The container of one process: made or taken over, watched, stopped, swept away. Each call is one step; which one is
@@ -161,6 +162,25 @@ export class ProcessRun {
     return await resizeRun(this.#options);
   }
 
+  /** Noted first: another life of the agent thaws what this one froze, and nothing else. */
+  freeze(): void {
+    const { services } = this.#options;
+    this.#noteFrozen(true);
+    if (!services.start.cgroups.freeze(this.#processId))
+      services.logger.warn({ process: this.#processId }, "this host cannot freeze: it goes on");
+  }
+
+  thaw(): void {
+    this.#options.services.start.cgroups.thaw(this.#processId);
+    this.#noteFrozen(undefined);
+  }
+
+  #noteFrozen(isFrozen: true | undefined): void {
+    const { keeper } = this.#options;
+    const { run } = keeper.record;
+    if (run !== undefined) keeper.save({ run: { ...run, isFrozen } });
+  }
+
   /** Ends the container and says how it ended; undefined when none runs. */
   async stop(): Promise<Exit | undefined> {
     const { services, keeper } = this.#options;
@@ -275,13 +295,14 @@ export class ProcessRun {
     return watchHealth(run?.probes ?? planProbes(assignment.spec, undefined), {
       ask: services.ask({ processId: this.#processId, address }),
       wasStarted: run?.isStarted ?? false,
+      wasReady: run?.isFrozen ?? false,
       onChange: (state) => this.#noteHealth(state),
     });
   }
 
   /** On disk, for another life of the agent would not ask a startup probe again, and ends what is to be ended. */
-  #noteHealth({ isStarted, failing }: HealthState): void {
-    const { services, keeper, onOver } = this.#options;
+  #noteHealth({ isStarted, isReady, failing }: HealthState): void {
+    const { services, keeper, onOver, onReady } = this.#options;
     const { run } = keeper.record;
     if (run === undefined) return;
     const isNew = run.probes?.startup !== undefined && isStarted && run.isStarted !== true;
@@ -290,6 +311,7 @@ export class ProcessRun {
       keeper.save({ run: { ...run, failing } });
       onOver();
     }
+    if (isReady) onReady();
     services.onChange("now");
   }
 

@@ -24,6 +24,8 @@ const RunRecord = z.object({
   probes: ProbePlan.optional(),
   /** Past its startup probe. */
   isStarted: z.boolean().optional(),
+  /** It was ready, and was frozen because its subscription sleeps. */
+  isFrozen: z.boolean().optional(),
   /** A probe says that it is to be ended, and it is not yet. */
   failing: Problem.optional(),
   /** Known once the application runs. */
@@ -45,6 +47,8 @@ export const ProcessRecord = z.object({
   /** Runs that have ended and were followed by another. */
   restarts: z.int().nonnegative(),
   crashes: z.object({ failures: z.int().nonnegative() }),
+  /** A request woke it although the assignment of this fence wants it frozen. */
+  wokenFence: z.int().nonnegative().optional(),
   /** A container was started for this assignment. */
   begun: z.boolean(),
   run: RunRecord.optional(),

@@ -27,6 +27,8 @@ export type StopRequest = {
 /** Ends a container: its stop signal, the grace period, then KILL. */
 export async function stopContainer(cgroups: Cgroups, request: StopRequest): Promise<void> {
   const { processId, supervisor, application, stopSignal, graceMs, onKill } = request;
+  // A frozen one hears no signal, and in cgroup v1 not even a KILL ends it.
+  cgroups.thaw(processId);
   const target =
     application !== undefined && isAlive(application)
       ? application.pid
@@ -61,6 +63,7 @@ export function endOrphans(cgroups: Cgroups, processId: string): boolean {
 export async function sweepRun(cgroups: Cgroups, processId: string): Promise<boolean> {
   for (let attempt = 0; attempt < SWEEP_ATTEMPTS; attempt += 1) {
     if (cgroups.remove(processId)) return true;
+    cgroups.thaw(processId);
     for (const pid of cgroups.listAllPids(processId)) sendSignal(pid, SIGKILL);
     await delay(SWEEP_WAIT_MS);
   }

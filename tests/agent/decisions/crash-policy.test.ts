@@ -39,6 +39,9 @@ const view = (part: Partial<StepView>): StepView => ({
   isFailing: false,
   isOutdated: false,
   isResized: false,
+  isReady: false,
+  isFrozen: false,
+  isToSleep: false,
   ended: undefined,
   isOnce: false,
   hasBegun: false,
@@ -89,6 +92,16 @@ suite("planStep", (test) => {
     assert.is(planStep(view({ ...resized, isRunning: false })).kind, "start");
   });
 
+  test("freezes what shall sleep once it is ready, and thaws it before anything else", () => {
+    const asleep = { isRunning: true, isToSleep: true };
+    assert.is(planStep(view(asleep)).kind, "rest");
+    assert.is(planStep(view({ ...asleep, isReady: true })).kind, "freeze");
+    assert.is(planStep(view({ ...asleep, isReady: true, isFrozen: true })).kind, "rest");
+    const woken = { isRunning: true, isReady: true, isFrozen: true };
+    assert.is(planStep(view({ ...woken, isResized: true, retryAtMs: 700 })).kind, "thaw");
+    assert.is(planStep(view({ ...woken, wanted: "stopped" })).kind, "stop");
+  });
+
   test("comes to rest, and never starts what has failed for good", () => {
     assert.is(planStep(view({ isRunning: true })).kind, "rest");
     assert.is(planStep(view({ ended: "failed", hasBegun: true })).kind, "rest");
@@ -105,6 +118,9 @@ suite("planStep", (test) => {
       isFailing: fc.boolean(),
       isOutdated: fc.boolean(),
       isResized: fc.boolean(),
+      isReady: fc.boolean(),
+      isFrozen: fc.boolean(),
+      isToSleep: fc.boolean(),
       ended: fc.constantFrom(undefined, "stopped" as const, "failed" as const),
       isOnce: fc.boolean(),
       hasBegun: fc.boolean(),

@@ -30,7 +30,7 @@ function run(plan: ProbePlan, steps: readonly Step[]): HealthState {
   return steps.reduce(
     (state, { name, isWell, elapsedMs }) =>
       takeAnswer(plan, state, { name, answer: isWell ? well : ill, elapsedMs }),
-    beginHealth(plan, false),
+    beginHealth(plan, { wasStarted: false, wasReady: false }),
   );
 }
 
@@ -53,11 +53,11 @@ const steps = fc.array(
 
 suite("the state of a process's health", (test) => {
   test("is ready at once without probes, and with a startup probe when that has succeeded", () => {
-    assert.ok(beginHealth({}, false).isReady);
-    assert.ok(beginHealth({ liveness: aProbe() }, false).isReady);
+    assert.ok(beginHealth({}, { wasStarted: false, wasReady: false }).isReady);
+    assert.ok(beginHealth({ liveness: aProbe() }, { wasStarted: false, wasReady: false }).isReady);
     const plan = { startup: aProbe() };
-    assert.not.ok(beginHealth(plan, false).isReady);
-    assert.ok(beginHealth(plan, true).isReady);
+    assert.not.ok(beginHealth(plan, { wasStarted: false, wasReady: false }).isReady);
+    assert.ok(beginHealth(plan, { wasStarted: true, wasReady: false }).isReady);
     assert.ok(run(plan, answers("startup", "--+")).isReady);
   });
 
