@@ -1,6 +1,11 @@
 import { type Action, planSubscription, retryDelayMs } from "@strata/controller/domain/plan";
 import { planVictims } from "@strata/controller/domain/plan-shrink";
-import type { PlannedProcess, Whereabouts, Wish } from "@strata/controller/domain/planned-process";
+import type {
+  PlannedProcess,
+  Sleep,
+  Whereabouts,
+  Wish,
+} from "@strata/controller/domain/planned-process";
 import { processStates } from "@strata/protocol/agent/process-state";
 import fc from "fast-check";
 
@@ -151,6 +156,7 @@ suite("planSubscription", (test) => {
         assert.ok(kept.every((one) => one.generation === wish.generation && serves(one)));
         assert.ok(created <= wish.count + start.length);
         assert.ok(kept.every(({ drain }) => drain === null));
+        assert.ok(kept.every(({ sleep }) => (sleep === null) !== wish.isAsleep));
       }),
       { numRuns: 300, includeErrorInReport: true },
     );
@@ -218,6 +224,41 @@ suite("new limits", (test) => {
 suite("limits of planning", (test) => {
   test("retries wait longer and longer, up to sixteen minutes", () => {
     assert.equal([0, 1, 2, 7, 100].map(retryDelayMs), [10_000, 20_000, 40_000, 960_000, 960_000]);
+  });
+});
+
+suite("sleep", (test) => {
+  const asleep = aWish({ isAsleep: true });
+  const announced = { freeze: "announced", isReleased: false } as const;
+
+  test("is announced once a process is ready, and ordered when no ingress has anything for it", () => {
+    const steps = [
+      aProcess({ ready: false }),
+      aProcess(),
+      aProcess({ sleep: announced }),
+      aProcess({ sleep: { ...announced, isReleased: true } }),
+      aProcess({ sleep: { freeze: "ordered", isReleased: true } }),
+    ].map((one) => planSubscription(asleep, [one]).map(({ kind }) => kind));
+    assert.equal(steps, [[], ["announceFreeze"], [], ["freeze"], []]);
+  });
+
+  test("ends for every process at once", () => {
+    const both = [
+      aProcess({ sleep: announced }),
+      aProcess({ id: "p-2", sleep: { freeze: "ordered", isReleased: true } }),
+    ];
+    assert.equal(planSubscription(aWish({ count: 2 }), both), [
+      { kind: "wake", processId: "p-1" },
+      { kind: "wake", processId: "p-2" },
+    ]);
+  });
+
+  test("leaves the process that is wished for until its replacement is ready", () => {
+    const old = aProcess({ sleep: { freeze: "ordered", isReleased: true } });
+    const wish = { ...asleep, generation: 2 };
+    assert.equal(planSubscription(wish, [old]), [create(0, 2)]);
+    const next = aProcess({ id: "p-2", generation: 2, ready: false });
+    assert.equal(planSubscription(wish, [old, next]), []);
   });
 });
 
@@ -309,7 +350,8 @@ function obey(
         );
         if (action?.kind === "drain") return { ...one, drain: { deadline: 1, isOver: true } };
         if (action?.kind === "resize") return { ...one, generation: wish.generation };
-        return action?.kind === "keep" ? { ...one, drain: null } : one;
+        if (action?.kind === "keep") return { ...one, drain: null };
+        return { ...one, sleep: sleepAfter(one, action) };
       })
       .map((one) =>
         stopped.has(one.id) || one.desired === "stopped"
@@ -318,4 +360,17 @@ function obey(
       ),
     ...actions.filter(({ kind }) => kind === "create").map(create),
   ];
+}
+
+function sleepAfter({ sleep }: PlannedProcess, action: Action | undefined): Sleep | null {
+  switch (action?.kind) {
+    case "announceFreeze":
+      return { freeze: "announced", isReleased: true };
+    case "freeze":
+      return { freeze: "ordered", isReleased: true };
+    case "wake":
+      return null;
+    default:
+      return sleep;
+  }
 }
