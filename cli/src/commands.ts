@@ -2,6 +2,7 @@
 import { accessCommands } from "./access-commands.ts";
 import type { CommandSpec, OptionSpec } from "./command.ts";
 import { output, timeout, wait } from "./common-options.ts";
+import { routeCommand } from "./network-commands.ts";
 import { nodeCommand } from "./node-command.ts";
 
 const name: OptionSpec = {
@@ -314,6 +315,7 @@ export const commands: readonly CommandSpec[] = [
       },
     ],
   },
+  routeCommand,
   ...accessCommands,
   {
     syntax: "decisions <alias>",

@@ -39,6 +39,16 @@ export const nodeCommand: CommandSpec = {
       load: () => import("./commands/node-drain.ts"),
     },
     {
+      syntax: "roles <node> [role...]",
+      summary: "say what a node does beside running processes: ingress",
+      options: [
+        { flags: "--none", summary: "nothing, whatever its partition says" },
+        { flags: "--as-partition", summary: "what its partition says" },
+      ],
+      completes: ["node"],
+      load: () => import("./commands/node-roles.ts"),
+    },
+    {
       syntax: "rm <node>",
       summary: "give up a node that is drained or silent; its agent stops what it runs, and ends",
       options: [

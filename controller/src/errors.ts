@@ -29,6 +29,8 @@ export type ControllerErrorCode =
   | "METRIC_UNKNOWN" // A value was posted that no scaling policy asks for.
   | "NOT_WAKEABLE" // A request came for a subscription that nothing may wake now.
   | "NAME_TAKEN"
+  | "HOST_TAKEN" // Another route, or another tenant, has the host.
+  | "PORT_TAKEN" // Another route has the TCP port.
   | "QUOTA_EXCEEDED" // The tenant would wish for more than it may have.
   | "PROCESS_NOT_RUNNING"
   | "PATH_NOT_FOUND" // The container has no such file or folder.

@@ -12,6 +12,7 @@ import type {
   Secret,
   Subscription,
 } from "@strata/protocol/api/resources";
+import type { Route } from "@strata/protocol/api/routes";
 import type {
   RetentionPolicyResource,
   SignaturePolicyResource,
@@ -328,6 +329,27 @@ const jobs = defineKind<Job>({
   ],
 });
 
+const routes = defineKind<Route>({
+  kind: "Route",
+  names: ["routes", "route"],
+  path: "/v1/routes",
+  isTenanted: true,
+  nameOf: (item) => item.name,
+  columns: [
+    name,
+    {
+      title: "HOSTS",
+      cell: ({ hosts, tcpPort }) =>
+        typeof tcpPort === "number" ? `tcp ${tcpPort}` : hosts.join(","),
+    },
+    { title: "PATH", cell: (item) => item.path },
+    { title: "READY", cell: ({ status }) => String(status.ready) },
+    { title: "STATUS", cell: ({ status }) => status.message ?? "as wished" },
+    { title: "TENANT", cell: (item) => item.tenant, isWide: true },
+    age,
+  ],
+});
+
 const volumes = defineKind<Volume>({
   kind: "Volume",
   names: ["volumes", "volume", "vols", "vol"],
@@ -347,6 +369,7 @@ const volumes = defineKind<Volume>({
 export const kinds: readonly Kind[] = [
   subscriptions,
   jobs,
+  routes,
   volumes,
   processes,
   cartridges,

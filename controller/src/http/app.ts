@@ -36,6 +36,7 @@ import { addProcessStreamRoutes } from "./routes/process-streams.ts";
 import { addProcessRoutes } from "./routes/processes.ts";
 import { addProviderRoutes } from "./routes/providers.ts";
 import { addRolloutRoutes } from "./routes/rollouts.ts";
+import { addRouteRoutes } from "./routes/routes.ts";
 import { addNodeSecretRoute, addSecretRoutes } from "./routes/secrets.ts";
 import { addSimulateRoute } from "./routes/simulate.ts";
 import { addStoreRoutes } from "./routes/store.ts";
@@ -85,6 +86,7 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
   addProviderRoutes(router, services);
   addCartridgeRoutes(router, services);
   addSubscriptionRoutes(router, services);
+  addRouteRoutes(router, services);
   addRolloutRoutes(router, services);
   addJobRoutes(router, services);
   addSecretRoutes(router, services);

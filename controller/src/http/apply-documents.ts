@@ -60,6 +60,8 @@ export async function readDocument(
         name: check(Alias, name, what),
         input: check(inputOfKind[kind], fields, what),
       };
+    case "Route":
+      return { kind, name, input: check(inputOfKind[kind], fields, what) };
     default:
       return kind satisfies never;
   }

@@ -33,6 +33,8 @@ const statusOf: Readonly<Record<ControllerErrorCode, ContentfulStatusCode>> = {
   METRIC_UNKNOWN: 422,
   NOT_WAKEABLE: 409,
   NAME_TAKEN: 409,
+  HOST_TAKEN: 409,
+  PORT_TAKEN: 409,
   QUOTA_EXCEEDED: 409,
   PROCESS_NOT_RUNNING: 409,
   PATH_NOT_FOUND: 404,

@@ -6,7 +6,9 @@ import { z } from "zod";
 import type { Principal } from "../access/authenticate.ts";
 import { limits } from "../config.ts";
 import { noticeOf } from "../domain/autoscale/l1/notice.ts";
+import { defaultHost, mainPort } from "../domain/network/ingress-routes.ts";
 import { serviceAddress } from "../domain/network/service-address.ts";
+import { networkOf } from "../domain/network/service.ts";
 import { isAutoscaled, wishedProcesses } from "../domain/scaling.ts";
 import { ControllerError } from "../errors.ts";
 import { getNode } from "../store/nodes.ts";
@@ -16,9 +18,10 @@ import {
   type ProcessRow,
   type ProcessView,
 } from "../store/processes.ts";
+import { listRoutesTo, parseRoute } from "../store/routes.ts";
 import { getScaler } from "../store/scalers.ts";
 import { readScalingPolicy } from "../store/scaling-policies.ts";
-import { getSubscription, type SubscriptionRow } from "../store/subscriptions.ts";
+import { getGeneration, getSubscription, type SubscriptionRow } from "../store/subscriptions.ts";
 import type { Services } from "./services.ts";
 import { readRolloutStatus } from "./show-rollout.ts";
 import { isFrozen, showProcess, showSubscription } from "./views.ts";
@@ -73,11 +76,22 @@ export function readSubscription(services: Services, row: SubscriptionRow): Subs
     rollout: readRolloutStatus(sql, row, { processes, count }),
     held: services.isHeld(),
     address: serviceAddress(services.config.serviceNetwork, row),
+    hosts: row.deletedAt === null ? readHosts(services, row) : [],
     notice:
       scalingNotice(services, row, policy) ??
       ratioNotice(services, row) ??
       sleepNotice(row, policy, processes),
   });
+}
+
+/** Its own where it has one, and those of the routes that lead to it. */
+function readHosts({ store, config }: Services, row: SubscriptionRow): readonly string[] {
+  const ports = getGeneration(store.sql, { subscriptionId: row.id, generation: row.generation })
+    ?.spec.ports;
+  const isRouted = networkOf(row).route && mainPort(ports ?? []) !== undefined;
+  const own = isRouted ? [defaultHost(row, config.domain)] : [];
+  const routes = listRoutesTo(store.sql, row);
+  return [...new Set([...own, ...routes.flatMap((route) => parseRoute(route).hosts)])];
 }
 
 function scalingNotice(

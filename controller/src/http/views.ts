@@ -112,6 +112,7 @@ export function showSubscription(
     readonly held: boolean;
     readonly rollout: RolloutStatus | null;
     readonly address: string | null;
+    readonly hosts: readonly string[];
     /** What is to be said of its scaling policy. */
     readonly notice: string | null;
   },
@@ -151,6 +152,7 @@ export function showSubscription(
     ...stored(row),
     status: {
       address: status.address,
+      hosts: [...status.hosts],
       desired: status.count,
       running: live.filter(({ state }) => state === "running").length,
       ready,

@@ -9,6 +9,7 @@ import {
   PartitionInput,
   SubscriptionInput,
 } from "@strata/protocol/api/resources";
+import { RouteInput } from "@strata/protocol/api/routes";
 import type { z } from "zod";
 
 import type { SignedRunnableImage } from "../images/signed-image.ts";
@@ -20,6 +21,7 @@ import { putPartition, putPartitionPolicy } from "./partitions.ts";
 import { ProviderInput } from "./provider-input.ts";
 import { putProvider } from "./providers.ts";
 import { requireRelations } from "./relations.ts";
+import { putRoute } from "./routes.ts";
 import { putScalingPolicy } from "./scaling-policies.ts";
 import { putSubscription } from "./subscriptions.ts";
 import type { Outcome } from "./upsert.ts";
@@ -33,6 +35,7 @@ export const inputOfKind = {
   Cartridge: CartridgeInput,
   Subscription: SubscriptionInput,
   Job: JobInput,
+  Route: RouteInput,
 } as const satisfies Record<ApplyKind, z.ZodType>;
 
 type Of<Kind extends ApplyKind> = {
@@ -48,7 +51,8 @@ export type ApplyDocument =
   | Of<"Partition">
   | (Of<"Cartridge"> & { readonly image: SignedRunnableImage })
   | Of<"Subscription">
-  | Of<"Job">;
+  | Of<"Job">
+  | Of<"Route">;
 
 /** What others refer to comes first, whatever the order of the documents. */
 const order: readonly ApplyKind[] = [
@@ -59,6 +63,7 @@ const order: readonly ApplyKind[] = [
   "Cartridge",
   "Subscription",
   "Job",
+  "Route",
 ];
 
 /** @throws ControllerError of whichever is refused; then nothing of all is done. */
@@ -81,7 +86,7 @@ export function applyDocuments(
 }
 
 /** For whom the documents are applied, and with what right. */
-type Author = { readonly tenant: string; readonly scope: Scope };
+type Author = { readonly tenant: string; readonly scope: Scope; readonly domain: string };
 
 function applyOne(unit: Unit, document: ApplyDocument, author: Author): Outcome<unknown> {
   switch (document.kind) {
@@ -104,6 +109,8 @@ function applyOne(unit: Unit, document: ApplyDocument, author: Author): Outcome<
       });
     case "Job":
       return putJob(unit, { ...author, name: document.name, input: document.input });
+    case "Route":
+      return putRoute(unit, { ...author, name: document.name, input: document.input });
     default:
       return document satisfies never;
   }

@@ -7,6 +7,7 @@ import { countByRatio } from "../domain/ratio.ts";
 import { isAutoscaled } from "../domain/scaling.ts";
 import { ControllerError } from "../errors.ts";
 import { listNaming } from "../store/relations.ts";
+import { listRoutesTo } from "../store/routes.ts";
 import { getSubscription, type SubscriptionRow } from "../store/subscriptions.ts";
 import type { Unit } from "../store/unit.ts";
 import { refuseInUse, requireReference } from "./upsert.ts";
@@ -45,7 +46,7 @@ function refuseCycle(field: string, cycle: readonly string[] | undefined): void 
   });
 }
 
-/** @throws ControllerError IN_USE where another one waits for it, or takes its count from it. */
+/** @throws ControllerError IN_USE where another one waits for it, takes its count from it, or a route leads to it. */
 export function requireUnnamed(
   unit: Unit,
   { tenant, alias }: Pick<SubscriptionRow, "tenant" | "alias">,
@@ -53,10 +54,11 @@ export function requireUnnamed(
   const users = listNaming(unit.sql, tenant).filter(
     ({ dependsOn, ratio }) => dependsOn?.includes(alias) === true || ratio?.of === alias,
   );
-  refuseInUse(
-    `subscription ${alias}`,
-    users.map((user) => `subscription ${user.alias}`),
-  );
+  const routes = listRoutesTo(unit.sql, { tenant, alias });
+  refuseInUse(`subscription ${alias}`, [
+    ...users.map((user) => `subscription ${user.alias}`),
+    ...routes.map(({ name }) => `route ${name}`),
+  ]);
 }
 
 /** @throws ControllerError RATIO_DECIDES where a count is asked for all the same, or a policy would decide, too. */

@@ -102,6 +102,7 @@ const pathOfKind: Readonly<Record<string, string>> = {
   "retention policy": "retention-policies",
   "store quota": "store-quotas",
   secret: "secrets",
+  route: "routes",
   tenant: "tenants",
 };
 

@@ -1,5 +1,5 @@
 import { RouteInput } from "@strata/protocol/api/routes";
-import { and, asc, eq, gt } from "drizzle-orm";
+import { and, asc, eq, gt, sql as raw } from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
 import type { Page } from "./page.ts";
@@ -32,6 +32,21 @@ export function listRoutesOfTenant(
 
 export function listRoutes(sql: Sql): readonly RouteRow[] {
   return sql.select().from(routes).orderBy(asc(routes.tenant), asc(routes.name)).all();
+}
+
+/** Those that lead to the subscription. */
+export function listRoutesTo(
+  sql: Sql,
+  { tenant, alias }: { readonly tenant: string; readonly alias: string },
+): readonly RouteRow[] {
+  const named = raw`exists (select 1 from json_each(${routes.spec}, '$.backends')
+    where json_extract(value, '$.subscription') = ${alias})`;
+  return sql
+    .select()
+    .from(routes)
+    .where(and(eq(routes.tenant, tenant), named))
+    .orderBy(asc(routes.name))
+    .all();
 }
 
 export function saveRoute(sql: Sql, row: RouteRow): void {

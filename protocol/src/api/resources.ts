@@ -302,6 +302,8 @@ export const Subscription = z.object({
   status: z.object({
     /** IPv4, the same on every node for as long as it exists: leads to one of its processes. Null for a job's. */
     address: z.ipv4().nullable(),
+    /** Where every ingress answers for it. */
+    hosts: z.array(z.string()),
     desired: z.int(),
     running: z.int(),
     ready: z.int(),
@@ -467,6 +469,7 @@ export const applyKinds = [
   "Cartridge",
   "Subscription",
   "Job",
+  "Route",
 ] as const;
 export type ApplyKind = (typeof applyKinds)[number];
 export const ApplyResult = z.object({

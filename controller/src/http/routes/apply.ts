@@ -44,7 +44,12 @@ export function addApplyRoute(router: Router, services: Services): void {
       const run = query.dryRun === "true" ? store.rehearse : store.write;
       const result = run((unit) =>
         withinQuota(unit, tenant, () =>
-          applyDocuments(unit, { documents, tenant, scope: caller.scope }),
+          applyDocuments(unit, {
+            documents,
+            tenant,
+            scope: caller.scope,
+            domain: services.config.domain,
+          }),
         ),
       );
       services.reconcileSoon();

@@ -31,7 +31,7 @@ function remedyOf(metric: Metric): string {
     case "in-flight":
       return "the agents of its nodes report none";
     case "requests":
-      return "nothing counts requests in this version; use in-flight or a custom metric";
+      return "no ingress leads requests to it: give a node the role ingress, and see its route";
     case "custom":
       return `post { "metrics": { "${metric.name}": … } } to /metrics of the subscription every ${metric.interval / 1000} s`;
     case "prometheus":
