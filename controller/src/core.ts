@@ -437,9 +437,11 @@ export function createTicks(services: Services): Ticks {
   const beatMs = (): number => beatIntervalMs(countNodes(store.sql), config.reportsPerSecond);
   const { timed, deciding } = createTimers(services);
   const moving = new Set<string>();
+  const startedMs = clock.nowMs();
   const now = (): SnapshotOptions => ({
     moving,
     nowMs: clock.nowMs(),
+    startedMs,
     silentMs,
     beatIntervalMs: beatMs(),
     usage: services.usage,

@@ -24,6 +24,15 @@ export function drainTerms(
   return { noticeMs, maxMs: Math.max(noticeMs, drain?.max ?? policy?.drainMax ?? DRAIN_MS) };
 }
 
+/** The end of a notice that was given until `noticeUntil`, maybe by a controller before this one: while none ran, nobody
+ * could hear of it. */
+export function endOfNotice(
+  noticeUntil: number,
+  { startedMs, noticeMs }: { readonly startedMs: number; readonly noticeMs: number },
+): number {
+  return Math.max(noticeUntil, startedMs + noticeMs);
+}
+
 /** What is known of a process that drains. Times are milliseconds since 1970. */
 export type Draining = {
   readonly deadline: number;
@@ -36,8 +45,9 @@ export type Draining = {
 
 /** Whether it may be told to stop. A count from before the end of the notice says nothing of who came since. */
 export function isDrained(one: Draining, nowMs: number): boolean {
+  if (nowMs < one.noticeUntil) return false;
   if (nowMs >= one.deadline) return true;
-  if (nowMs < one.noticeUntil || !one.isReleased) return false;
+  if (!one.isReleased) return false;
   const { counted } = one;
   return counted === undefined || (counted.at >= one.noticeUntil && counted.inFlight === 0);
 }

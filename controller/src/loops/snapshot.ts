@@ -5,7 +5,7 @@ import type { TenantQuota } from "@strata/protocol/api/tenants";
 
 import type { Packing } from "../domain/autoscale/l2/bins.ts";
 import type { UsageBook } from "../domain/autoscale/usage-book.ts";
-import { atOnce, drainTerms, type DrainTerms, isDrained } from "../domain/drain.ts";
+import { atOnce, drainTerms, type DrainTerms, endOfNotice, isDrained } from "../domain/drain.ts";
 import { isMassLoss, lossPatienceMs } from "../domain/node.ts";
 import type { Drain, PlannedProcess, Whereabouts } from "../domain/planned-process.ts";
 import type { Problem } from "../domain/process.ts";
@@ -53,6 +53,7 @@ export type Snapshot = {
   /** What is meant for a node. */
   readonly onNode: (nodeId: string) => readonly ProcessRow[];
   readonly subscriptionOf: (id: string) => SubscriptionRow | undefined;
+  readonly startedMs: number;
   readonly usage: Pick<UsageBook, "sampleOf">;
   readonly moving: ReadonlySet<string>;
   readonly needs: Needs;
@@ -72,6 +73,8 @@ export type Snapshot = {
 
 export type SnapshotOptions = {
   readonly nowMs: number;
+  /** When this controller began to answer. */
+  readonly startedMs: number;
   readonly silentMs: (nodeId: string) => number;
   readonly beatIntervalMs: number;
   /** Processes that move to another node for a better spread. */
@@ -212,7 +215,7 @@ export function toPlanned(
     firstReadyAt: row.firstReadyAt,
     inStateMs: Math.max(0, snapshot.nowMs - Date.parse(row.stateAt)),
     createdAt: row.createdAt,
-    drain: row.desired === "stopped" ? null : drainOf(snapshot, row),
+    drain: row.desired === "stopped" ? null : drainOf(snapshot, { subscription, row }),
     // Few are asked for these.
     get mayBeAsked() {
       const { noticeMs } = snapshot.drainTerms(subscription);
@@ -233,16 +236,22 @@ function readyMs({ ready, freeze, stateAt, firstReadyAt }: ProcessRow, nowMs: nu
   return ready ? Math.max(0, nowMs - since) : 0;
 }
 
-function drainOf(snapshot: Snapshot, row: ProcessRow): Drain | null {
+function drainOf(
+  snapshot: Snapshot,
+  { subscription, row }: { readonly subscription: SubscriptionRow; readonly row: ProcessRow },
+): Drain | null {
   if (row.drainDeadline === null) return null;
   const deadline = Date.parse(row.drainDeadline);
   const need = row.nodeId === null ? undefined : snapshot.needOf(row);
   const sample = need === undefined ? null : snapshot.usage.sampleOf(row, need.limits);
   const inFlight = sample?.values["in-flight"];
+  const given = Date.parse(row.noticeUntil ?? row.stateAt);
+  const { startedMs } = snapshot;
+  const { noticeMs } = snapshot.drainTerms(subscription);
   const isOver = isDrained(
     {
       deadline,
-      noticeUntil: Date.parse(row.noticeUntil ?? row.stateAt),
+      noticeUntil: row.ports.length > 0 ? endOfNotice(given, { startedMs, noticeMs }) : given,
       isReleased: snapshot.isReleased(row.id),
       counted: sample === null || inFlight === undefined ? undefined : { at: sample.at, inFlight },
     },

@@ -1,4 +1,4 @@
-import { drainTerms, isDrained, type Draining } from "@strata/controller/domain/drain";
+import { drainTerms, endOfNotice, isDrained, type Draining } from "@strata/controller/domain/drain";
 import { DrainInput } from "@strata/protocol/api/drain";
 import fc from "fast-check";
 
@@ -33,17 +33,21 @@ suite("isDrained", (test) => {
     assert.is(isDrained(counted(2000, 0), 5000), true);
   });
 
-  test("is over at the deadline whatever is known, and never before what it waits for", () => {
+  test("is over at the deadline whatever is in flight, but not before the end of the notice", () => {
     fc.assert(
       fc.property(anyDrain, fc.nat({ max: 120 }), (one, nowMs) => {
-        const { deadline, noticeUntil, isReleased, counted } = one;
-        const isLate = nowMs >= deadline;
-        const isQuiet =
-          isReleased &&
-          (counted === undefined || (counted.inFlight === 0 && counted.at >= noticeUntil));
-        assert.is(isDrained(one, nowMs), isLate || (nowMs >= noticeUntil && isQuiet));
+        const over = isDrained(one, nowMs);
+        if (nowMs < one.noticeUntil) assert.not(over);
+        else if (nowMs >= one.deadline) assert.ok(over);
+        else if (!one.isReleased) assert.not(over);
+        if (over) assert.ok(isDrained(one, nowMs + 1), "it stays over");
       }),
     );
+  });
+
+  test("gives the notice anew when the controller was away meanwhile", () => {
+    assert.is(endOfNotice(5000, { startedMs: 1000, noticeMs: 2000 }), 5000);
+    assert.is(endOfNotice(5000, { startedMs: 4000, noticeMs: 2000 }), 6000);
   });
 });
 

@@ -72,6 +72,7 @@ function explain(services: Services, process: ProcessRow): ReturnType<typeof exp
   const { store, clock, presence, config, usage } = services;
   const snapshot = readSnapshot(store.sql, {
     nowMs: clock.nowMs(),
+    startedMs: 0,
     silentMs: (nodeId) => presence.silentMs(nodeId, clock.monotonicMs()),
     beatIntervalMs: beatIntervalMs(countNodes(store.sql), config.reportsPerSecond),
     moving: new Set(),
