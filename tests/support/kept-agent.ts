@@ -28,9 +28,20 @@ export function builtAgent(): string {
 
 export async function aKeptAgent(
   folder: string,
-  { url, joinToken }: { readonly url: string; readonly joinToken: string },
+  {
+    url,
+    joinToken,
+    number = 0,
+  }: {
+    readonly url: string;
+    readonly joinToken: string;
+    /** Tells it from others that run on this machine at the same time. */
+    readonly number?: number;
+  },
 ): Promise<KeptAgent> {
-  const [bin, data, run] = ["bin", "node", "keeper"].map((name) => join(folder, name));
+  const [bin, data, run] = ["bin", "node", "keeper"].map((name) =>
+    join(folder, number === 0 ? name : `${name}-${number}`),
+  );
   if (bin === undefined || data === undefined || run === undefined) throw new Error("no folders");
   for (const path of [bin, run]) mkdirSync(path);
   const binary = join(bin, "strata-agent");
@@ -40,8 +51,8 @@ export async function aKeptAgent(
     PATH: process.env["PATH"],
     STRATA_DATA: data,
     STRATA_BRIDGE: `u${randomBytes(3).toString("hex")}`,
-    STRATA_SUBNET: `10.${100 + (process.pid % 100)}.77.0/24`,
-    STRATA_HOST_PORTS: "25000-25999",
+    STRATA_SUBNET: `10.${100 + (process.pid % 100)}.${77 + number}.0/24`,
+    STRATA_HOST_PORTS: `${25 + number}000-${25 + number}999`,
     STRATA_PEER_PORT: "0",
   };
   const joining = promisify(execFile)(binary, ["join", "--token", "-", "--controller", url], {
