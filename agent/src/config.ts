@@ -1,6 +1,7 @@
 import { join } from "node:path";
 
 import { type ImageLimits, parseImageLimits } from "./image/image-limits.ts";
+import { type IngressSettings, parseIngressSettings } from "./ingress/ingress-settings.ts";
 import { parseSubnet, type Subnet } from "./network/subnet.ts";
 import { parseSubnet6, type Subnet6 } from "./network/subnet6.ts";
 import { type Environment, invalid, parseCount } from "./parse-setting.ts";
@@ -30,6 +31,7 @@ export type AgentConfig = {
   /** Where other nodes fetch images; 0 serves none. */
   readonly peerPort: number;
   readonly peerBytesPerSecond: number;
+  readonly ingress: IngressSettings;
 };
 
 const deltaModes = ["auto", "always", "off"] as const;
@@ -70,7 +72,7 @@ const BRIDGE_NAME = /^[a-z][a-z0-9-]{0,8}$/;
  * STRATA_DISK_HIGH    per cent of the disk of the data in use above which images that nothing runs are deleted [85]
  * STRATA_DISK_LOW     and below which that ends; less than STRATA_DISK_HIGH [75]
  * STRATA_IMAGE_KEEP_DAYS  an image that nothing ran for so long is deleted however much room there is; 0 never [30]
- * What images may cost is read by `parseImageLimits`.
+ * What images may cost is read by `parseImageLimits`, how an ingress serves by `parseIngressSettings`.
  * STRATA_LOG_LEVEL    of the agent's own log: debug, info, warn, error or silent [info]
  * @throws AgentError CONFIG_INVALID */
 export function parseConfig(environment: Environment): AgentConfig {
@@ -104,6 +106,7 @@ export function parseConfig(environment: Environment): AgentConfig {
     deltas: parseDeltaMode(environment),
     disk: parseDiskLimits(environment),
     images: parseImageLimits(environment),
+    ingress: parseIngressSettings(environment),
     logLevel: parseText(environment, "STRATA_LOG_LEVEL", {
       fallback: "info",
       grammar: /^(debug|info|warn|error|silent)$/,

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 
 import type { AgentConfig } from "./config.ts";
+import { ingressPaths, type IngressPaths } from "./ingress/ingress-paths.ts";
 
 /** Where the agent keeps what. Data outlives a reboot; run-time files belong to one boot of the kernel. */
 export type AgentPaths = {
@@ -28,6 +29,7 @@ export type AgentPaths = {
   readonly runs: string;
   /** Values of secrets, where run-time files are in memory. */
   readonly secrets: string;
+  readonly ingress: IngressPaths;
 };
 
 export function agentPaths({ dataDirectory, runDirectory }: AgentConfig): AgentPaths {
@@ -48,6 +50,7 @@ export function agentPaths({ dataDirectory, runDirectory }: AgentConfig): AgentP
     systemSeccompProfile: join(runDirectory, "seccomp-system"),
     runs: join(runDirectory, "runs"),
     secrets: join(runDirectory, "secrets"),
+    ingress: ingressPaths(join(runDirectory, "ingress"), dataDirectory),
   };
 }
 

@@ -5,6 +5,7 @@ import { readCgroupMounts } from "../cgroup/mounts.ts";
 import { canLimitIo, openCgroups } from "../cgroup/open-cgroups.ts";
 import { type AgentConfig, ID_RANGE_SIZE } from "../config.ts";
 import { SLOTS_MAX } from "../container/resources.ts";
+import { HAPROXY } from "../ingress/haproxy.ts";
 import { appArmorEntries, readAppArmorProfiles } from "../lxc/apparmor.ts";
 import { countSlots } from "../network/subnet.ts";
 import { chooseMountFolder } from "../rootfs/mount-folder.ts";
@@ -174,6 +175,11 @@ function wishes(config: AgentConfig): readonly Need[] {
         "apt-get install apparmor and boot with it: user namespaces, seccomp and capabilities hold without it",
       ],
       () => appArmorEntries(readAppArmorProfiles()).length === 0,
+    ),
+    optional(
+      "haproxy",
+      ["HAProxy", "apt-get install haproxy: a node with the role ingress needs it"],
+      () => isProgram(HAPROXY),
     ),
     optional("igzip", ["igzip", "apt-get install isal: layers unpack faster with it"], () =>
       isProgram("/usr/bin/igzip"),

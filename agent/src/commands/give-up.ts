@@ -1,10 +1,11 @@
-import { renameSync } from "node:fs";
+import { renameSync, rmSync } from "node:fs";
 import process from "node:process";
 
 import type { Logger } from "pino";
 
 import type { DesiredState } from "../accept-assignments.ts";
 import { replaceFileDurably } from "../durable-file.ts";
+import { createHaproxy } from "../ingress/haproxy.ts";
 import type { AgentPaths } from "../paths.ts";
 import type { Runtime } from "../runtime.ts";
 
@@ -25,6 +26,8 @@ export async function giveUpNode(options: {
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => process.exit(0));
   await replaceFileDurably(paths.desired, JSON.stringify({ ...desired, assignments: [] }));
   await runtime.giveUpAll();
+  await createHaproxy(paths.ingress).end();
+  rmSync(paths.network, { force: true });
   renameSync(paths.identity, `${paths.identity}.former`);
   logger.warn("this machine is no node any more; strata-agent purge removes what is left of it");
   return DECOMMISSIONED_STATUS;

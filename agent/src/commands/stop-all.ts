@@ -3,6 +3,7 @@ import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 
 import { AgentError } from "../errors.ts";
+import { createHaproxy } from "../ingress/haproxy.ts";
 import { readOrMakeMachineId } from "../machine-id.ts";
 import { agentPaths } from "../paths.ts";
 import { removeTree } from "../rootfs/remove-tree.ts";
@@ -13,7 +14,8 @@ import { lockAgent } from "./lock.ts";
 /** Ends every container of this agent. The agent must not run: it would start them again. */
 export const stopAllCommand: Command = {
   name: "stop-all",
-  summary: "stop every container of this node and remove bridge, nft table and cgroups",
+  summary:
+    "stop every container of this node and its ingress; remove bridge, nft table and cgroups",
   run: async (argv, context) => {
     parseArgs({ args: [...argv], options: {} });
     using _lock = lockAgent(context.config.dataDirectory);
@@ -57,6 +59,7 @@ async function stopAll({ config, clock, logger, newId }: CommandContext): Promis
     logger,
     onChange: () => undefined,
   });
+  await createHaproxy(paths.ingress).end();
   await runtime.stopAll();
   await runtime.tearDown();
 }

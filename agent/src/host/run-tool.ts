@@ -53,16 +53,24 @@ export async function runTool(
   );
 }
 
-/** Starts a program in a session of its own that outlives the agent. Standard output and error go to `logFd`; `input`
- * goes to its standard input, as far as it comes before the agent ends. */
+export type DetachedOptions = {
+  /** Takes its standard output. */
+  readonly logFd: number;
+  /** And its standard error [as `logFd`]. */
+  readonly errorFd?: number;
+  readonly input?: Buffer | undefined;
+};
+
+/** Starts a program in a session of its own that outlives the agent. `input` goes to its standard input, as far as it
+ * comes before the agent ends. */
 export function startDetached(
   command: string,
   args: readonly string[],
-  { logFd, input }: { readonly logFd: number; readonly input?: Buffer | undefined },
+  { logFd, errorFd = logFd, input }: DetachedOptions,
 ): ChildProcess {
   const child = spawn(command, [...args], {
     detached: true,
-    stdio: [input === undefined ? "ignore" : "pipe", logFd, logFd],
+    stdio: [input === undefined ? "ignore" : "pipe", logFd, errorFd],
     env: environment,
   });
   // A program that ends without reading its input is judged by its exit code.

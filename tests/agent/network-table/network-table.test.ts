@@ -17,7 +17,7 @@ import fc from "fast-check";
 
 import { assert, suite } from "../../support/suite.ts";
 import { aTemporaryDirectory } from "../../support/temporary.ts";
-import { aService, aTable } from "./an-endpoint.ts";
+import { aService, aTable } from "../support/a-network.ts";
 
 const ids = (state: NetworkState | undefined): readonly string[] =>
   [...(state?.services.keys() ?? [])].toSorted();
