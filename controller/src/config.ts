@@ -110,6 +110,8 @@ export const limits = {
   /** A point is made every 10 s; what is in memory is written down little by little. */
   recordMetricsEveryMs: 1000,
   actionsPerTickMax: 1000,
+  /** Of planning, and of each kind of write, before requests get their turn. */
+  reconcileSliceMs: 10,
   reportBytesMax: 32 * 1024 * 1024,
   /** One turn of the re-hash of stored blobs; the next goes on where it stopped. */
   storeScrubMs: 60_000,

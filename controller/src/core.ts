@@ -37,7 +37,7 @@ import { createNetwork, type Network } from "./loops/network.ts";
 import { createPrefetchBook, findPrefetch } from "./loops/prefetch.ts";
 import { createProviderBook, type OpenProvider } from "./loops/provision-providers.ts";
 import { createProvision, type Provision } from "./loops/provision.ts";
-import { reconcile } from "./loops/reconcile.ts";
+import { createReconcile } from "./loops/reconcile.ts";
 import { createRecordMetrics } from "./loops/record-metrics.ts";
 import { keepRelations } from "./loops/relations.ts";
 import { createSampleBeats } from "./loops/sample-beats.ts";
@@ -412,22 +412,24 @@ function createTimers({ clock, telemetry, epochs }: Services): Timers {
 }
 
 /** Counts that follow others and runs of jobs come first: what they wish for is placed in the same tick. */
-function createReconcile(services: Services, now: () => SnapshotOptions): () => boolean {
+function createReconcileTick(services: Services, now: () => SnapshotOptions): () => boolean {
   const { store, config, clock, peers } = services;
   store.write(adoptVolumes);
   const runJobs = createJobs({ store, now, isHeld: services.isHeld });
+  const reconcile = createReconcile({
+    store,
+    now,
+    scheduling: { cpuOvercommit: config.cpuOvercommit, peers },
+    startDeadlineMs: config.startDeadlineMs,
+    actionsMax: limits.actionsPerTickMax,
+    monotonicMs: clock.monotonicMs,
+    sliceMs: limits.reconcileSliceMs,
+  });
   return () => {
     keepRelations(store, clock.nowMs());
     keepVolumes(store);
     const isBusy = runJobs();
-    const more = reconcile({
-      store,
-      now,
-      scheduling: { cpuOvercommit: config.cpuOvercommit, peers },
-      startDeadlineMs: config.startDeadlineMs,
-      actionsMax: limits.actionsPerTickMax,
-    });
-    return isBusy || more;
+    return reconcile() || isBusy;
   };
 }
 
@@ -450,7 +452,7 @@ export function createTicks(services: Services): Ticks {
   const provision = createLevelTwo(services, { now, moving });
   return {
     provision: { ...provision, tick: timed("provision", provision.tick) },
-    reconcile: deciding("reconcile", createReconcile(services, now), false),
+    reconcile: deciding("reconcile", createReconcileTick(services, now), false),
     follow: deciding(
       "follow",
       createFollow({

@@ -41,13 +41,15 @@ export type SchedulingOptions = {
   readonly packingOf: (partition: string) => Packing;
   /** Nodes of the partition that have layers of the image [nobody]. The same object for the same image is fastest. */
   readonly holdersOf?: (partition: string, image: string) => LayerHolders | undefined;
+  /** After so many places nobody looks for more [looks for all]: the same places are found the next time. */
+  readonly placedMax?: number;
 };
 
 export type Schedule = {
-  readonly placed: readonly PlacedProcess[];
+  readonly placed: PlacedProcess[];
   /** Of those that have a node, but have to wait until it has started others. */
-  readonly deferred: readonly string[];
-  readonly unplaced: readonly { readonly processId: string; readonly problem: Problem }[];
+  readonly deferred: string[];
+  readonly unplaced: { readonly processId: string; readonly problem: Problem }[];
 };
 
 export type PlacedProcess = {
@@ -63,16 +65,29 @@ export function schedule(
   candidates: readonly Candidate[],
   options: SchedulingOptions,
 ): Schedule {
+  const partitions = Map.groupBy(waiting, ({ partition }) => partition).values();
+  return scheduleAlike([...partitions].flatMap(groupAlike), candidates, options);
+}
+
+/** As `schedule`, of processes that were grouped before: each group with all that is alike. */
+export function scheduleAlike(
+  alike: readonly Alike[],
+  candidates: readonly Candidate[],
+  { placedMax = Infinity, ...options }: SchedulingOptions,
+): Schedule {
   const nodes = Map.groupBy(candidates.toSorted(byId), ({ partition }) => partition);
-  const partitions = [...Map.groupBy(waiting, ({ partition }) => partition)].map(
-    ([partition, processes]) =>
-      schedulePartition(processes, nodes.get(partition) ?? [], { ...options, partition }),
-  );
-  return {
-    placed: partitions.flatMap(({ placed }) => placed),
-    deferred: partitions.flatMap(({ deferred }) => deferred),
-    unplaced: partitions.flatMap(({ unplaced }) => unplaced),
-  };
+  const done: Schedule = { placed: [], deferred: [], unplaced: [] };
+  for (const [partition, groups] of Map.groupBy(alike, (one) => one.partition)) {
+    if (done.placed.length >= placedMax) break;
+    const ordered = groups.toSorted(inOrder);
+    schedulePartition(ordered, nodes.get(partition) ?? [], {
+      ...options,
+      partition,
+      placedMax,
+      done,
+    });
+  }
+  return done;
 }
 
 /** What a process takes of a node. */
@@ -108,15 +123,20 @@ export function toBin(node: Candidate, cpuOvercommit: number): Bin {
   return createBin({ ...node, ...promisedCapacity(node.capacity, cpuOvercommit), ready: true });
 }
 
-type Options = SchedulingOptions & { readonly partition: string };
+type Options = SchedulingOptions & {
+  readonly partition: string;
+  readonly placedMax: number;
+  /** What is decided goes here. */
+  readonly done: Schedule;
+};
 type Left = { readonly processes: readonly WaitingProcess[]; readonly group: Group };
 
 function schedulePartition(
-  waiting: readonly WaitingProcess[],
+  alike: readonly Alike[],
   nodes: readonly Candidate[],
   options: Options,
-): Schedule {
-  const { cpuOvercommit, packingOf, partition } = options;
+): void {
+  const { cpuOvercommit, packingOf, partition, placedMax, done } = options;
   const packing = packingOf(partition);
   const bins = new Map(nodes.map((node) => [node.id, toBin(node, cpuOvercommit)]));
   const open = nodes.filter(({ closed }) => closed === undefined);
@@ -125,54 +145,64 @@ function schedulePartition(
     packing,
   );
   const starts = new Map(open.map(({ id, starting }) => [id, packing.startsAtOnce - starting]));
-  const placed: PlacedProcess[] = [];
-  const deferred: string[] = [];
   const left: Left[] = [];
-  for (const { group, processes } of groupAlike(waiting, options)) {
+  for (const { wanted, image, processes } of alike) {
+    if (done.placed.length >= placedMax) break;
+    const group = toGroup(wanted, { image, count: processes.length }, options);
     const bytesOn = group.holders?.bytesOn;
     // One group after the other, so that it is known whose places they are.
     let next = 0;
     for (const { binId: nodeId, count } of packGroup(group, pool).placed) {
-      for (const { id: processId } of processes.slice(next, next + count)) {
-        const starting = starts.get(nodeId) ?? 0;
-        starts.set(nodeId, starting - 1);
+      const starting = Math.max(0, starts.get(nodeId) ?? 0);
+      starts.set(nodeId, starting - count);
+      const layerBytes = bytesOn?.get(nodeId) ?? 0;
+      for (const [index, { id: processId }] of processes.slice(next, next + count).entries()) {
         // It keeps its place: a packing that waits is better than one that spills over.
-        if (starting <= 0) deferred.push(processId);
-        else placed.push({ processId, nodeId, layerBytes: bytesOn?.get(nodeId) ?? 0 });
+        if (index >= starting) done.deferred.push(processId);
+        else done.placed.push({ processId, nodeId, layerBytes });
       }
       next += count;
     }
     if (next < processes.length) left.push({ processes: processes.slice(next), group });
   }
-  const unplaced = left.flatMap(({ processes, group }) => {
+  for (const { processes, group } of left) {
     const problem = explain({ nodes, bins, options }, group);
-    return processes.map(({ id: processId }) => ({ processId, problem }));
-  });
-  return { placed, deferred, unplaced };
+    for (const { id: processId } of processes) done.unplaced.push({ processId, problem });
+  }
 }
 
-type Alike = { readonly group: Group; readonly processes: readonly WaitingProcess[] };
+function toGroup(
+  wanted: Wanted,
+  { image, count }: { readonly image: string | undefined; readonly count: number },
+  { holdersOf, partition }: Options,
+): Group {
+  const holders = image === undefined ? undefined : holdersOf?.(partition, image);
+  return { ...wanted, ...(holders === undefined ? {} : { holders }), count };
+}
 
 /** Processes that are the same to the packing, in the order in which they are packed. */
-function groupAlike(
-  waiting: readonly WaitingProcess[],
-  { holdersOf, partition }: Options,
-): readonly Alike[] {
+export type Alike = {
+  readonly partition: string;
+  /** Tells it apart, and orders what is equally large. */
+  readonly key: string;
+  readonly wanted: Wanted;
+  readonly image: string | undefined;
+  readonly processes: readonly WaitingProcess[];
+};
+
+/** Of one partition. */
+export function groupAlike(waiting: readonly WaitingProcess[]): readonly Alike[] {
   const alike = Map.groupBy(waiting.toSorted(byId), createKeyOf());
-  return [...alike]
-    .toSorted(([left], [right]) => (left < right ? -1 : 1))
-    .flatMap(([, processes]): readonly Alike[] => {
-      const [first] = processes;
-      if (first === undefined) return [];
-      const holders = first.image === undefined ? undefined : holdersOf?.(partition, first.image);
-      const group: Group = {
-        ...wantedOf(first),
-        ...(holders === undefined ? {} : { holders }),
-        count: processes.length,
-      };
-      return [{ group, processes }];
-    })
-    .toSorted((left, right) => largestFirst(left.group, right.group));
+  return [...alike].flatMap(([key, processes]): readonly Alike[] => {
+    const [first] = processes;
+    if (first === undefined) return [];
+    const { partition, image } = first;
+    return [{ partition, key, wanted: wantedOf(first), image, processes }];
+  });
+}
+
+function inOrder(left: Alike, right: Alike): number {
+  return largestFirst(left.wanted, right.wanted) || (left.key < right.key ? -1 : 1);
 }
 
 function createKeyOf(): (process: WaitingProcess) => string {

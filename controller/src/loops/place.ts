@@ -4,14 +4,17 @@ import { isSame } from "../domain/canonical.ts";
 import type { PeerBook } from "../domain/peer-book.ts";
 import type { Problem } from "../domain/process.ts";
 import {
-  schedule,
+  type Alike,
+  groupAlike,
+  type PlacedProcess,
+  scheduleAlike,
   type SchedulingOptions,
   type WaitingProcess,
   wantedOf,
 } from "../domain/schedule.ts";
 import type { Claim, VolumeWish } from "../domain/volumes.ts";
 import { takeVolumes } from "../operations/volumes.ts";
-import { type ProcessRow, updateProcess } from "../store/processes.ts";
+import { generationsOf, type ProcessRow, updateProcess } from "../store/processes.ts";
 import type { SubscriptionRow } from "../store/subscriptions.ts";
 import type { Unit } from "../store/unit.ts";
 import { createHoldersOf } from "./layer-holders.ts";
@@ -38,63 +41,150 @@ export type PlacementOptions = Pick<SchedulingOptions, "cpuOvercommit"> & {
 /** Where the waiting processes go, and for those that find no place the reason, where it is another than before. */
 export function planPlacements(
   snapshot: Snapshot,
-  { cpuOvercommit, peers }: PlacementOptions,
+  { cpuOvercommit, peers, placedMax }: PlacementOptions & { readonly placedMax: number },
 ): readonly Placement[] {
-  const all = [...snapshot.processes.values()].flat();
-  const rows = new Map(all.filter(isWaiting).map((row) => [row.id, row]));
-  if (rows.size === 0) return [];
-  const barred = findRefused(snapshot, [...rows.values()]);
-  const isBarred = new Set(barred.map(({ processId }) => processId));
-  const subscriptions = new Map(snapshot.subscriptions.map((one) => [one.id, one]));
-  const claims = snapshot.volumes.claim(
-    [...rows.values()].flatMap((row) => {
-      const tenant = subscriptions.get(row.subscriptionId)?.tenant;
-      return tenant === undefined || isBarred.has(row.id) ? [] : [{ row, tenant }];
-    }),
-  );
-  const refused = [...barred, ...[...claims].flatMap(toRefused)];
+  const queues = readQueues(snapshot);
+  if (queues.length === 0) return [];
+  const refused = findRefused(snapshot, queues);
   const isRefused = new Set(refused.map(({ processId }) => processId));
-  const waiting = [...rows.values()].flatMap((row): readonly WaitingProcess[] => {
-    const subscription = subscriptions.get(row.subscriptionId);
-    if (subscription === undefined || isRefused.has(row.id)) return [];
-    const process = toWaiting(snapshot, row, subscription);
-    if (process === undefined) return [];
-    const claim = claims.get(row.id);
-    const nodeId = claim?.kind === "free" ? claim.nodeId : undefined;
-    return [nodeId === undefined ? process : { ...process, nodeId }];
+  const claims = claimVolumes(snapshot, queues, isRefused);
+  const isSpecial = ({ id }: ProcessRow): boolean => isRefused.has(id) || claims.has(id);
+  const alike = queues.flatMap((queue) => {
+    const isPlain = isRefused.size + claims.size === 0 || !queue.rows.some(isSpecial);
+    if (isPlain) return alikeIn(snapshot, queue);
+    return groupAlike(passing(snapshot, queue, { isRefused, claims }));
   });
-  const { placed, deferred, unplaced } = schedule(waiting, toCandidates(snapshot), {
+  const { placed, deferred, unplaced } = scheduleAlike(alike, toCandidates(snapshot), {
     cpuOvercommit,
     packingOf: snapshot.packingOf,
     holdersOf: createHoldersOf(snapshot, peers),
+    placedMax,
   });
-  const processes = new Map(waiting.map((process) => [process.id, process]));
-  const subjectOf = (processId: string): Pick<Placement, "row" | "tenant"> | undefined => {
-    const row = rows.get(processId);
-    const tenant = subscriptions.get(row?.subscriptionId ?? "")?.tenant;
-    return row === undefined || tenant === undefined ? undefined : { row, tenant };
-  };
+  const troubled = new Set(queues.flatMap(({ rows }) => troubledOf(rows)));
+  // Nothing is wrong with those whose turn comes when their node has started others.
+  const patient = troubled.size === 0 ? [] : deferred.filter((id) => troubled.has(id));
   return [
-    ...placed.flatMap(({ processId, nodeId, layerBytes }): readonly Placement[] => {
-      const subject = subjectOf(processId);
-      const process = processes.get(processId);
-      if (subject === undefined || process === undefined) return [];
-      const nodeName = snapshot.nodes.get(nodeId)?.name ?? nodeId;
-      const why = whyThere(process, snapshot.packingOf(process.partition), layerBytes);
-      const volumes = snapshot.volumes.wishesOf(subject.row);
-      return [{ ...subject, nodeId, nodeName, why, volumes }];
-    }),
-    // Nothing is wrong with those whose turn comes when their node has started others.
+    ...placed.slice(0, placedMax).flatMap((one) => toPlacement(snapshot, one, claims)),
     ...[
       ...refused,
-      ...deferred.map((processId) => ({ processId, problem: null })),
+      ...[...claims].flatMap(toRefused),
+      ...patient.map((processId) => ({ processId, problem: null })),
       ...unplaced,
     ].flatMap(({ processId, problem }): readonly Placement[] => {
-      const subject = subjectOf(processId);
+      const subject = subjectOf(snapshot, processId);
       const isNews = subject !== undefined && !isSame(subject.row.problem, problem);
-      return isNews ? [{ ...subject, problem }] : [];
+      return isNews ? [{ row: subject.row, tenant: subject.subscription.tenant, problem }] : [];
     }),
   ];
+}
+
+type Subject = { readonly row: ProcessRow; readonly subscription: SubscriptionRow };
+
+function subjectOf(snapshot: Snapshot, processId: string): Subject | undefined {
+  const row = snapshot.processOf(processId);
+  const subscription = row && snapshot.subscriptionOf(row.subscriptionId);
+  return row === undefined || subscription === undefined ? undefined : { row, subscription };
+}
+
+function toPlacement(
+  snapshot: Snapshot,
+  { processId, nodeId, layerBytes }: PlacedProcess,
+  claims: ReadonlyMap<string, Claim>,
+): readonly Placement[] {
+  const subject = subjectOf(snapshot, processId);
+  if (subject === undefined) return [];
+  const { row, subscription } = subject;
+  const process = toWaiting(snapshot, row, subscription);
+  if (process === undefined) return [];
+  const nodeName = snapshot.nodes.get(nodeId)?.name ?? nodeId;
+  const volumes = snapshot.volumes.wishesOf(row);
+  const bound = boundTo(process, claims.get(processId));
+  const why = whyThere(bound, snapshot.packingOf(process.partition), layerBytes);
+  return [{ row, tenant: subscription.tenant, nodeId, nodeName, why, volumes }];
+}
+
+/** The processes of one subscription that wait for a node. */
+type Queue = { readonly subscription: SubscriptionRow; readonly rows: readonly ProcessRow[] };
+
+function readQueues(snapshot: Snapshot): readonly Queue[] {
+  return snapshot.subscriptions.flatMap((subscription) => {
+    const rows = waitingOf(snapshot.processes.get(subscription.id) ?? []);
+    return rows.length === 0 ? [] : [{ subscription, rows }];
+  });
+}
+
+/** The same array for the same rows. */
+const waitingOf = keepOf((rows) => rows.filter(isWaiting));
+const troubledOf = keepOf((rows) =>
+  rows.flatMap(({ id, problem }) => (problem === null ? [] : [id])),
+);
+
+function keepOf<Result>(
+  find: (rows: readonly ProcessRow[]) => Result,
+): (rows: readonly ProcessRow[]) => Result {
+  const known = new WeakMap<readonly ProcessRow[], { readonly result: Result }>();
+  return (rows) => {
+    const kept = known.get(rows) ?? { result: find(rows) };
+    known.set(rows, kept);
+    return kept.result;
+  };
+}
+
+type Grouped = {
+  readonly needs: Snapshot["needs"];
+  readonly subscription: SubscriptionRow;
+  readonly alike: readonly Alike[];
+};
+const grouped = new WeakMap<readonly ProcessRow[], Grouped>();
+
+/** Worked out again when its rows, its subscription or what is known of images has changed. */
+function alikeIn(snapshot: Snapshot, { subscription, rows }: Queue): readonly Alike[] {
+  const { needs } = snapshot;
+  const known = grouped.get(rows);
+  if (known?.needs === needs && known.subscription === subscription) return known.alike;
+  const alike = groupAlike(rows.flatMap((row) => toWaiting(snapshot, row, subscription) ?? []));
+  grouped.set(rows, { needs, subscription, alike });
+  return alike;
+}
+
+type Passing = {
+  readonly isRefused: ReadonlySet<string>;
+  readonly claims: ReadonlyMap<string, Claim>;
+};
+
+/** Those that may be placed, with the node that they must go to for their volumes. */
+function passing(
+  snapshot: Snapshot,
+  { subscription, rows }: Queue,
+  { isRefused, claims }: Passing,
+): readonly WaitingProcess[] {
+  return rows.flatMap((row): readonly WaitingProcess[] => {
+    const claim = claims.get(row.id);
+    if (isRefused.has(row.id) || (claim !== undefined && claim.kind !== "free")) return [];
+    const process = toWaiting(snapshot, row, subscription);
+    return process === undefined ? [] : [boundTo(process, claim)];
+  });
+}
+
+function boundTo(process: WaitingProcess, claim: Claim | undefined): WaitingProcess {
+  const nodeId = claim?.kind === "free" ? claim.nodeId : undefined;
+  return nodeId === undefined ? process : { ...process, nodeId };
+}
+
+function claimVolumes(
+  { volumes }: Snapshot,
+  queues: readonly Queue[],
+  isRefused: ReadonlySet<string>,
+): ReadonlyMap<string, Claim> {
+  const wishing = queues.filter(({ subscription: { id: subscriptionId }, rows }) =>
+    generationsOf(rows).some(
+      (generation) => volumes.wishesOf({ subscriptionId, generation }).length > 0,
+    ),
+  );
+  const waiting = wishing.flatMap(({ subscription: { tenant }, rows }) =>
+    rows.flatMap((row) => (isRefused.has(row.id) ? [] : [{ row, tenant }])),
+  );
+  return volumes.claim(waiting);
 }
 
 /** The process as the scheduler sees it; undefined when its generation is not known any more. */
@@ -134,11 +224,21 @@ function toRefused([processId, claim]: readonly [string, Claim]): readonly Refus
 }
 
 /** What may run nowhere, so that no room is looked for. */
-function findRefused(snapshot: Snapshot, rows: readonly ProcessRow[]): readonly Refused[] {
+function findRefused(snapshot: Snapshot, queues: readonly Queue[]): readonly Refused[] {
   const overQuota = findOverQuota(snapshot);
-  return rows.flatMap((row) => {
-    const problem = snapshot.refusalOf(row) ?? overQuota.get(row.id);
-    return problem === undefined ? [] : [{ processId: row.id, problem }];
+  return queues.flatMap(({ subscription: { id: subscriptionId }, rows }) => {
+    const refusals = new Map(
+      generationsOf(rows).map((generation) => [
+        generation,
+        snapshot.refusalOf({ subscriptionId, generation }),
+      ]),
+    );
+    const isFree = overQuota.size === 0 && refusals.values().every((one) => one === undefined);
+    if (isFree) return [];
+    return rows.flatMap(({ id: processId, generation }) => {
+      const problem = refusals.get(generation) ?? overQuota.get(processId);
+      return problem === undefined ? [] : [{ processId, problem }];
+    });
   });
 }
 

@@ -1,4 +1,5 @@
-/** Compares wishes and world and writes what has to happen: snapshot, plan, apply, in one turn. */
+/** Compares wishes and world and writes what has to happen: snapshot, plan, apply, in slices that leave others their
+ * turn. */
 import type { DrainTerms } from "../domain/drain.ts";
 import { isJobAlias } from "../domain/jobs.ts";
 import { type Action, planSubscription, type StopReason } from "../domain/plan.ts";
@@ -14,6 +15,7 @@ import {
 import { deleteSubscription, type SubscriptionRow } from "../store/subscriptions.ts";
 import type { Store, Unit } from "../store/unit.ts";
 import { applyPlacement, type PlacementOptions, planPlacements } from "./place.ts";
+import { createPlanAgenda } from "./plan-agenda.ts";
 import { readResizable } from "./resizable.ts";
 import {
   applyVerdict,
@@ -21,7 +23,6 @@ import {
   judge,
   type OpenRollout,
   readOpenRollouts,
-  type Verdict,
   wishOf,
 } from "./rollouts.ts";
 import { readSnapshot, type Snapshot, type SnapshotOptions, toPlanned } from "./snapshot.ts";
@@ -33,55 +34,87 @@ export type ReconcileOptions = {
   readonly scheduling: PlacementOptions;
   /** From the placement to the moment when a process that has not begun must not begin any more. */
   readonly startDeadlineMs: number;
-  /** Actions written in one tick; the rest comes in the next. */
+  /** Actions of each kind written in one tick; the rest comes in the next. */
   readonly actionsMax: number;
+  readonly monotonicMs: () => number;
+  /** For planning, for what the plans ask for, and for placements: each goes on in the next tick after so long. */
+  readonly sliceMs: number;
 };
 
 type Step = { readonly subscription: SubscriptionRow; readonly action: Action };
 
-/** One tick. True when there is more to do at once. */
-export function reconcile(options: ReconcileOptions): boolean {
-  const { store, actionsMax } = options;
-  // Reads, plan and write happen without an await between them, so nothing can change under the plan.
-  const snapshot = readSnapshot(store.sql, options.now());
-  const rollouts = readOpenRollouts(store.sql, snapshot);
-  const resizable = readResizable(store.sql, snapshot, {
-    cpuOvercommit: options.scheduling.cpuOvercommit,
-    rollouts,
-  });
-  // What jobs run comes and goes by their own loop.
-  const subscriptions = snapshot.subscriptions.filter(({ alias }) => !isJobAlias(alias));
-  const plans = subscriptions.map((subscription) =>
-    plan(snapshot, subscription, { open: rollouts.get(subscription.id), resizable }),
-  );
-  const verdicts = plans.flatMap(({ verdict }) => verdict ?? []);
-  const steps = plans.flatMap((one) => one.steps);
-  const finished = subscriptions.filter(
-    ({ id, deletedAt }) => deletedAt !== null && !snapshot.processes.has(id),
-  );
-  const hasSteps = steps.length + verdicts.length + finished.length > 0;
-  if (hasSteps) {
-    store.write((unit) => {
-      for (const verdict of verdicts.slice(0, actionsMax)) applyVerdict(unit, verdict);
-      for (const step of steps.slice(0, actionsMax)) applyStep(unit, snapshot, step);
-      for (const subscription of finished) finishDeletion(unit, subscription);
-    });
-  }
-  // Anew, with the processes that were made just now and without those that gave their place back.
-  const fresh = hasSteps ? readSnapshot(store.sql, snapshot) : snapshot;
-  const placements = planPlacements(fresh, options.scheduling);
-  if (placements.length > 0) {
-    store.write((unit) => {
-      for (const placement of placements.slice(0, actionsMax))
-        applyPlacement(unit, placement, options);
-    });
-  }
-  // What was written may itself be the reason for a next step: look again.
-  return hasSteps || placements.length > 0;
+/** Makes the tick: a slice of the work, after which others get their turn. True when there is more to do at once. */
+export function createReconcile(options: ReconcileOptions): () => boolean {
+  const { store, scheduling } = options;
+  const agenda = createPlanAgenda(store.sql);
+  let next = "";
+  return () => {
+    // Reads, plan and write happen without an await between them, so nothing can change under the plan.
+    const snapshot = readSnapshot(store.sql, options.now());
+    const rollouts = readOpenRollouts(store.sql);
+    const { cpuOvercommit } = scheduling;
+    const resizable = readResizable(store.sql, snapshot, { cpuOvercommit, rollouts });
+    const day = agenda.open(snapshot, rollouts);
+    // What jobs run comes and goes by their own loop.
+    const subscriptions = snapshot.subscriptions.filter(({ alias }) => !isJobAlias(alias));
+    const due = startingAt(subscriptions, next).filter(day.isDue);
+    const hasTime = createBudget(options);
+    const writes: Write[] = [];
+    let planned = 0;
+    for (const subscription of due) {
+      if (planned > 0 && !hasTime()) break;
+      planned += 1;
+      const open = rollouts.get(subscription.id);
+      const own = plan(snapshot, subscription, { open, resizable });
+      if (own.length === 0) day.settle(subscription);
+      for (const write of own) writes.push(write);
+    }
+    next = due[planned]?.id ?? "";
+    const hasSteps = writes.length > 0;
+    if (hasSteps) applyAll(options, writes);
+    // Anew, with the processes that were made just now and without those that gave their place back.
+    const fresh = hasSteps ? readSnapshot(store.sql, snapshot) : snapshot;
+    const placements = planPlacements(fresh, { ...scheduling, placedMax: options.actionsMax });
+    if (placements.length > 0)
+      applyAll(
+        options,
+        placements.map((placement) => (unit) => applyPlacement(unit, placement, options)),
+      );
+    // What was written may itself be the reason for a next step: look again.
+    return hasSteps || placements.length > 0 || planned < due.length;
+  };
 }
 
-type Plan = { readonly verdict: Verdict | undefined; readonly steps: readonly Step[] };
+type Write = (unit: Unit) => void;
 
+/** All that is due gets its turn, however much comes before it. */
+function startingAt(
+  subscriptions: readonly SubscriptionRow[],
+  first: string,
+): readonly SubscriptionRow[] {
+  const index = subscriptions.findIndex(({ id }) => id >= first);
+  return index <= 0
+    ? subscriptions
+    : [...subscriptions.slice(index), ...subscriptions.slice(0, index)];
+}
+
+function createBudget({ monotonicMs, sliceMs }: ReconcileOptions): () => boolean {
+  const endMs = monotonicMs() + sliceMs;
+  return () => monotonicMs() < endMs;
+}
+
+/** As many as there is time for, in one transaction; at least one. */
+function applyAll(options: ReconcileOptions, writes: readonly Write[]): void {
+  options.store.write((unit) => {
+    const hasTime = createBudget(options);
+    for (const [index, write] of writes.slice(0, options.actionsMax).entries()) {
+      if (index > 0 && !hasTime()) return;
+      write(unit);
+    }
+  });
+}
+
+/** What its plan asks for; nothing when it is as wished, or waits for a report or a time. */
 function plan(
   snapshot: Snapshot,
   subscription: SubscriptionRow,
@@ -89,16 +122,26 @@ function plan(
     open,
     resizable,
   }: { readonly open: OpenRollout | undefined; readonly resizable: ReadonlySet<string> },
-): Plan {
+): readonly Write[] {
+  if (subscription.deletedAt !== null && !snapshot.processes.has(subscription.id))
+    return [(unit) => finishDeletion(unit, subscription)];
   const wish = wishOf(snapshot, subscription, { open, resizable });
   const rows = snapshot.processes.get(subscription.id) ?? [];
   const planned = rows.map((row) => toPlanned(snapshot, { subscription, row }));
   const verdict =
     open === undefined ? undefined : judge(snapshot, subscription, { open, wish, planned });
+  const judged: readonly Write[] =
+    verdict === undefined ? [] : [(unit) => applyVerdict(unit, verdict)];
   // Where its roll-out takes a turn, the wish is another one in the next tick.
-  if (verdict !== undefined && isTurn(verdict)) return { verdict, steps: [] };
-  const actions = planSubscription(wish, planned);
-  return { verdict, steps: actions.map((action) => ({ subscription, action })) };
+  if (verdict !== undefined && isTurn(verdict)) return judged;
+  return [
+    ...judged,
+    ...planSubscription(wish, planned).map(
+      (action): Write =>
+        (unit) =>
+          applyStep(unit, snapshot, { subscription, action }),
+    ),
+  ];
 }
 
 function applyStep(unit: Unit, snapshot: Snapshot, { subscription, action }: Step): void {

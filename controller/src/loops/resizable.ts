@@ -5,7 +5,7 @@ import { createBin } from "../domain/autoscale/l2/bins.ts";
 import { differInLimitsAlone, planResizes, type ResizeWish, type Room } from "../domain/resize.ts";
 import { promisedCapacity } from "../domain/schedule.ts";
 import type { Sql } from "../store/database.ts";
-import type { GenerationRow, ProcessRow } from "../store/processes.ts";
+import { type GenerationRow, generationsOf, type ProcessRow } from "../store/processes.ts";
 import { listGenerationsFrom, type SubscriptionRow } from "../store/subscriptions.ts";
 import { loadOfNode } from "./node-load.ts";
 import type { OpenRollout } from "./rollouts.ts";
@@ -38,9 +38,9 @@ function readWishes(
     open,
   }: { readonly subscription: SubscriptionRow; readonly open: OpenRollout | undefined },
 ): readonly ResizeWish[] {
-  const rows = (snapshot.processes.get(subscription.id) ?? []).filter((row) =>
-    mayStay(snapshot, subscription, row),
-  );
+  const all = snapshot.processes.get(subscription.id) ?? [];
+  if (generationsOf(all).every((generation) => generation >= subscription.generation)) return [];
+  const rows = all.filter((row) => mayStay(snapshot, subscription, row));
   if (rows.length === 0 || subscription.deletedAt !== null) return [];
   const oldest = Math.min(...rows.map(({ generation }) => generation));
   const generations = listGenerationsFrom(sql, subscription.id, oldest);

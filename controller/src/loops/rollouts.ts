@@ -9,9 +9,9 @@ import {
   type Witnesses,
 } from "../domain/rollout.ts";
 import { settleRollout } from "../operations/rollouts.ts";
-import type { Sql } from "../store/database.ts";
+import { keepReading } from "../store/kept-tables.ts";
 import { baseOf, listOpenRollouts, type RolloutRow } from "../store/rollouts.ts";
-import type { SubscriptionRow } from "../store/subscriptions.ts";
+import { listSubscriptions, type SubscriptionRow } from "../store/subscriptions.ts";
 import type { Unit } from "../store/unit.ts";
 import { countOnNodes } from "./node-load.ts";
 import type { Snapshot } from "./snapshot.ts";
@@ -24,22 +24,24 @@ export type OpenRollout = {
 };
 
 /** By subscription, without those that are being deleted. */
-export function readOpenRollouts(
-  sql: Sql,
-  { subscriptions }: Pick<Snapshot, "subscriptions">,
-): ReadonlyMap<string, OpenRollout> {
-  const open = listOpenRollouts(sql);
-  if (open.size === 0) return new Map();
-  return new Map(
-    subscriptions.flatMap(({ id, generation, deletedAt }): readonly [string, OpenRollout][] => {
-      const row = open.get(id);
-      if (row === undefined || row.generation !== generation || deletedAt !== null) return [];
-      // What holds nothing need not be told apart from what it holds.
-      const mayHold = row.held !== null || !row.isPromoted;
-      return [[id, { row, base: mayHold ? baseOf(sql, row) : null }]];
-    }),
-  );
-}
+export const readOpenRollouts = keepReading(
+  ["rollouts", "subscriptions"],
+  (sql): ReadonlyMap<string, OpenRollout> => {
+    const open = listOpenRollouts(sql);
+    if (open.size === 0) return new Map();
+    return new Map(
+      listSubscriptions(sql).flatMap(
+        ({ id, generation, deletedAt }): readonly [string, OpenRollout][] => {
+          const row = open.get(id);
+          if (row === undefined || row.generation !== generation || deletedAt !== null) return [];
+          // What holds nothing need not be told apart from what it holds, and before the first there was nothing.
+          const mayHold = row.fromGeneration !== null && (row.held !== null || !row.isPromoted);
+          return [[id, { row, base: mayHold ? baseOf(sql, row) : null }]];
+        },
+      ),
+    );
+  },
+);
 
 /** What the subscription's processes are measured against. */
 export function wishOf(

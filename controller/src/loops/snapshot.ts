@@ -50,6 +50,7 @@ export type Snapshot = {
   /** How long a process of the subscription that goes may finish what it has in flight. */
   readonly drainTerms: (subscription: SubscriptionRow) => DrainTerms;
   readonly isReleased: (processId: string) => boolean;
+  readonly processOf: (id: string) => ProcessRow | undefined;
   /** What is meant for a node. */
   readonly onNode: (nodeId: string) => readonly ProcessRow[];
   readonly subscriptionOf: (id: string) => SubscriptionRow | undefined;
@@ -157,12 +158,21 @@ const readZones = keepReading(
     new Map(listVms(sql).flatMap(({ nodeId, zone }) => (nodeId === null ? [] : [[nodeId, zone]]))),
 );
 
-function readProcesses(sql: Sql): Pick<Snapshot, "processes" | "onNode"> {
+function readProcesses(sql: Sql): Pick<Snapshot, "processes" | "processOf" | "onNode"> {
   const processes = listProcessesBySubscription(sql);
   const kept = sql.kept?.read();
-  if (kept !== undefined) return { processes, onNode: kept.processes.ofNode };
-  const onNodes = Map.groupBy([...processes.values()].flat(), ({ nodeId }) => nodeId);
-  return { processes, onNode: (nodeId) => onNodes.get(nodeId) ?? [] };
+  if (kept !== undefined) {
+    const { all, ofNode } = kept.processes;
+    return { processes, processOf: (id) => all.get(id), onNode: ofNode };
+  }
+  const all = [...processes.values()].flat();
+  const byId = new Map(all.map((row) => [row.id, row]));
+  const onNodes = Map.groupBy(all, ({ nodeId }) => nodeId);
+  return {
+    processes,
+    processOf: (id) => byId.get(id),
+    onNode: (nodeId) => onNodes.get(nodeId) ?? [],
+  };
 }
 
 function findSubscription(

@@ -179,7 +179,7 @@ export function listGenerationsInUse(
 const knownGenerations = new WeakMap<readonly ProcessRow[], readonly number[]>();
 
 /** Each once. Costs nothing for rows that were asked for before. */
-function generationsOf(rows: readonly ProcessRow[]): readonly number[] {
+export function generationsOf(rows: readonly ProcessRow[]): readonly number[] {
   const known = knownGenerations.get(rows) ?? [
     ...new Set(rows.map(({ generation }) => generation)),
   ];

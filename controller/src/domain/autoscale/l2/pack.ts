@@ -153,7 +153,10 @@ function leastOwn(order: BinOrder, terms: Terms, level: number): number | undefi
 }
 
 /** The order in which groups are packed. */
-export function largestFirst(a: Group, b: Group): number {
+export function largestFirst(
+  a: Pick<Group, "size" | "subscription">,
+  b: Pick<Group, "size" | "subscription">,
+): number {
   return (
     b.size.memoryBytes - a.size.memoryBytes ||
     b.size.cpuMillis - a.size.cpuMillis ||
