@@ -1,5 +1,6 @@
 /** Every command of `strata`. A new one is an entry here and a file in `commands/`. */
 import { accessCommands } from "./access-commands.ts";
+import { certificateCommand } from "./certificate-command.ts";
 import type { CommandSpec, OptionSpec } from "./command.ts";
 import { output, timeout, wait } from "./common-options.ts";
 import { routeCommand } from "./network-commands.ts";
@@ -317,6 +318,7 @@ export const commands: readonly CommandSpec[] = [
   },
   routeCommand,
   ...accessCommands,
+  certificateCommand,
   {
     syntax: "decisions <alias>",
     summary: "show why a subscription has as many processes as it has",

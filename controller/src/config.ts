@@ -86,6 +86,8 @@ export type Config = {
   readonly domain: string;
   /** STRATA_SERVICE_NETWORK [198.18.0.0/15]: IPv4 from which subscriptions have their addresses; /8 to /15. */
   readonly serviceNetwork: ServiceNetwork;
+  /** STRATA_ACME_DIRECTORIES [Let's Encrypt]: URLs of the ACME servers that tenants may name, the usual one first. */
+  readonly acmeDirectories: readonly string[];
 };
 
 /** Limits that are no settings. */
@@ -106,6 +108,8 @@ export const limits = {
   provisionEveryMs: 5000,
   /** Level 1 looks this often whose turn it is. */
   autoscaleEveryMs: 250,
+  /** Between two looks at which certificates end; what is asked for is seen to at once. */
+  certificatesEveryMs: 10_000,
   pollMetricsEveryMs: 500,
   /** A point is made every 10 s; what is in memory is written down little by little. */
   recordMetricsEveryMs: 1000,
@@ -190,6 +194,10 @@ export function readConfig(environment: Environment): Config {
     prometheus: namedUrls(environment, "STRATA_PROMETHEUS"),
     domain: domain(environment["STRATA_DOMAIN"]),
     serviceNetwork: serviceNetwork(environment["STRATA_SERVICE_NETWORK"]),
+    acmeDirectories: httpsUrls(environment, {
+      name: "STRATA_ACME_DIRECTORIES",
+      initial: "https://acme-v02.api.letsencrypt.org/directory",
+    }),
   };
 }
 
@@ -281,6 +289,15 @@ function namedUrls(environment: Environment, name: string): Readonly<Record<stri
       throw invalid(name, "a list such as default=http://10.0.0.5:9090,other=https://…");
     }),
   );
+}
+
+function httpsUrls(
+  environment: Environment,
+  { name, initial }: { name: string; initial: string },
+): readonly string[] {
+  const urls = (environment[name] || initial).split(",").map((url) => url.trim());
+  if (urls.every((url) => URL.parse(url)?.protocol === "https:")) return urls;
+  throw invalid(name, "a list of URLs such as https://ca.example.com/acme/directory");
 }
 
 function readAccess(

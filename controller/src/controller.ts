@@ -21,12 +21,13 @@ import { type Listener, listen } from "./http/listen.ts";
 import { globalAddresses } from "./http/own-address.ts";
 import type { Services } from "./http/services.ts";
 import { createUpgradeHandler } from "./http/upgrade.ts";
+import type { CertificateLoop } from "./loops/certificates.ts";
 import { announceCorruption, createFindQuota } from "./loops/keep-store.ts";
 import { type Loop, startLoop } from "./loops/loop.ts";
 import { paced } from "./loops/paced.ts";
 import type { Provision } from "./loops/provision.ts";
 import { createTrimAudit } from "./loops/trim-audit.ts";
-import { type Authority, ensureAuthority } from "./pki/authority.ts";
+import { type Authority, ensureAuthority, ensureIngressAuthority } from "./pki/authority.ts";
 import { issueNodeCertificate } from "./pki/node-certificate.ts";
 import { ensureServerCertificate, type ServerCertificate } from "./pki/server-certificate.ts";
 import { openDatabase, type OpenDatabase } from "./store/database.ts";
@@ -79,6 +80,7 @@ export async function startController(world: World): Promise<Controller> {
     copyMetadata: metadata.copyTo,
     pki: {
       caPem: authority.certificatePem,
+      ingress: await ensureIngressAuthority(caDirectory(config), world.clock.nowMs()),
       caFingerprint: authority.fingerprint,
       publicKeyPin: certificate?.publicKeyPin,
       joinSecret: authority.joinSecret,
@@ -92,11 +94,12 @@ export async function startController(world: World): Promise<Controller> {
   undo.defer(async () => {
     await Promise.all(loops.map((loop) => loop.stop()));
   });
-  const [reconcile, autoscale, provision, follow] = loops;
+  const [reconcile, autoscale, provision, follow, certificates] = loops;
   if (reconcile !== undefined) state.setReconcileSoon(reconcile.wake);
   if (autoscale !== undefined) state.setAutoscaleWake(autoscale.wake);
   if (provision !== undefined) state.setProvisionWake(provision.wake);
   if (follow !== undefined) state.setFollowWake(follow.wake);
+  if (certificates !== undefined) state.setCertificatesWake(certificates.wake);
 
   const listeners = await openListeners(services, { registry, certificate });
   const [main, plain] = listeners;
@@ -176,7 +179,8 @@ async function openRegistry(
   return registry;
 }
 
-/** The first four are the reconcile loop, the two levels of the autoscaler, and the one that follows tags. */
+/** The first five are the reconcile loop, the two levels of the autoscaler, the one that follows tags, and the one of
+ * certificates. */
 function startLoops(services: Services, registry: Registry): readonly Loop[] {
   const { logger } = services;
   const ticks = createTicks(services);
@@ -198,6 +202,7 @@ function startLoops(services: Services, registry: Registry): readonly Loop[] {
       intervalMs: limits.followEveryMs,
       logger,
     }),
+    startCertificates(services, ticks.certificates),
     startPoll(services),
     startLoop({
       name: "expire-nodes",
@@ -263,6 +268,23 @@ function startPoll({ external, logger }: Services): Loop {
     stop: async () => {
       await loop.stop();
       await external.close();
+    },
+  };
+}
+
+/** An order that is under way at the end is given up. */
+function startCertificates({ logger }: Services, { tick, close }: CertificateLoop): Loop {
+  const loop = startLoop({
+    name: "certificates",
+    tick,
+    intervalMs: limits.certificatesEveryMs,
+    logger,
+  });
+  return {
+    wake: loop.wake,
+    stop: async () => {
+      await loop.stop();
+      await close();
     },
   };
 }

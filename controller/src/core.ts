@@ -28,12 +28,13 @@ import { forgetNodeInMemory, type Services } from "./http/services.ts";
 import { createTelemetry, type Telemetry } from "./http/telemetry.ts";
 import { createDeltaBook } from "./images/deltas.ts";
 import { createAutoscale } from "./loops/autoscale.ts";
+import type { CertificateLoop } from "./loops/certificates.ts";
 import { createExpireNodes } from "./loops/expire-nodes.ts";
 import { createExternalMetrics } from "./loops/external-metrics.ts";
 import { createFollow, type FollowedImages } from "./loops/follow.ts";
 import { createJobs } from "./loops/jobs.ts";
 import { createStoreKeeper, type KeptRegistry } from "./loops/keep-store.ts";
-import { createNetwork, type Network } from "./loops/network.ts";
+import type { Network } from "./loops/network.ts";
 import { createPrefetchBook, findPrefetch } from "./loops/prefetch.ts";
 import { createProviderBook, type OpenProvider } from "./loops/provision-providers.ts";
 import { createProvision, type Provision } from "./loops/provision.ts";
@@ -43,12 +44,13 @@ import { keepRelations } from "./loops/relations.ts";
 import { createSampleBeats } from "./loops/sample-beats.ts";
 import type { SnapshotOptions } from "./loops/snapshot.ts";
 import { keepVolumes } from "./loops/volumes.ts";
-import { createWakeups, type Wakeups } from "./loops/wakeups.ts";
+import { createLoopWake, createWakeups, type Wakeups } from "./loops/wakeups.ts";
+import { concernsCertificates, createCertificates, openNetwork } from "./open-network.ts";
 import { createEpochBook, type EpochBook } from "./operations/epoch.ts";
 import { numberServices } from "./operations/service-numbers.ts";
 import { ensureTenants } from "./operations/tenants.ts";
 import { adoptVolumes } from "./operations/volumes.ts";
-import { createSecretBox } from "./pki/secret-box.ts";
+import { createSecretBox, type SecretBox } from "./pki/secret-box.ts";
 import { createProvider } from "./providers/create-provider.ts";
 import type { OpenDatabase } from "./store/database.ts";
 import { getOrSetMeta } from "./store/meta.ts";
@@ -83,6 +85,7 @@ export type State = {
   readonly nodeWakeups: Wakeups;
   readonly eventWakeups: Wakeups;
   readonly network: Network;
+  readonly secretBox: SecretBox;
   readonly telemetry: Telemetry;
   readonly tracing: Tracing;
   /** The loop is started last; until then nobody is woken. */
@@ -93,6 +96,9 @@ export type State = {
   readonly setFollowWake: (wake: () => void) => void;
   /** Asks whether followers have another image to run. */
   readonly followSoon: () => void;
+  readonly setCertificatesWake: (wake: () => void) => void;
+  /** Asks whether a certificate is wanted. */
+  readonly certificatesSoon: () => void;
   readonly setAutoscaleWake: (wake: () => void) => void;
   readonly autoscaleSoon: (subscriptionId: string) => void;
   readonly posted: Set<string>;
@@ -104,13 +110,13 @@ export function openState(world: World, database: OpenDatabase): State {
   const { clock, random, config, tracing = noTracing } = world;
   const nodeWakeups = createWakeups(limits.pollsPerNodeMax);
   const eventWakeups = createWakeups(EVENT_FOLLOWERS_MAX);
-  let wakeReconcile = (): void => undefined;
-  let wakeProvision = wakeReconcile;
+  const [reconcile, provision, autoscale] = [createLoopWake(), createLoopWake(), createLoopWake()];
+  const [follow, certificates] = [createLoopWake(), createLoopWake()];
   const telemetry = createTelemetry();
-  let [wakeAutoscale, wakeFollow] = [wakeReconcile, wakeReconcile];
   const posted = new Set<string>();
   const auditor = createAuditor();
-  const network = openNetwork(world, database, () => wakeReconcile());
+  const secretBox = createSecretBox(join(config.dataDirectory, "controller", "secrets.key"));
+  const network = openNetwork({ ...world, secretBox }, database, reconcile.soon);
   const store = createStore({
     database,
     nowMs: clock.nowMs,
@@ -120,6 +126,7 @@ export function openState(world: World, database: OpenDatabase): State {
     onCommit: (changes) => {
       for (const nodeId of changes.nodes) nodeWakeups.wake(nodeId);
       if (changes.events.length > 0) eventWakeups.wake("events");
+      if (changes.events.some(concernsCertificates)) certificates.soon();
       network.committed();
       telemetry.committed(changes);
       tracing.committed(changes, (id) => listProcessOwners(store.sql, [id])[0]?.alias);
@@ -146,45 +153,24 @@ export function openState(world: World, database: OpenDatabase): State {
     nodeWakeups,
     eventWakeups,
     network,
+    secretBox,
     telemetry,
     tracing,
-    setReconcileSoon: (wake) => {
-      wakeReconcile = wake;
-    },
-    reconcileSoon: () => wakeReconcile(),
-    setProvisionWake: (wake) => {
-      wakeProvision = wake;
-    },
-    provisionSoon: () => wakeProvision(),
-    setFollowWake: (wake) => {
-      wakeFollow = wake;
-    },
-    followSoon: () => wakeFollow(),
-    setAutoscaleWake: (wake) => {
-      wakeAutoscale = wake;
-    },
+    setReconcileSoon: reconcile.set,
+    reconcileSoon: reconcile.soon,
+    setProvisionWake: provision.set,
+    provisionSoon: provision.soon,
+    setFollowWake: follow.set,
+    followSoon: follow.soon,
+    setCertificatesWake: certificates.set,
+    certificatesSoon: certificates.soon,
+    setAutoscaleWake: autoscale.set,
     autoscaleSoon: (subscriptionId) => {
       posted.add(subscriptionId);
-      wakeAutoscale();
+      autoscale.soon();
     },
     posted,
   };
-}
-
-function openNetwork(
-  { config, clock, random }: World,
-  { sql }: OpenDatabase,
-  onReleased: () => void,
-): Network {
-  return createNetwork({
-    sql,
-    boot: random.newId(),
-    monotonicMs: clock.monotonicMs,
-    domain: config.domain,
-    serviceNetwork: config.serviceNetwork,
-    extras: () => ({ certificates: [], challenges: [] }),
-    onReleased,
-  });
 }
 
 /** Our own tokens, the credentials of nodes and, where there is an issuer, its tokens. */
@@ -284,7 +270,6 @@ export function createServices(world: World, state: State, options: CoreOptions)
       bumpAssignmentRevision(store.sql, nodeId);
       nodeWakeups.wake(nodeId);
     }),
-    secretBox: createSecretBox(join(world.config.dataDirectory, "controller", "secrets.key")),
     reportOrder: createReportOrder(),
     samples: new Map(),
     usage: createUsageBook(),
@@ -336,6 +321,7 @@ export type Ticks = {
   readonly provision: Provision;
   /** Level 1. True when there is more to do at once. */
   readonly autoscale: () => boolean;
+  readonly certificates: CertificateLoop;
 };
 
 /** Level 1, ready to be ticked. */
@@ -469,6 +455,7 @@ export function createTicks(services: Services): Ticks {
       ),
     ),
     autoscale: deciding("autoscale", createLevelOne(services), false),
+    certificates: createCertificates(services, services.certificatesSoon),
     recordMetrics: timed(
       "record-metrics",
       createRecordMetrics({

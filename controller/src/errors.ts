@@ -26,6 +26,8 @@ export type ControllerErrorCode =
   | "RELATION_CYCLE" // Subscriptions wait for each other, or take their counts from each other.
   | "ROLLOUT_STATE" // The verb does not fit how far the roll-out is.
   | "ROLLBACK_IMPOSSIBLE" // There is no earlier generation to go back to, or it runs already.
+  | "CERTIFICATE_INVALID" // It, its chain and its key do not make one that can be shown.
+  | "ACME_DIRECTORY_UNKNOWN" // Not one of the ACME servers that tenants may use.
   | "METRIC_UNKNOWN" // A value was posted that no scaling policy asks for.
   | "NOT_WAKEABLE" // A request came for a subscription that nothing may wake now.
   | "NAME_TAKEN"

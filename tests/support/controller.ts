@@ -11,6 +11,7 @@ import type { Services } from "@strata/controller/http/services";
 import type { ImageSource } from "@strata/controller/images/inspect-image";
 import { createLogger } from "@strata/controller/logger";
 import type { OpenProvider } from "@strata/controller/loops/provision-providers";
+import { ensureIngressAuthority } from "@strata/controller/pki/authority";
 import { openDatabase } from "@strata/controller/store/database";
 import type { Tracing } from "@strata/controller/tracing/tracing";
 import { mediaTypes } from "@strata/protocol/oci/media-type";
@@ -99,6 +100,7 @@ export async function aController(options: ControllerOptions = {}): Promise<Test
     copyMetadata: metadata.copyTo,
     pki: {
       caPem: "PEM",
+      ingress: await ensureIngressAuthority(join(folder.path, "ca"), time.ms),
       caFingerprint: "f".repeat(64),
       publicKeyPin: "pin",
       issueNodeCertificate: () => Promise.resolve(undefined),

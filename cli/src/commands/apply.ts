@@ -1,8 +1,4 @@
-import { readFile } from "node:fs/promises";
-import { text } from "node:stream/consumers";
-
 import type { ApplyResult } from "@strata/protocol/api/resources";
-import { getErrorCode } from "@strata/protocol/coded-error";
 
 import { parseAnswer } from "../api/resource.ts";
 import { openSession, withQuery } from "../api/session.ts";
@@ -11,6 +7,7 @@ import { type Context, print } from "../context.ts";
 import { CliError } from "../errors.ts";
 import { getFlag, getList, getText } from "../options.ts";
 import { painter } from "../output/style.ts";
+import { readText } from "../read-text.ts";
 
 export async function run(invocation: Invocation): Promise<void> {
   const { context, options } = invocation;
@@ -21,7 +18,7 @@ export async function run(invocation: Invocation): Promise<void> {
     });
   }
   const isDryRun = getFlag(options, "dryRun");
-  const documents = await Promise.all(files.map((file) => read(context, file)));
+  const documents = await Promise.all(files.map((file) => readText(context, file)));
   const client = await openSession(invocation);
   const query = { dryRun: isDryRun ? "true" : undefined, tenant: getText(options, "tenant") };
   const { body } = await client.send({
@@ -32,17 +29,6 @@ export async function run(invocation: Invocation): Promise<void> {
     body: documents.join("\n---\n"),
   });
   show(context, parseAnswer<ApplyResult>(body), isDryRun);
-}
-
-async function read(context: Context, file: string): Promise<string> {
-  if (file === "-") return text(context.stdin);
-  try {
-    return await readFile(file, "utf8");
-  } catch (cause) {
-    const code = getErrorCode(cause);
-    if (code !== "ENOENT" && code !== "EISDIR") throw cause;
-    throw new CliError("USAGE", `${file} is not a file`, { cause });
-  }
 }
 
 function show(context: Context, { results }: ApplyResult, isDryRun: boolean): void {

@@ -1,4 +1,5 @@
 /** Every kind of resource, with its columns. A new kind is one entry here. */
+import type { Certificate } from "@strata/protocol/api/certificates";
 import type { Job } from "@strata/protocol/api/jobs";
 import type { ProviderResource, VmResource } from "@strata/protocol/api/providers";
 import type {
@@ -307,6 +308,25 @@ const secrets = defineKind<Secret>({
   ],
 });
 
+const certificates = defineKind<Certificate>({
+  kind: "Certificate",
+  names: ["certificates", "certificate", "certs", "cert"],
+  path: "/v1/certificates",
+  isTenanted: true,
+  nameOf: (item) => item.name,
+  columns: [
+    name,
+    { title: "SOURCE", cell: (item) => item.source },
+    { title: "STATE", cell: ({ status }) => status.state },
+    { title: "HOSTS", cell: (item) => item.hosts.join(",") },
+    { title: "ENDS", cell: ({ status }) => status.notAfter ?? none },
+    { title: "ISSUER", cell: ({ status }) => status.issuer ?? none, isWide: true },
+    { title: "MESSAGE", cell: ({ status }) => status.message ?? none, isWide: true },
+    { title: "TENANT", cell: (item) => item.tenant, isWide: true },
+    age,
+  ],
+});
+
 const jobs = defineKind<Job>({
   kind: "Job",
   names: ["jobs", "job"],
@@ -383,6 +403,7 @@ export const kinds: readonly Kind[] = [
   signaturePolicies,
   storeQuotas,
   secrets,
+  certificates,
   tenants,
   tokens,
   joinTokens,

@@ -15,6 +15,7 @@ import { addApplyRoute } from "./routes/apply.ts";
 import { addAuditRoutes } from "./routes/audit.ts";
 import { addBackupRoutes } from "./routes/backups.ts";
 import { addCartridgeRoutes } from "./routes/cartridges.ts";
+import { addCertificateRoutes } from "./routes/certificates.ts";
 import { addDecisionRoutes } from "./routes/decisions.ts";
 import { addDeltaRoute } from "./routes/deltas.ts";
 import { addEpochRoutes } from "./routes/epoch.ts";
@@ -90,6 +91,7 @@ export function createApp(services: Services, registry: Hono<RegistryEnv> | unde
   addRolloutRoutes(router, services);
   addJobRoutes(router, services);
   addSecretRoutes(router, services);
+  addCertificateRoutes(router, services);
   addDecisionRoutes(router, services);
   addMetricRoutes(router, services);
   addMetricsQueryRoutes(router, services);

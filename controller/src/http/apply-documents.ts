@@ -62,6 +62,8 @@ export async function readDocument(
       };
     case "Route":
       return { kind, name, input: check(inputOfKind[kind], fields, what) };
+    case "Certificate":
+      return { kind, name, input: check(inputOfKind[kind], fields, what) };
     default:
       return kind satisfies never;
   }

@@ -23,6 +23,7 @@ import type { OpenProvider } from "../loops/provision-providers.ts";
 import type { SampleBeats } from "../loops/sample-beats.ts";
 import type { Wakeups } from "../loops/wakeups.ts";
 import type { EpochBook } from "../operations/epoch.ts";
+import type { Signer } from "../pki/authority.ts";
 import type { NodeCertificate, NodeCertificateRequest } from "../pki/node-certificate.ts";
 import type { SecretBox } from "../pki/secret-box.ts";
 import type { Store } from "../store/unit.ts";
@@ -85,6 +86,8 @@ export type Services = {
   readonly reconcileSoon: () => void;
   /** Asks whether followers have another image to run. */
   readonly followSoon: () => void;
+  /** Asks whether a certificate is wanted. */
+  readonly certificatesSoon: () => void;
   /** Asks level 2 to look. */
   readonly provisionSoon: () => void;
   readonly openProvider: OpenProvider;
@@ -96,6 +99,8 @@ export type Services = {
   readonly isStopping: () => boolean;
   readonly pki: {
     readonly caPem: string;
+    /** The CA for the hosts of tenants. */
+    readonly ingress: Signer;
     readonly caFingerprint: string;
     /** For curl's --pinnedpubkey; undefined where TLS is off. */
     readonly publicKeyPin: string | undefined;

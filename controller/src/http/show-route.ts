@@ -1,5 +1,5 @@
 /** Routes as the API shows them, with how they do. */
-import { Route, RouteInput } from "@strata/protocol/api/routes";
+import { type Route, RouteInput } from "@strata/protocol/api/routes";
 import { z } from "zod";
 
 import { hasIngress } from "../store/nodes.ts";

@@ -2,10 +2,10 @@
  * agents that wait for it. Where nobody asks nothing is built. */
 import type { Ingress, NetworkReport, NetworkTable } from "@strata/protocol/agent/network";
 
-import { createAckBook } from "../domain/network/ack-book.ts";
-import { createNetworkBook } from "../domain/network/network-book.ts";
+import { type AckBook, createAckBook } from "../domain/network/ack-book.ts";
+import { createNetworkBook, type NetworkBook } from "../domain/network/network-book.ts";
 import type { Sql } from "../store/database.ts";
-import { createNetworkReader, type NetworkSettings } from "./network-reader.ts";
+import { createNetworkReader, type NetworkReader, type NetworkSettings } from "./network-reader.ts";
 import { createWakeups } from "./wakeups.ts";
 
 export type NetworkOptions = NetworkSettings & {
@@ -38,6 +38,10 @@ export type Network = {
   /** For one look: whether nothing leads to a process any more and nothing is under way there, as each ingress that is
    * present says. */
   readonly askReleased: () => (processId: string) => boolean;
+  /** Of the table as it is now. */
+  readonly revision: () => number;
+  /** Whether each ingress that is present has carried out this revision. */
+  readonly isCarriedOut: (revision: number) => boolean;
   readonly isIngress: (nodeId: string) => boolean;
   readonly problemsOf: (nodeId: string) => readonly string[];
   readonly forgetNode: (nodeId: string) => void;
@@ -57,7 +61,6 @@ export function createNetwork(options: NetworkOptions): Network {
   const book = createNetworkBook();
   const acks = createAckBook(boot);
   const reader = createNetworkReader(options, book);
-  const startedMs = monotonicMs();
   const wakeups = createWakeups(POLLS_MAX);
   let released: ReadonlySet<string> = new Set();
   const gather = (key: Kind, everyMs: number): (() => void) => {
@@ -77,21 +80,9 @@ export function createNetwork(options: NetworkOptions): Network {
     node: gather("node", GATHER_NODES_MS),
   };
   const waiting = { ingress: 0, node: 0 };
-  const isCounted = (nodeId: string): boolean =>
-    acks.hasHeard(nodeId) || monotonicMs() - startedMs < FIRST_REPORT_MS;
-  const askReleased = (): ((processId: string) => boolean) => {
-    let ingresses: readonly string[] | undefined;
-    return (processId) => {
-      // Looked up for the first that is asked for: most ticks ask for none.
-      ingresses ??= reader.presentIngresses().filter(isCounted);
-      if (ingresses.length === 0) return true;
-      const since = book.leavingSince(processId);
-      if (since === undefined || since === "asked") return since === undefined;
-      return acks.isDone(ingresses, { processId, revision: since });
-    };
-  };
+  const done = createDone(options, { book, acks, reader });
   return {
-    askReleased,
+    ...done,
     isIngress: book.isIngress,
     problemsOf: acks.problemsOf,
     poll: async (nodeId, { boot: known, revision, waitMs, signal, mayTell }) => {
@@ -117,11 +108,47 @@ export function createNetwork(options: NetworkOptions): Network {
     takeReport: (nodeId, report) => {
       acks.take(nodeId, report);
       const before = released;
-      released = new Set(book.listLeaving().filter(askReleased()));
+      released = new Set(book.listLeaving().filter(done.askReleased()));
       if (released.difference(before).size > 0) options.onReleased();
     },
     forgetNode: acks.forget,
     close: () => wakeups.close(),
+  };
+}
+
+type Parts = {
+  readonly book: NetworkBook;
+  readonly acks: AckBook;
+  readonly reader: NetworkReader;
+};
+
+/** What all ingresses that count have done. */
+function createDone(
+  { monotonicMs }: NetworkOptions,
+  { book, acks, reader }: Parts,
+): Pick<Network, "askReleased" | "revision" | "isCarriedOut"> {
+  const startedMs = monotonicMs();
+  const isCounted = (nodeId: string): boolean =>
+    acks.hasHeard(nodeId) || monotonicMs() - startedMs < FIRST_REPORT_MS;
+  const askReleased: Network["askReleased"] = () => {
+    let ingresses: readonly string[] | undefined;
+    return (processId) => {
+      // Looked up for the first that is asked for: most ticks ask for none.
+      ingresses ??= reader.presentIngresses().filter(isCounted);
+      if (ingresses.length === 0) return true;
+      const since = book.leavingSince(processId);
+      if (since === undefined || since === "asked") return since === undefined;
+      return acks.isDone(ingresses, { processId, revision: since });
+    };
+  };
+  return {
+    askReleased,
+    revision: () => {
+      reader.refresh();
+      return book.revision();
+    },
+    isCarriedOut: (revision) =>
+      acks.isDone(reader.presentIngresses().filter(isCounted), { revision }),
   };
 }
 

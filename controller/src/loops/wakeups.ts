@@ -51,3 +51,16 @@ export function createWakeups(waitersMax: number): Wakeups {
     },
   };
 }
+
+/** Asks a loop to look that is started last: until it is set nobody is woken. */
+export type LoopWake = { readonly set: (wake: () => void) => void; readonly soon: () => void };
+
+export function createLoopWake(): LoopWake {
+  let wake = (): void => undefined;
+  return {
+    set: (started) => {
+      wake = started;
+    },
+    soon: () => wake(),
+  };
+}

@@ -1,6 +1,7 @@
 /** Several resources in one transaction: all of them, or none. */
 import type { Scope } from "@strata/protocol/access";
 import { PartitionPolicyInput, ScalingPolicyInput } from "@strata/protocol/api/autoscale";
+import { CertificateFileInput } from "@strata/protocol/api/certificates";
 import { JobInput } from "@strata/protocol/api/jobs";
 import {
   type ApplyKind,
@@ -16,6 +17,7 @@ import type { SignedRunnableImage } from "../images/signed-image.ts";
 import { getSubscription } from "../store/subscriptions.ts";
 import type { Unit } from "../store/unit.ts";
 import { putCartridge } from "./cartridges.ts";
+import { type CertificateContext, putCertificate } from "./certificates.ts";
 import { putJob } from "./jobs.ts";
 import { putPartition, putPartitionPolicy } from "./partitions.ts";
 import { ProviderInput } from "./provider-input.ts";
@@ -36,6 +38,7 @@ export const inputOfKind = {
   Subscription: SubscriptionInput,
   Job: JobInput,
   Route: RouteInput,
+  Certificate: CertificateFileInput,
 } as const satisfies Record<ApplyKind, z.ZodType>;
 
 type Of<Kind extends ApplyKind> = {
@@ -52,7 +55,8 @@ export type ApplyDocument =
   | (Of<"Cartridge"> & { readonly image: SignedRunnableImage })
   | Of<"Subscription">
   | Of<"Job">
-  | Of<"Route">;
+  | Of<"Route">
+  | Of<"Certificate">;
 
 /** What others refer to comes first, whatever the order of the documents. */
 const order: readonly ApplyKind[] = [
@@ -64,6 +68,7 @@ const order: readonly ApplyKind[] = [
   "Subscription",
   "Job",
   "Route",
+  "Certificate",
 ];
 
 /** @throws ControllerError of whichever is refused; then nothing of all is done. */
@@ -86,7 +91,12 @@ export function applyDocuments(
 }
 
 /** For whom the documents are applied, and with what right. */
-type Author = { readonly tenant: string; readonly scope: Scope; readonly domain: string };
+type Author = {
+  readonly tenant: string;
+  readonly scope: Scope;
+  readonly domain: string;
+  readonly certificates: CertificateContext;
+};
 
 function applyOne(unit: Unit, document: ApplyDocument, author: Author): Outcome<unknown> {
   switch (document.kind) {
@@ -111,6 +121,8 @@ function applyOne(unit: Unit, document: ApplyDocument, author: Author): Outcome<
       return putJob(unit, { ...author, name: document.name, input: document.input });
     case "Route":
       return putRoute(unit, { ...author, name: document.name, input: document.input });
+    case "Certificate":
+      return putCertificate(unit, author.certificates, { ...document, tenant: author.tenant });
     default:
       return document satisfies never;
   }

@@ -103,6 +103,7 @@ const pathOfKind: Readonly<Record<string, string>> = {
   "store quota": "store-quotas",
   secret: "secrets",
   route: "routes",
+  certificate: "certificates",
   tenant: "tenants",
 };
 

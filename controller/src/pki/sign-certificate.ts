@@ -1,7 +1,7 @@
 import { webcrypto } from "node:crypto";
 import { isIP } from "node:net";
 
-import type { Authority } from "./authority.ts";
+import type { Signer } from "./authority.ts";
 import { importPublicKey, KEY_ALGORITHM, SIGNATURE } from "./key.ts";
 import {
   AuthorityKeyIdentifierExtension,
@@ -25,7 +25,7 @@ export type Leaf = {
 };
 
 /** A certificate for a TLS server, as PEM. */
-export async function signCertificate(authority: Authority, leaf: Leaf): Promise<string> {
+export async function signCertificate(authority: Signer, leaf: Leaf): Promise<string> {
   const { subject, names, publicKey, notBeforeMs, notAfterMs } = leaf;
   const authorityKey = await importPublicKey(authority.certificatePem);
   const certificate = await X509CertificateGenerator.create(

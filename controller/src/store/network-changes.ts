@@ -24,6 +24,16 @@ function note(kind: Kind, ids: string): string {
 const noteNodes = note("nodes", "select '' as id");
 const noteIngress = note("ingress", "select '' as id");
 
+/** Whatever happens to the rows of a table that is about ingresses alone. */
+function noteTable(table: string): string {
+  return ["insert", "update", "delete"]
+    .map(
+      (what) =>
+        `create temp trigger note_${what}_${table} after ${what} on main.${table} ${noteIngress}`,
+    )
+    .join("\n  ");
+}
+
 /** In memory and of this connection alone; what a transaction that is taken back noted is taken back as well. */
 const NOTE_CHANGES = `
   create temp table changed_network (kind text, id text, primary key (kind, id)) without rowid;
@@ -53,6 +63,7 @@ const NOTE_CHANGES = `
   create temp trigger note_new_route after insert on main.routes ${noteIngress}
   create temp trigger note_changed_route after update on main.routes ${noteIngress}
   create temp trigger note_gone_route after delete on main.routes ${noteIngress}
+  ${["certificates", "host_certificates", "acme_challenges"].map(noteTable).join("\n  ")}
 `;
 
 /** Of a database whose tables are as they shall be. */

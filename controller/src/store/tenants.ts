@@ -5,6 +5,7 @@ import { union } from "drizzle-orm/sqlite-core";
 import type { Sql } from "./database.ts";
 import type { Page } from "./page.ts";
 import { tenants, tokens } from "./schema-access.ts";
+import { certificates } from "./schema-certificates.ts";
 import { jobs, volumes } from "./schema-jobs.ts";
 import { generations, secrets, subscriptions } from "./schema.ts";
 
@@ -40,6 +41,7 @@ export function listNamedTenants(sql: Sql): readonly string[] {
     sql.select({ tenant: tokens.tenant }).from(tokens),
     sql.select({ tenant: jobs.tenant }).from(jobs),
     sql.select({ tenant: volumes.tenant }).from(volumes),
+    sql.select({ tenant: certificates.tenant }).from(certificates),
   )
     .all()
     .map(({ tenant }) => tenant);
@@ -84,6 +86,13 @@ export function listOwned(sql: Sql, tenant: string): readonly string[] {
       .limit(FEW)
       .all()
       .map(({ name }) => `volume ${name}`),
+    ...sql
+      .select({ name: certificates.name })
+      .from(certificates)
+      .where(eq(certificates.tenant, tenant))
+      .limit(FEW)
+      .all()
+      .map(({ name }) => `certificate ${name}`),
   ];
 }
 

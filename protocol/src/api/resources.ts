@@ -470,6 +470,7 @@ export const applyKinds = [
   "Subscription",
   "Job",
   "Route",
+  "Certificate",
 ] as const;
 export type ApplyKind = (typeof applyKinds)[number];
 export const ApplyResult = z.object({

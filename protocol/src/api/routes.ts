@@ -64,6 +64,8 @@ export const RouteInput = z
     /** Tells the processes the client's address by the PROXY protocol, version 2. */
     sendProxyProtocol: z.boolean().default(false),
     limits: Limits.prefault({}),
+    /** The tenant's certificate for those of its hosts that it is good for. Left out, the best of the tenant's. */
+    certificate: Name.optional(),
   })
   .superRefine((route, context) => {
     for (const { path, message } of faultsOf(route))

@@ -11,11 +11,11 @@ export type AckBook = {
   /** What came of an older table than this controller's says nothing about it. */
   readonly take: (nodeId: string, report: NetworkReport) => void;
   readonly forget: (nodeId: string) => void;
-  /** Whether each of the nodes has carried out `revision`, and has no request under way at the process. A node that has
-   * said nothing yet has not. */
+  /** Whether each of the nodes has carried out `revision`, and has no request under way at the process, if one is named.
+   * A node that has said nothing yet has not. */
   readonly isDone: (
     nodeIds: readonly string[],
-    leaving: { readonly processId: string; readonly revision: number },
+    awaited: { readonly processId?: string; readonly revision: number },
   ) => boolean;
   /** Whether the node has ever said anything. */
   readonly hasHeard: (nodeId: string) => boolean;
@@ -45,7 +45,8 @@ export function createAckBook(boot: string): AckBook {
     isDone: (nodeIds, { processId, revision }) =>
       nodeIds.every((nodeId) => {
         const said = known.get(nodeId);
-        return said !== undefined && said.revision >= revision && !said.inFlight.has(processId);
+        if (said === undefined || said.revision < revision) return false;
+        return processId === undefined || !said.inFlight.has(processId);
       }),
   };
 }

@@ -20,7 +20,8 @@ const Query = z.strictObject({
 const operatorKinds: readonly string[] = ["PartitionPolicy", "ScalingPolicy", "Partition"];
 
 export function addApplyRoute(router: Router, services: Services): void {
-  const { store } = services;
+  const { store, secretBox: box, config } = services;
+  const certificates = { box, directories: config.acmeDirectories };
   router.add({
     method: "post",
     path: "/v1/apply",
@@ -49,6 +50,7 @@ export function addApplyRoute(router: Router, services: Services): void {
             tenant,
             scope: caller.scope,
             domain: services.config.domain,
+            certificates,
           }),
         ),
       );
