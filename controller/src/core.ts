@@ -471,6 +471,10 @@ export function createTicks(services: Services): Ticks {
       createExpireNodes({
         store,
         silentMs,
+        lastSeenMs: (nodeId) => {
+          const heardAtMs = presence.heardAtMs(nodeId);
+          return heardAtMs && clock.nowMs() - (clock.monotonicMs() - heardAtMs);
+        },
         beatIntervalMs: beatMs,
         isHeld: services.isHeld,
         nowMs: clock.nowMs,

@@ -3,8 +3,6 @@ import { Readable } from "node:stream";
  * that name opens them, too. Altered and cut-off ones are noticed while they are read. */
 import { ReadableStream } from "node:stream/web";
 
-import { Decrypter, Encrypter } from "age-encryption";
-
 import { ControllerError } from "../errors.ts";
 
 export type Keys = {
@@ -24,6 +22,8 @@ export function isEncrypted(start: Buffer): boolean {
 /** Encrypts for recipients: public keys `age1…`.
  * @throws ControllerError SETTING_INVALID for one that is none */
 export async function encrypt(plain: Readable, recipients: readonly string[]): Promise<Readable> {
+  // Large, and seldom needed.
+  const { Encrypter } = await import("age-encryption");
   const encrypter = new Encrypter();
   for (const recipient of recipients) {
     try {
@@ -40,6 +40,7 @@ export async function encrypt(plain: Readable, recipients: readonly string[]): P
 
 /** @throws ControllerError BACKUP_SEALED when no key opens it */
 export async function decrypt(sealed: Readable, keys: Keys): Promise<Readable> {
+  const { Decrypter } = await import("age-encryption");
   const decrypter = new Decrypter();
   try {
     for (const identity of keys.identities) decrypter.addIdentity(identity);

@@ -4,6 +4,8 @@ export type PresenceBook = {
   readonly heard: (nodeId: string, atMs: number) => void;
   /** How long the node has been silent; 0 while the timers of a fresh start are held. */
   readonly silentMs: (nodeId: string, nowMs: number) => number;
+  /** When it was heard last; undefined for a node that was not heard since the start. */
+  readonly heardAtMs: (nodeId: string) => number | undefined;
   readonly forget: (nodeId: string) => void;
 };
 
@@ -18,6 +20,7 @@ export function createPresenceBook(
     heard: (nodeId, atMs) => void heardAt.set(nodeId, atMs),
     silentMs: (nodeId, nowMs) =>
       nowMs - startedAtMs < graceMs ? 0 : nowMs - (heardAt.get(nodeId) ?? startedAtMs),
+    heardAtMs: (nodeId) => heardAt.get(nodeId),
     forget: (nodeId) => void heardAt.delete(nodeId),
   };
 }

@@ -48,6 +48,7 @@ export type ChunkRow = {
 export type HistoryFile = {
   /** The id of the series, which is made when there is none. */
   readonly touch: (key: SeriesKey, atMs: number) => number;
+  readonly setLastAt: (id: number, atMs: number) => void;
   readonly write: (rows: readonly ChunkRow[]) => void;
   readonly read: (at: Omit<ChunkRow, "data">) => Buffer | undefined;
   readonly find: (filter: SeriesFilter) => readonly Series[];
@@ -124,13 +125,16 @@ const SERIES =
 
 function seriesOf(
   client: Database.Database,
-): Pick<HistoryFile, "touch" | "find" | "listAfter" | "listEnded" | "forget"> {
+): Pick<HistoryFile, "touch" | "setLastAt" | "find" | "listAfter" | "listEnded" | "forget"> {
   const touch = client.prepare<[string, string, string, string, string, number, number]>(
     `insert into series (kind, tenant, name, subscription, node, first_at, last_at)
      values (?, ?, ?, ?, ?, ?, ?)
      on conflict do update set last_at = max(last_at, excluded.last_at),
        subscription = excluded.subscription, node = excluded.node
      returning id`,
+  );
+  const setLastAt = client.prepare<[number, number, number]>(
+    "update series set last_at = ? where id = ? and last_at < ?",
   );
   const find = client.prepare<[Record<string, string | number | null>], Series>(
     `${SERIES} where kind = @kind and last_at >= @sinceMs
@@ -154,6 +158,7 @@ function seriesOf(
       const row = touch.get(kind, tenant, name, subscription, node, atMs, atMs);
       return Number(new Map(Object.entries(row ?? {})).get("id"));
     },
+    setLastAt: (id, atMs) => void setLastAt.run(atMs, id, atMs),
     find: ({ kind, tenant, name, subscription, node, sinceMs, limit }) =>
       find.all({
         kind,

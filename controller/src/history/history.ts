@@ -1,6 +1,6 @@
 /** What processes, subscriptions and nodes used, over time: every 10 s for a day, every 5 min for two weeks. The window
- * that is being filled is in memory and written down every minute, a few series at a time, so that no request waits for
- * it; a controller that is killed loses that minute. */
+ * that is being filled is in memory and written down every two minutes, a few series at a time, so that no request waits
+ * for it; a controller that is killed loses those. */
 import type { Logger } from "pino";
 
 import {
@@ -65,7 +65,8 @@ type Live = {
   isDirty: boolean;
 };
 
-const WRITE_EVERY_MS = 60_000;
+const WRITE_EVERY_MS = 120_000;
+const WRITE_SPREAD = 120;
 /** Series written in one call: some 5 ms. With very many, a window's worth is still written before the next ends. */
 const WRITES_MIN = 100;
 const WRITES_SHARE = 1 / 120;
@@ -101,12 +102,20 @@ class KeptHistory {
     return {
       record: (atMs, readings) => this.#record(atMs, readings),
       tend: (nowMs) => this.#tend(nowMs),
-      find: (filter) => this.#withFile((file) => file.find(filter), []),
+      find: (filter) => this.#find(filter),
       read: (tier, start, series) => this.#read(tier, start, series),
       rolledUntil: () => this.#withFile((file) => this.#upkeep.rolledUntil(file), 0),
       sizeBytes: () => this.#withFile((file) => file.sizeBytes(), 0),
       close: () => this.#close(),
     };
+  }
+
+  /** The file does not yet know how late the latest figures of a series are. */
+  #find(filter: SeriesFilter): readonly Series[] {
+    const early = { ...filter, sinceMs: filter.sinceMs - 2 * WRITE_EVERY_MS };
+    return this.#withFile((file) => file.find(early), []).filter(
+      (series) => (this.#live.get(nameOf(series)) ?? series).lastAt >= filter.sinceMs,
+    );
   }
 
   #record(atMs: number, readings: readonly Reading[]): void {
@@ -142,8 +151,8 @@ class KeptHistory {
     const chunk =
       readChunk(file, fine, { start, series, kind: key.kind }) ??
       emptyChunk(fine, columnCount(key.kind));
-    // Spread over the minute, or all would be written in the same second.
-    const writtenAt = atMs - (series % slotsOf(fine)) * 1000;
+    // Spread over the time, or all would be written in the same second.
+    const writtenAt = atMs - (series % WRITE_SPREAD) * (WRITE_EVERY_MS / WRITE_SPREAD);
     const live = { key, start, chunk, series, lastAt: atMs, writtenAt, isDirty: true };
     this.#live.set(name, live);
     return live;
@@ -184,7 +193,7 @@ class KeptHistory {
           data: encodeChunk(chunk),
         })),
       );
-      for (const { key, lastAt } of due) file.touch(key, lastAt);
+      for (const { series, lastAt } of due) file.setLastAt(series, lastAt);
     });
     for (const live of due) {
       live.isDirty = false;

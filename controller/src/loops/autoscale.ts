@@ -107,7 +107,9 @@ function chooseTurns(
   const nodes = [...options.usage.takeFresh()];
   const fresh = new Set([
     ...options.takePosted(),
-    ...(nodes.length === 0 ? [] : listSubscriptionsOn(options.store.sql, nodes)),
+    ...(nodes.length * candidates.length === 0
+      ? []
+      : listSubscriptionsOn(options.store.sql, nodes)),
   ]);
   const due: { readonly candidate: Candidate; readonly late: number }[] = [];
   const early: Candidate[] = [];

@@ -1,6 +1,6 @@
 /** One instant query of a Prometheus server (its HTTP API, "Instant queries"), as one number. */
 import { CodedError } from "@strata/protocol/errors";
-import { type Dispatcher, request } from "undici";
+import type { Dispatcher } from "undici";
 import { z } from "zod";
 
 type PrometheusErrorCode =
@@ -38,6 +38,8 @@ const Answer = z.discriminatedUnion("status", [
  * @throws PrometheusError */
 export async function queryPrometheus({ url, query, signal }: InstantQuery): Promise<number> {
   const { target, authorization } = toTarget(url);
+  // Large, and few installations ask a server.
+  const { request } = await import("undici");
   let text: string;
   let status: number;
   try {

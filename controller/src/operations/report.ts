@@ -16,9 +16,6 @@ import { recordStart } from "./autoscale.ts";
 import { setUpgrade } from "./upgrades.ts";
 import { noteFirstReport } from "./vms.ts";
 
-/** The time of the last report is written this often; who is silent is decided from memory. */
-const LAST_SEEN_EVERY_MS = 30_000;
-
 /** Takes in what a node says about itself. Nothing is written when it says nothing new.
  * Returns whether the picture of its processes changed. */
 export function takeReport(
@@ -40,14 +37,15 @@ export function takeReport(
   );
   const facts = nodeChanges(node, report);
   const { lastSeenAt } = node;
-  const stale = lastSeenAt === null || nowMs - Date.parse(lastSeenAt) >= LAST_SEEN_EVERY_MS;
+  // Later ones are written for many nodes at once: who is silent is decided from memory.
+  const isFirst = lastSeenAt === null;
   const upgrade = judgeUpgrade(node.upgrade, report, nowMs);
   const unheard = isUnheard(node, report);
-  if (effects.length === 0 && facts === undefined && !stale && !unheard && upgrade === undefined)
+  if (effects.length === 0 && facts === undefined && !isFirst && !unheard && upgrade === undefined)
     return false;
   store.write((unit) => {
     updateNode(unit.sql, nodeId, { ...facts, lastSeenAt: unit.now });
-    if (lastSeenAt === null) noteFirstReport(unit, node);
+    if (isFirst) noteFirstReport(unit, node);
     if (upgrade !== undefined) setUpgrade(unit, node, upgrade);
     if (unheard) unit.touchNode(nodeId);
     if (node.presence === "away") {
@@ -61,7 +59,7 @@ export function takeReport(
     for (const effect of effects)
       applyEffect(unit, { effect, view: known.get(effect.processId), startDeadlineMs });
   });
-  return effects.length > 0 || facts !== undefined || lastSeenAt === null;
+  return effects.length > 0 || facts !== undefined || isFirst;
 }
 
 function nodeChanges(node: NodeRow, report: Report): Partial<NodeRow> | undefined {

@@ -3,6 +3,7 @@ import { and, eq, inArray, isNotNull, isNull } from "drizzle-orm";
 import { INITIAL_L1_STATE, type L1State } from "../domain/autoscale/l1/model.ts";
 import type { SeasonalHistory } from "../domain/autoscale/l1/seasonal.ts";
 import type { Sql } from "./database.ts";
+import { keepStatements } from "./kept-statements.ts";
 import { scalers } from "./schema-autoscale.ts";
 import { subscriptions } from "./schema.ts";
 
@@ -22,9 +23,8 @@ export type Candidate = {
   readonly decidedAt: string | null;
 };
 
-/** Every live subscription with a scaling policy that may decide: a ratio decides alone. */
-export function listScalingCandidates(sql: Sql): readonly Candidate[] {
-  const rows = sql
+const candidatesStatement = keepStatements((sql) =>
+  sql
     .select({
       id: subscriptions.id,
       policyName: subscriptions.scalingPolicy,
@@ -39,7 +39,12 @@ export function listScalingCandidates(sql: Sql): readonly Candidate[] {
         isNull(subscriptions.ratio),
       ),
     )
-    .all();
+    .prepare(),
+);
+
+/** Every live subscription with a scaling policy that may decide: a ratio decides alone. */
+export function listScalingCandidates(sql: Sql): readonly Candidate[] {
+  const rows = candidatesStatement(sql).all();
   return rows.flatMap(({ policyName, ...row }) =>
     policyName === null ? [] : [{ ...row, policyName }],
   );

@@ -2,6 +2,7 @@ import { type ScalingPolicy, ScalingPolicyInput } from "@strata/protocol/api/aut
 import { asc, eq, gt } from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
+import { keepStatements } from "./kept-statements.ts";
 import type { Page } from "./page.ts";
 import { scalingPolicies } from "./schema.ts";
 
@@ -32,13 +33,17 @@ export function listScalingPolicies(sql: Sql, { after, limit }: Page): readonly 
     .all();
 }
 
+const revisionsStatement = keepStatements((sql) =>
+  sql
+    .select({ name: scalingPolicies.name, revision: scalingPolicies.revision })
+    .from(scalingPolicies)
+    .prepare(),
+);
+
 export function listScalingPolicyRevisions(
   sql: Sql,
 ): readonly Pick<ScalingPolicyRow, "name" | "revision">[] {
-  return sql
-    .select({ name: scalingPolicies.name, revision: scalingPolicies.revision })
-    .from(scalingPolicies)
-    .all();
+  return revisionsStatement(sql).all();
 }
 
 export function saveScalingPolicy(sql: Sql, row: ScalingPolicyRow): void {

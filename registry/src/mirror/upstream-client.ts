@@ -1,7 +1,7 @@
 /** One upstream registry, over HTTP. Every wait, retry, redirect and answer has a limit. */
 import { setTimeout } from "node:timers/promises";
 
-import { Agent, type Dispatcher } from "undici";
+import type { Agent, Dispatcher } from "undici";
 
 import { RegistryError } from "../errors.ts";
 import { followAddress } from "./address.ts";
@@ -54,17 +54,14 @@ const TOKEN_ANSWER_BYTES_MAX = 64 * 1024;
 
 type State = {
   readonly rule: MirrorRule;
-  readonly agent: Agent;
+  /** Made when it is needed first: few stores have an upstream, and the library is large. */
+  readonly agent: () => Promise<Agent>;
   readonly tokens: UpstreamTokens;
 };
 
 export function createUpstreamClient({ rule, clock }: UpstreamClientOptions): UpstreamClient {
-  const agent = new Agent({
-    connections: CONNECTIONS_MAX,
-    connect: { timeout: CONNECT_MS_MAX, ...(rule.ca === undefined ? {} : { ca: rule.ca }) },
-    headersTimeout: SILENCE_MS_MAX,
-    bodyTimeout: SILENCE_MS_MAX,
-  });
+  let opened: Promise<Agent> | undefined;
+  const agent = (): Promise<Agent> => (opened ??= openAgent(rule));
   const tokens = createUpstreamTokens({
     rule,
     clock,
@@ -78,8 +75,18 @@ export function createUpstreamClient({ rule, clock }: UpstreamClientOptions): Up
   const state = { rule, agent, tokens };
   return {
     request: (request) => retry(state, request),
-    close: () => void agent.destroy().catch(() => undefined),
+    close: () => void opened?.then((one) => one.destroy()).catch(() => undefined),
   };
+}
+
+async function openAgent({ ca }: MirrorRule): Promise<Agent> {
+  const undici = await import("undici");
+  return new undici.Agent({
+    connections: CONNECTIONS_MAX,
+    connect: { timeout: CONNECT_MS_MAX, ...(ca === undefined ? {} : { ca }) },
+    headersTimeout: SILENCE_MS_MAX,
+    bodyTimeout: SILENCE_MS_MAX,
+  });
 }
 
 async function retry(state: State, request: UpstreamRequest): Promise<UpstreamAnswer> {
@@ -180,9 +187,10 @@ async function send(
   { rule, agent }: Pick<State, "rule" | "agent">,
   { url, method, headers, signal }: Sent,
 ): Promise<UpstreamAnswer> {
+  const connections = await agent();
   let answer: Dispatcher.ResponseData;
   try {
-    answer = await agent.request({
+    answer = await connections.request({
       origin: url.origin,
       path: `${url.pathname}${url.search}`,
       method,

@@ -89,6 +89,19 @@ suite("the metrics history", (test) => {
     killed.close();
   });
 
+  test("finds what had figures just now, and not what had none since", () => {
+    const history = open(":memory:");
+    run(history, { from: start, to: start + MINUTE, of: () => [process("p1"), process("p2")] });
+    const sinceMs = start + 2 * MINUTE;
+    run(history, { from: start + MINUTE, to: sinceMs + MINUTE, of: () => [process("p1")] });
+    const found = history.find({ kind: "process", sinceMs, limit: 10 });
+    assert.equal(
+      found.map(({ name }) => name),
+      ["p1"],
+    );
+    history.close();
+  });
+
   test("has coarse points of what is old, of ended processes only in their subscription", async () => {
     await using folder = aTemporaryDirectory();
     const history = open(join(folder.path, "metrics.db"));
