@@ -103,6 +103,8 @@ export const limits = {
   auditEntriesMax: 5_000_000,
   auditTrimMax: 10_000,
   prefetchEveryMs: 3000,
+  /** Where nothing has changed; schedules of scaling policies change what will run soon. */
+  prefetchAtLeastEveryMs: 60_000,
   /** Between two looks at what followers follow; a push to the store is looked at at once. */
   followEveryMs: 60_000,
   provisionEveryMs: 5000,

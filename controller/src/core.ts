@@ -45,6 +45,7 @@ import { createSampleBeats } from "./loops/sample-beats.ts";
 import type { SnapshotOptions } from "./loops/snapshot.ts";
 import { keepVolumes } from "./loops/volumes.ts";
 import { createLoopWake, createWakeups, type Wakeups } from "./loops/wakeups.ts";
+import { whenChanged } from "./loops/when-changed.ts";
 import { concernsCertificates, createCertificates, openNetwork } from "./open-network.ts";
 import { createEpochBook, type EpochBook } from "./operations/epoch.ts";
 import { numberServices } from "./operations/service-numbers.ts";
@@ -449,9 +450,18 @@ export function createTicks(services: Services): Ticks {
       }),
       Promise.resolve(),
     ),
-    prefetch: timed("prefetch", () =>
-      services.prefetch.replace(
-        findPrefetch(store.sql, now(), { cpuOvercommit: config.cpuOvercommit }),
+    prefetch: timed(
+      "prefetch",
+      whenChanged(
+        () =>
+          services.prefetch.replace(
+            findPrefetch(store.sql, now(), { cpuOvercommit: config.cpuOvercommit }),
+          ),
+        {
+          sql: store.sql,
+          monotonicMs: clock.monotonicMs,
+          restMsMax: limits.prefetchAtLeastEveryMs,
+        },
       ),
     ),
     autoscale: deciding("autoscale", createLevelOne(services), false),

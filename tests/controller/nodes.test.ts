@@ -1,3 +1,5 @@
+import { listNodes } from "@strata/controller/store/nodes";
+
 import { aController, type TestController } from "../support/controller.ts";
 import {
   aCapacity,
@@ -65,6 +67,31 @@ suite("joining", (test) => {
     assert.is(await lastSeenAt(), null);
     await agent.work();
     assert.ok(await lastSeenAt());
+  });
+
+  test("goes on to be seen, of which a restart knows", async () => {
+    await using controller = await aController();
+    await prepare(controller);
+    const agents = [
+      await aFakeAgent(controller, { name: "alpha" }),
+      await aFakeAgent(controller, { name: "beta" }),
+    ];
+    const written = (): number[] =>
+      listNodes(controller.services.store.sql).map(({ lastSeenAt }) =>
+        Date.parse(lastSeenAt ?? ""),
+      );
+    for (const agent of agents) await agent.work();
+    const [first = 0] = written();
+    controller.advance(2 * MINUTE_MS);
+    for (const agent of agents) await agent.work();
+    controller.advance(1000);
+    controller.settle();
+    for (const at of written())
+      assert.is(
+        Math.round((at - first) / 1000),
+        120,
+        "when they reported, not when it was written",
+      );
   });
 
   test("refuses a token that is unknown, used up, expired or revoked", async () => {

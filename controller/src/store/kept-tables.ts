@@ -33,6 +33,8 @@ export type Kept = {
   ) => ProcessSpec | undefined;
   /** Grows with every change of a table of `watched`. */
   readonly changesOf: (table: WatchedTable) => number;
+  /** Grows with every change of any of the tables. */
+  readonly changes: () => number;
 };
 
 /** Small tables that are read whole, and seldom change. */
@@ -68,6 +70,7 @@ export function openKeptTables(client: Database.Database): KeptTables {
   ]);
   for (const table of watched) noteChanges(client, table, { old: "''", new: "''" });
   const counts = new Map<string, number>();
+  let total = 0;
   processRows.takeChanged();
   const kept: Kept = {
     processes: processRows,
@@ -75,6 +78,7 @@ export function openKeptTables(client: Database.Database): KeptTables {
     subscriptions: subscriptionRows,
     findSpec: createSpecs(client),
     changesOf: (table) => counts.get(table) ?? 0,
+    changes: () => total,
   };
   const changes = client.prepare<[], Change>("select what, id from changes");
   const forget = client.prepare("delete from changes");
@@ -83,6 +87,7 @@ export function openKeptTables(client: Database.Database): KeptTables {
       if (client.inTransaction) return undefined;
       const noted = changes.all();
       if (noted.length === 0) return kept;
+      total += 1;
       for (const [what, some] of Map.groupBy(noted, (change) => change.what)) {
         counts.set(what, (counts.get(what) ?? 0) + 1);
         rows.get(what)?.(new Set(some.map(({ id }) => id)));
