@@ -43,7 +43,7 @@ const controllerLayers: readonly (readonly string[])[] = [
   ["backup"],
   ["loops"],
   ["http"],
-  ["core", "controller", "main"],
+  ["core", "ticks", "controller", "main"],
 ];
 
 /** All layers of its own row and above, as a part of a regular expression. */

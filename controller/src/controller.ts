@@ -15,7 +15,7 @@ import { createStoreLogin } from "./access/registry-login.ts";
 import { offerBackup } from "./backup/offer.ts";
 import { finishSwap } from "./backup/swap.ts";
 import { type Config, limits } from "./config.ts";
-import { createServices, createTicks, openState, type State, type World } from "./core.ts";
+import { createServices, openState, type State, type World } from "./core.ts";
 import { createApp } from "./http/app.ts";
 import { type Listener, listen } from "./http/listen.ts";
 import { globalAddresses } from "./http/own-address.ts";
@@ -32,6 +32,7 @@ import { issueNodeCertificate } from "./pki/node-certificate.ts";
 import { ensureServerCertificate, type ServerCertificate } from "./pki/server-certificate.ts";
 import { openDatabase, type OpenDatabase } from "./store/database.ts";
 import { lockData } from "./store/lock.ts";
+import { createTicks } from "./ticks.ts";
 import { openTracing } from "./tracing/tracing.ts";
 
 export type Controller = {

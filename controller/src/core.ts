@@ -1,4 +1,4 @@
-/** The controller without sockets, files of its own and timers: state, services and single ticks. */
+/** The controller without sockets, files of its own and timers: state and services. */
 import { join } from "node:path";
 
 import type { Logger } from "pino";
@@ -12,50 +12,37 @@ import {
 } from "./access/authenticate.ts";
 import { createGate, type Gate } from "./access/gate.ts";
 import { createOidc, withOidc } from "./access/oidc.ts";
-import { hashSecret, readCredential } from "./access/secret.ts";
+import { readCredential } from "./access/secret.ts";
 import { createBackups } from "./backup/backups.ts";
 import { createSchedule } from "./backup/schedule.ts";
 import { type Config, limits } from "./config.ts";
 import { createUsageBook } from "./domain/autoscale/usage-book.ts";
 import type { Clock, Randomness } from "./domain/clock.ts";
-import { beatIntervalMs, isMassLoss } from "./domain/node.ts";
+import { isMassLoss } from "./domain/node.ts";
 import { createPeerBook } from "./domain/peer-book.ts";
 import { createPresenceBook, type PresenceBook, START_GRACE_MS } from "./domain/presence.ts";
 import { createReportOrder } from "./domain/report.ts";
 import { createHistory } from "./history/history.ts";
-import { advertisedUrl } from "./http/own-address.ts";
-import { forgetNodeInMemory, type Services } from "./http/services.ts";
+import type { Services } from "./http/services.ts";
 import { createTelemetry, type Telemetry } from "./http/telemetry.ts";
 import { createDeltaBook } from "./images/deltas.ts";
-import { createAutoscale } from "./loops/autoscale.ts";
-import type { CertificateLoop } from "./loops/certificates.ts";
-import { createExpireNodes } from "./loops/expire-nodes.ts";
 import { createExternalMetrics } from "./loops/external-metrics.ts";
-import { createFollow, type FollowedImages } from "./loops/follow.ts";
-import { createJobs } from "./loops/jobs.ts";
+import type { FollowedImages } from "./loops/follow.ts";
 import { createStoreKeeper, type KeptRegistry } from "./loops/keep-store.ts";
 import type { Network } from "./loops/network.ts";
-import { createPrefetchBook, findPrefetch } from "./loops/prefetch.ts";
-import { createProviderBook, type OpenProvider } from "./loops/provision-providers.ts";
-import { createProvision, type Provision } from "./loops/provision.ts";
-import { createReconcile } from "./loops/reconcile.ts";
-import { createRecordMetrics } from "./loops/record-metrics.ts";
-import { keepRelations } from "./loops/relations.ts";
+import { createPrefetchBook } from "./loops/prefetch.ts";
+import type { OpenProvider } from "./loops/provision-providers.ts";
 import { createSampleBeats } from "./loops/sample-beats.ts";
-import type { SnapshotOptions } from "./loops/snapshot.ts";
-import { keepVolumes } from "./loops/volumes.ts";
 import { createLoopWake, createWakeups, type Wakeups } from "./loops/wakeups.ts";
-import { whenChanged } from "./loops/when-changed.ts";
-import { concernsCertificates, createCertificates, openNetwork } from "./open-network.ts";
+import { concernsCertificates, openNetwork } from "./open-network.ts";
 import { createEpochBook, type EpochBook } from "./operations/epoch.ts";
 import { numberServices } from "./operations/service-numbers.ts";
 import { ensureTenants } from "./operations/tenants.ts";
-import { adoptVolumes } from "./operations/volumes.ts";
 import { createSecretBox, type SecretBox } from "./pki/secret-box.ts";
 import { createProvider } from "./providers/create-provider.ts";
 import type { OpenDatabase } from "./store/database.ts";
 import { getOrSetMeta } from "./store/meta.ts";
-import { bumpAssignmentRevision, countNodes, listNodes } from "./store/nodes.ts";
+import { bumpAssignmentRevision, listNodes } from "./store/nodes.ts";
 import { listProcessOwners } from "./store/process-owners.ts";
 import { createStore, type Store } from "./store/unit.ts";
 import { createRendezvous } from "./streams/rendezvous.ts";
@@ -304,192 +291,5 @@ export function createServices(world: World, state: State, options: CoreOptions)
           silentMs: presence.silentMs(node.id, clock.monotonicMs()),
         })),
       ),
-  };
-}
-
-/** One tick of each loop. */
-export type Ticks = {
-  /** True when there is more to do at once. */
-  readonly reconcile: () => boolean;
-  readonly expireNodes: () => void;
-  /** Looks what nodes will probably run soon. */
-  readonly prefetch: () => void;
-  /** Takes followers to the images that the store has for them. */
-  readonly follow: () => Promise<void>;
-  /** Writes the metrics history. */
-  readonly recordMetrics: () => void;
-  /** Level 2. */
-  readonly provision: Provision;
-  /** Level 1. True when there is more to do at once. */
-  readonly autoscale: () => boolean;
-  readonly certificates: CertificateLoop;
-};
-
-/** Level 1, ready to be ticked. */
-function createLevelOne(services: Services): () => boolean {
-  const { store, usage, beats, external, posted, clock, reconcileSoon } = services;
-  return createAutoscale({
-    store,
-    usage,
-    beats,
-    external: external.readings,
-    takePosted: () => {
-      const taken = new Set(posted);
-      posted.clear();
-      return taken;
-    },
-    nowMs: clock.nowMs,
-    onChange: reconcileSoon,
-  });
-}
-
-/** Level 2, ready to be ticked. */
-function createLevelTwo(
-  services: Services,
-  { now, moving }: { readonly now: () => SnapshotOptions; readonly moving: Set<string> },
-): Provision {
-  const { store, config, clock, random, pki, telemetry, logger } = services;
-  const controllerId = `${random.newId()}${random.newId()}`;
-  return createProvision({
-    store,
-    providers: createProviderBook(services.openProvider, {
-      controllerId: getOrSetMeta(store.sql, "controllerId", controllerId),
-      vmFolder: join(config.dataDirectory, "controller", "vms"),
-    }),
-    authority: pki,
-    controllerUrl: () => advertisedUrl(services),
-    epochs: {
-      tags: () => services.epochs.all().map((epoch) => hashSecret(epoch).slice(0, 16)),
-      isConfirmed: services.epochs.isConfirmed,
-      noteUnknownVms: services.epochs.noteUnknownVms,
-    },
-    monotonicMs: clock.monotonicMs,
-    logger,
-    now,
-    moving,
-    cpuOvercommit: config.cpuOvercommit,
-    isHeld: services.isHeld,
-    onChange: services.reconcileSoon,
-    onResult: () => {
-      services.reconcileSoon();
-      services.provisionSoon();
-    },
-    onNodeGone: (nodeId) => forgetNodeInMemory(services, nodeId),
-    onCall: telemetry.providerCalled,
-  });
-}
-
-type Timers = {
-  readonly timed: <Result>(loop: string, tick: () => Result) => () => Result;
-  /** As `timed`, but a restored state decides nothing before it is confirmed: `idle` is then the result. */
-  readonly deciding: <Result>(loop: string, tick: () => Result, idle: Result) => () => Result;
-};
-
-function createTimers({ clock, telemetry, epochs }: Services): Timers {
-  const timed: Timers["timed"] = (loop, tick) => () => {
-    const startedMs = clock.monotonicMs();
-    const result = tick();
-    telemetry.tickDone(loop, (clock.monotonicMs() - startedMs) / 1000);
-    return result;
-  };
-  return {
-    timed,
-    deciding: (loop, tick, idle) => timed(loop, () => (epochs.isConfirmed() ? tick() : idle)),
-  };
-}
-
-/** Counts that follow others and runs of jobs come first: what they wish for is placed in the same tick. */
-function createReconcileTick(services: Services, now: () => SnapshotOptions): () => boolean {
-  const { store, config, clock, peers } = services;
-  store.write(adoptVolumes);
-  const runJobs = createJobs({ store, now, isHeld: services.isHeld });
-  const reconcile = createReconcile({
-    store,
-    now,
-    scheduling: { cpuOvercommit: config.cpuOvercommit, peers },
-    startDeadlineMs: config.startDeadlineMs,
-    actionsMax: limits.actionsPerTickMax,
-    monotonicMs: clock.monotonicMs,
-    sliceMs: limits.reconcileSliceMs,
-  });
-  return () => {
-    keepRelations(store, clock.nowMs());
-    keepVolumes(store);
-    const isBusy = runJobs();
-    return reconcile() || isBusy;
-  };
-}
-
-export function createTicks(services: Services): Ticks {
-  const { store, config, clock, presence } = services;
-  const silentMs = (nodeId: string): number => presence.silentMs(nodeId, clock.monotonicMs());
-  const beatMs = (): number => beatIntervalMs(countNodes(store.sql), config.reportsPerSecond);
-  const { timed, deciding } = createTimers(services);
-  const moving = new Set<string>();
-  const startedMs = clock.nowMs();
-  const now = (): SnapshotOptions => ({
-    moving,
-    nowMs: clock.nowMs(),
-    startedMs,
-    silentMs,
-    beatIntervalMs: beatMs(),
-    usage: services.usage,
-    isReleased: services.network.askReleased(),
-  });
-  const provision = createLevelTwo(services, { now, moving });
-  return {
-    provision: { ...provision, tick: timed("provision", provision.tick) },
-    reconcile: deciding("reconcile", createReconcileTick(services, now), false),
-    follow: deciding(
-      "follow",
-      createFollow({
-        store,
-        images: services.images,
-        logger: services.logger,
-        onChange: services.reconcileSoon,
-      }),
-      Promise.resolve(),
-    ),
-    prefetch: timed(
-      "prefetch",
-      whenChanged(
-        () =>
-          services.prefetch.replace(
-            findPrefetch(store.sql, now(), { cpuOvercommit: config.cpuOvercommit }),
-          ),
-        {
-          sql: store.sql,
-          monotonicMs: clock.monotonicMs,
-          restMsMax: limits.prefetchAtLeastEveryMs,
-        },
-      ),
-    ),
-    autoscale: deciding("autoscale", createLevelOne(services), false),
-    certificates: createCertificates(services, services.certificatesSoon),
-    recordMetrics: timed(
-      "record-metrics",
-      createRecordMetrics({
-        sql: store.sql,
-        history: services.history,
-        samples: services.samples,
-        beatIntervalMs: beatMs,
-        nowMs: clock.nowMs,
-      }),
-    ),
-    expireNodes: deciding(
-      "expire-nodes",
-      createExpireNodes({
-        store,
-        silentMs,
-        lastSeenMs: (nodeId) => {
-          const heardAtMs = presence.heardAtMs(nodeId);
-          return heardAtMs && clock.nowMs() - (clock.monotonicMs() - heardAtMs);
-        },
-        beatIntervalMs: beatMs,
-        isHeld: services.isHeld,
-        nowMs: clock.nowMs,
-      }),
-      undefined,
-    ),
   };
 }

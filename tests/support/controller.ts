@@ -3,7 +3,7 @@ import { join } from "node:path";
 
 import { ensureAdminToken } from "@strata/controller/access/admin-token";
 import { type Config, readConfig } from "@strata/controller/config";
-import { createServices, createTicks, openState, type Ticks } from "@strata/controller/core";
+import { createServices, openState } from "@strata/controller/core";
 /** A controller without sockets: the real core on a database in memory, with a clock that the test moves. */
 import { createApp } from "@strata/controller/http/app";
 import type { RouteEntry } from "@strata/controller/http/route";
@@ -13,6 +13,7 @@ import { createLogger } from "@strata/controller/logger";
 import type { OpenProvider } from "@strata/controller/loops/provision-providers";
 import { ensureIngressAuthority } from "@strata/controller/pki/authority";
 import { openDatabase } from "@strata/controller/store/database";
+import { createTicks, type Ticks } from "@strata/controller/ticks";
 import type { Tracing } from "@strata/controller/tracing/tracing";
 import { mediaTypes } from "@strata/protocol/oci/media-type";
 import { createRegistry, type Registry } from "@strata/registry/create-registry";

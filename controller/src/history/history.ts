@@ -10,7 +10,6 @@ import {
   encodeChunk,
   fine,
   slotOf,
-  slotsOf,
   type Tier,
   windowOf,
 } from "./chunk.ts";
