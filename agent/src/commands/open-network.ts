@@ -2,6 +2,8 @@ import type { NetworkClient } from "../controller-client.ts";
 import { Ingress } from "../ingress/ingress.ts";
 import { createNetworkFollower } from "../network-table/network-follower.ts";
 import { agentPaths } from "../paths.ts";
+import type { Runtime } from "../runtime.ts";
+import { openWakeServer, type WakeServer } from "../waker/wake-server.ts";
 import type { CommandContext } from "./context.ts";
 
 export type NodeNetwork = {
@@ -18,18 +20,42 @@ export type NodeNetworkOptions = {
   readonly bootId: string;
   /** The epoch whose word counts at first. */
   readonly epoch: string;
+  readonly runtime: Pick<Runtime, "getProcess">;
 };
 
 /** All that the daemon makes of the network table. */
 export function openNetwork(
   { config, logger, random }: CommandContext,
-  { client, nodeId, bootId, ...told }: NodeNetworkOptions,
+  { client, nodeId, bootId, runtime, ...told }: NodeNetworkOptions,
 ): NodeNetwork {
   let { epoch } = told;
   const { network: path, ingress: paths } = agentPaths(config);
   const follower = createNetworkFollower({ client, epoch: () => epoch, path, random, logger });
+  let waker: WakeServer | undefined;
+  const waking = openWakeServer({
+    network: follower,
+    nodeId,
+    wakeProcess: (processId) => runtime.getProcess(processId)?.wakeUp() ?? false,
+    wakeService: (service, signal) => client.wake({ service }, signal),
+    random,
+    socketPath: paths.wakerSocket,
+    logger,
+  }).then(
+    (opened) => {
+      waker = opened;
+    },
+    (error: unknown) => logger.error({ err: error }, "requests wake nothing here"),
+  );
   const ingress = new Ingress(
-    { nodeId, bootId, settings: config.ingress, paths, client, logger },
+    {
+      nodeId,
+      bootId,
+      paths,
+      client,
+      logger,
+      settings: config.ingress,
+      woken: () => waker?.inFlight() ?? new Map(),
+    },
     follower.state(),
   );
   follower.subscribe((_, after) => ingress.follow(after));
@@ -42,6 +68,8 @@ export function openNetwork(
       follower.close();
       ingress.close();
       await working;
+      await waking;
+      await waker?.close();
     },
   };
 }

@@ -104,7 +104,7 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
       memory.stir();
     },
   });
-  const network = openNetwork(context, { client, nodeId, bootId, epoch: desired.epoch });
+  const network = openNetwork(context, { client, nodeId, bootId, runtime, epoch: desired.epoch });
   const obey = toAll({ network, runtime, prefetcher });
   const upgrader = openUpgrader(context, {
     controllerUrl,
