@@ -14,7 +14,7 @@ import { createHolder, HoldError, type HolderOptions } from "./holder.ts";
 import { connect, passOn, passOnUpgrade } from "./pass-on.ts";
 
 /** Set by the ingress, which takes it from what clients send. */
-export const ROUTE_HEADER = "x-strata-route";
+const ROUTE_HEADER = "x-strata-route";
 
 export type WakeServerOptions = HolderOptions & {
   readonly socketPath: string;

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { type Agent, type IncomingMessage, request, type RequestOptions } from "node:http";
+import { type IncomingMessage, request, type RequestOptions } from "node:http";
 import { join } from "node:path";
 
 import { createLogger } from "@strata/agent/logger";
@@ -29,7 +29,10 @@ export type Answer = {
   readonly headers: IncomingMessage["headers"];
   readonly body: string;
 };
-export type AskOptions = RequestOptions & { readonly body?: string; readonly agent?: Agent };
+export type AskOptions = Pick<RequestOptions, "method" | "path"> & {
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+};
 
 export type WakerOptions = {
   readonly port: number;
@@ -39,7 +42,7 @@ export type WakerOptions = {
   readonly sendProxyProtocol?: boolean;
 };
 
-export const NODE = "node-1";
+const NODE = "node-1";
 
 /** A wake server for one service whose processes listen on a port of loopback. */
 export async function aWaker(options: WakerOptions): Promise<TestWaker> {

@@ -11,10 +11,11 @@ import { aWaker } from "./a-waker.ts";
 
 /** A process that says what it was sent. */
 async function aProcess(): Promise<AsyncDisposable & { readonly port: number }> {
-  const server = await aLoopbackServer(async (incoming, outgoing) => {
-    const body = (await incoming.toArray()).join("");
-    outgoing.writeHead(201, { "x-own": "yes", "set-cookie": ["a=1", "b=2"] });
-    outgoing.end(`${incoming.method} ${incoming.url} ${body}`);
+  const server = await aLoopbackServer((incoming, outgoing) => {
+    void incoming.toArray().then((parts) => {
+      outgoing.writeHead(201, { "x-own": "yes", "set-cookie": ["a=1", "b=2"] });
+      outgoing.end(`${incoming.method} ${incoming.url} ${parts.join("")}`);
+    });
   });
   return {
     port: Number(new URL(server.url).port),
@@ -157,7 +158,7 @@ suite("the wake server", (test) => {
       socket.write(
         `HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n`,
       );
-      socket.write(`${incoming.headers["x-strata-route"] ?? "none"} ${head.toString()}`);
+      socket.write(`${String(incoming.headers["x-strata-route"] ?? "none")} ${head.toString()}`);
       socket.pipe(socket);
     });
     process.listen(0, "127.0.0.1");
