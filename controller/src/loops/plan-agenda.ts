@@ -70,6 +70,8 @@ function isRestless(
   return (row) => {
     if (row.desired !== "running" || row.drainDeadline !== null || isTerminal(row.state))
       return true;
+    // It waits for the word of every ingress.
+    if (row.freeze === "announced") return true;
     if (row.generation !== generation || moving.has(row.id)) return true;
     const node = row.nodeId === null ? undefined : nodes.get(row.nodeId);
     return node !== undefined && (node.presence === "away" || node.admission === "draining");
