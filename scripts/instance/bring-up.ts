@@ -1,5 +1,6 @@
 import { createApi, isReady } from "./api.ts";
-import { runHello } from "./hello.ts";
+import { HELLO, runHello } from "./hello.ts";
+import { findRoute } from "./ingress.ts";
 import { isInstalled, type Instance, saveInstance } from "./instance.ts";
 import { createKeeper } from "./keepers.ts";
 import { startNode } from "./node.ts";
@@ -19,11 +20,16 @@ export async function bringUp(instance: Instance, say: Context["say"]): Promise<
   const api = createApi(instance);
   const isNewNode = await startNode(context, api);
   const hello = await runHello(context, api);
+  // To ask for one that was scaled to 0 would wake it.
+  const route = hello.answers ? await findRoute(instance, api, HELLO) : undefined;
+  if (route !== undefined) say(`ingress     answers at ${route}`);
+  else if (hello.answers)
+    say("ingress     does not answer: strata get nodes shows who has the role");
 
   const isSame = wasInstalled && !isNewController && !isNewNode && !hello.isChanged;
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
   say(isSame ? `Nothing to change; looked in ${seconds} s.` : `Up in ${seconds} s.`);
-  say(describeInstance(context, hello.url));
+  say(describeInstance(context, { hello: hello.url, route }));
 }
 
 /** True when it had to be started. */

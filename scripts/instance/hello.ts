@@ -11,32 +11,42 @@ import type { Context } from "./start-service.ts";
 import { environmentOf } from "./tour.ts";
 import { waitFor } from "./wait.ts";
 
-const NAME = "hello";
-const IMAGE = `${NAME}:latest`;
+export const HELLO = "hello";
+const IMAGE = `${HELLO}:latest`;
+const NO_PROCESS = "(no process: scaled to 0)";
 const BUILD_TIMEOUT_MS = 120_000;
 const ANSWER_TIMEOUT_MS = 60_000;
 
-export type Hello = { readonly url: string; readonly isChanged: boolean };
+export type Hello = {
+  readonly url: string;
+  /** Otherwise it was scaled to no process. */
+  readonly answers: boolean;
+  readonly isChanged: boolean;
+};
 
 /** Builds the hello cartridge, pushes it to the store, subscribes to it and waits until it answers. */
 export async function runHello({ instance, say }: Context, api: Call): Promise<Hello> {
   await pushImage(instance);
-  const before = Cartridge.safeParse(await api("GET", `/v1/cartridges/${NAME}`));
+  const before = Cartridge.safeParse(await api("GET", `/v1/cartridges/${HELLO}`));
   const cartridge = Cartridge.parse(
-    await api("PUT", `/v1/cartridges/${NAME}`, { image: IMAGE, partition: LOCAL_PARTITION }),
+    await api("PUT", `/v1/cartridges/${HELLO}`, { image: IMAGE, partition: LOCAL_PARTITION }),
   );
   say(`cartridge   ${IMAGE} in the store, ${cartridge.digest.slice(0, 19)}`);
 
-  const isNew = (await api("GET", `/v1/subscriptions/${NAME}`)) === undefined;
+  const isNew = (await api("GET", `/v1/subscriptions/${HELLO}`)) === undefined;
   if (isNew) {
-    await api("PUT", `/v1/scaling-policies/${NAME}`, { min: 0, max: 20 });
+    await api("PUT", `/v1/scaling-policies/${HELLO}`, { min: 0, max: 20 });
     // The count of processes is left out: it is 1 at first, and what an operator made of it later.
-    await api("PUT", `/v1/subscriptions/${NAME}`, { cartridge: NAME, scalingPolicy: NAME });
+    await api("PUT", `/v1/subscriptions/${HELLO}`, { cartridge: HELLO, scalingPolicy: HELLO });
   }
   const url = await waitFor(() => findAnswer(api), { timeoutMs: ANSWER_TIMEOUT_MS });
   if (url === undefined) throw await explainSilence(api, environmentOf(instance));
   say(`hello       answers at ${url}`);
-  return { url, isChanged: isNew || before.data?.digest !== cartridge.digest };
+  return {
+    url,
+    answers: url !== NO_PROCESS,
+    isChanged: isNew || before.data?.digest !== cartridge.digest,
+  };
 }
 
 async function pushImage({ settings }: Context["instance"]): Promise<void> {
@@ -52,17 +62,15 @@ async function pushImage({ settings }: Context["instance"]): Promise<void> {
 
 /** The address of a process that answers to HTTP; undefined while none does. */
 async function findAnswer(api: Call): Promise<string | undefined> {
-  const answer = await api("GET", `/v1/subscriptions/${NAME}/processes`);
+  const answer = await api("GET", `/v1/subscriptions/${HELLO}/processes`);
   const { items } = listOf(Process).parse(answer);
   const urls = items.flatMap(({ endpoints }) => endpoints.map(({ url }) => url));
   for (const url of urls) if (await answers(url)) return url;
-  return items.length === 0 && (await isScaledToNone(api))
-    ? "(no process: scaled to 0)"
-    : undefined;
+  return items.length === 0 && (await isScaledToNone(api)) ? NO_PROCESS : undefined;
 }
 
 async function isScaledToNone(api: Call): Promise<boolean> {
-  return Subscription.parse(await api("GET", `/v1/subscriptions/${NAME}`)).processes === 0;
+  return Subscription.parse(await api("GET", `/v1/subscriptions/${HELLO}`)).processes === 0;
 }
 
 async function answers(url: string): Promise<boolean> {
@@ -76,11 +84,11 @@ async function answers(url: string): Promise<boolean> {
 }
 
 async function explainSilence(api: Call, environment: string): Promise<SetupError> {
-  const { status } = Subscription.parse(await api("GET", `/v1/subscriptions/${NAME}`));
-  const { items } = listOf(Process).parse(await api("GET", `/v1/subscriptions/${NAME}/processes`));
+  const { status } = Subscription.parse(await api("GET", `/v1/subscriptions/${HELLO}`));
+  const { items } = listOf(Process).parse(await api("GET", `/v1/subscriptions/${HELLO}/processes`));
   const lines = items.map(({ id, state, reason }) => `${id} is ${state}: ${reason?.message ?? ""}`);
   return new SetupError(
     `hello does not answer: ${[status.message, ...lines].join("\n    ")}`,
-    `See what it printed: ${environment}./strata logs ${NAME}`,
+    `See what it printed: ${environment}./strata logs ${HELLO}`,
   );
 }

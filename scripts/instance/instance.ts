@@ -42,6 +42,9 @@ const names = [
   "STRATA_HOST_PORTS",
   "STRATA_ID_BASE",
   "STRATA_BLOBS",
+  "STRATA_INGRESS_HTTP",
+  "STRATA_INGRESS_HTTPS",
+  "STRATA_INGRESS_BIND",
   "OTEL_EXPORTER_OTLP_ENDPOINT",
 ] as const;
 
@@ -145,6 +148,8 @@ function deriveSettings(
     STRATA_SUBNET: `10.${100 + place}.0.0/16`,
     STRATA_HOST_PORTS: `${10_000 + place * 500}-${10_499 + place * 500}`,
     STRATA_ID_BASE: String(2 ** 30 + (place + 1) * 2 ** 26),
+    STRATA_INGRESS_HTTP: String(8100 + 2 * place),
+    STRATA_INGRESS_HTTPS: String(8101 + 2 * place),
   };
 }
 

@@ -29,7 +29,10 @@ export async function startNode(context: Context, api: Call): Promise<boolean> {
 
 async function joinPartition({ instance }: Context, api: Call): Promise<void> {
   await api("PUT", `/v1/partition-policies/${LOCAL_PARTITION}`, { minNodes: 1, maxNodes: 1 });
-  await api("PUT", `/v1/partitions/${LOCAL_PARTITION}`, { policy: LOCAL_PARTITION });
+  await api("PUT", `/v1/partitions/${LOCAL_PARTITION}`, {
+    policy: LOCAL_PARTITION,
+    roles: ["ingress"],
+  });
   const answer = await api("POST", "/v1/join-tokens", { partition: LOCAL_PARTITION });
   const { token } = JoinTokenCreated.parse(answer);
   await runProgram([agentBinary, "join", "--token", "-", "--controller", instance.agentUrl], {

@@ -4,11 +4,14 @@ import type { Instance } from "./instance.ts";
 import type { Context } from "./start-service.ts";
 
 /** What `up` prints at its end: where things are and what to try next. */
-export function describeInstance({ instance, keeper }: Context, helloUrl: string): string {
+export function describeInstance(
+  { instance, keeper }: Context,
+  { hello, route }: { readonly hello: string; readonly route: string | undefined },
+): string {
   const { data, url, settings } = instance;
   const environment = environmentOf(instance);
   return `
-  hello        ${helloUrl}
+  hello        ${route ?? hello}${route === undefined ? "" : `   (its process: ${hello})`}
   API          ${url}   (TLS for other machines: port ${settings["STRATA_PORT"]})
   admin token  ${join(data, "admin-token")}
   logs         ${keeper.logCommand("controller")}
@@ -16,7 +19,7 @@ export function describeInstance({ instance, keeper }: Context, helloUrl: string
 
 Try:
   token=$(cat ${join(data, "admin-token")})
-  curl ${helloUrl}
+  curl ${route ?? hello}
   curl -H "Authorization: Bearer $token" ${url}/v1/subscriptions/hello
   curl -H "Authorization: Bearer $token" -X POST -d '{"processes":3}' \\
     -H 'Content-Type: application/json' ${url}/v1/subscriptions/hello/scale
