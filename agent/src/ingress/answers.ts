@@ -32,7 +32,7 @@ const errors: readonly Answer[] = [
     status: 503,
     code: "NO_PROCESS_READY",
     title: "no process is ready to answer",
-    hint: "try again soon: strata ps shows what runs and what it waits for",
+    hint: "try again soon: strata get processes shows what runs and what it waits for",
   },
   {
     status: 504,

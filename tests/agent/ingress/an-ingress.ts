@@ -1,6 +1,6 @@
 /** A real HAProxy under a real ingress in a temporary folder, with servers on loopback in place of processes. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { createServer as createTcpServer, type AddressInfo } from "node:net";
+import { createServer as createTcpServer, type Server as NetServer } from "node:net";
 import { join } from "node:path";
 
 import { createHaproxy, type Haproxy } from "@strata/agent/ingress/haproxy";
@@ -100,23 +100,18 @@ export async function anIngress(
 }
 
 /** Of 127.0.0.1, at this moment. */
-async function freePorts(count: number): Promise<readonly number[]> {
+export async function freePorts(count: number): Promise<readonly number[]> {
   const servers = Array.from({ length: count }, () => createTcpServer());
-  const ports = await Promise.all(
-    servers.map(async (server) => {
-      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-      return portOf(server);
-    }),
-  );
+  const ports = await Promise.all(servers.map(listenOn));
   await Promise.all(
     servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))),
   );
   return ports;
 }
 
-type Listening = { readonly address: () => AddressInfo | string | null };
-
-function portOf(server: Listening): number {
+/** On a free port of 127.0.0.1, which it gives. */
+export async function listenOn(server: NetServer): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const address = server.address();
   return typeof address === "object" && address !== null ? address.port : 0;
 }
@@ -141,8 +136,7 @@ export async function aProcess(
     requests.push(request);
     answer(request, response);
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const port = portOf(server);
+  const port = await listenOn(server);
   // Of another node: by its published port.
   const endpoint = anEndpoint({ processId, nodeId: "node-2", ports: { http: port } });
   const kill = (): void => {
