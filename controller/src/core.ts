@@ -260,7 +260,7 @@ export function createServices(world: World, state: State, options: CoreOptions)
     }),
     reportOrder: createReportOrder(),
     samples: new Map(),
-    usage: createUsageBook(),
+    usage: createUsageBook(state.network.traffic),
     history: createHistory({
       path: join(world.config.dataDirectory, "controller", "metrics.db"),
       bytesMax: world.config.metricsBytesMax,

@@ -195,6 +195,7 @@ export function createTicks(services: Services): Ticks {
         sql: store.sql,
         history: services.history,
         samples: services.samples,
+        traffic: services.network.traffic,
         beatIntervalMs: beatMs,
         nowMs: clock.nowMs,
       }),

@@ -1,4 +1,4 @@
-import { type Chunk, decodeChunk, slotsOf, type Tier } from "./chunk.ts";
+import { type Chunk, decodeChunk, emptyChunk, slotsOf, type Tier } from "./chunk.ts";
 import type { HistoryFile } from "./file.ts";
 import { columnCount, type SeriesKind } from "./series.ts";
 
@@ -8,7 +8,7 @@ type ChunkPlace = {
   readonly kind: SeriesKind;
 };
 
-/** What does not inflate, or is of another length, is no chunk: it is left out rather than shown wrong. */
+/** What does not inflate, or is no number of columns, is no chunk: it is left out rather than shown wrong. */
 export function readChunk(
   file: HistoryFile,
   tier: Tier,
@@ -19,7 +19,12 @@ export function readChunk(
   const numbers = columnCount(kind) * slotsOf(tier) * tier.parts;
   try {
     const chunk = decodeChunk(data, numbers);
-    return chunk.length === numbers ? chunk : undefined;
+    const ofColumn = slotsOf(tier) * tier.parts;
+    if (chunk.length === 0 || chunk.length % ofColumn !== 0) return undefined;
+    // Columns that are newer than the chunk are at its end.
+    const whole = emptyChunk(tier, columnCount(kind));
+    whole.set(chunk);
+    return whole;
   } catch {
     return undefined;
   }

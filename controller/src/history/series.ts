@@ -1,7 +1,7 @@
 /** Which figures are kept, and in which order they stand in a chunk. New ones go to the end: what is written stays
  * readable. Pure. */
 
-/** Of one process. `in-flight` is what autoscaling knows by that name: connections to its ports. */
+/** Of one process. `in-flight` is what autoscaling knows by that name: what is under way, or connections to its ports. */
 export const processMetrics = [
   "cpu",
   "memory",
@@ -14,9 +14,20 @@ export const processMetrics = [
 ] as const;
 export type ProcessMetric = (typeof processMetrics)[number];
 
-/** Counts of a group beside its processes' figures. Only subscriptions have the last two. */
-export const countMetrics = ["processes", "wished", "ready"] as const;
+/** Counts of a group beside its processes' figures. Only subscriptions have all but the first; the last four are what
+ * goes through ingress nodes. */
+export const countMetrics = [
+  "processes",
+  "wished",
+  "ready",
+  "requests",
+  "errors",
+  "queued",
+  "latency",
+] as const;
 export type CountMetric = (typeof countMetrics)[number];
+/** So many of them stand before the figures of processes, the others, which came later, behind. */
+const COUNTS_BEFORE = 3;
 
 export type MetricName = ProcessMetric | CountMetric;
 export type SeriesKind = "process" | "subscription" | "node";
@@ -33,12 +44,13 @@ export function columnCount(kind: SeriesKind): number {
 }
 
 export function countColumn(metric: CountMetric): number {
-  return countMetrics.indexOf(metric);
+  const at = countMetrics.indexOf(metric);
+  return at < COUNTS_BEFORE ? at : at + shares.length * processMetrics.length;
 }
 
 export function shareColumn(metric: ProcessMetric, share: Share): number {
   const at = processMetrics.indexOf(metric);
-  return countMetrics.length + shares.length * at + shares.indexOf(share);
+  return COUNTS_BEFORE + shares.length * at + shares.indexOf(share);
 }
 
 export function isCountMetric(metric: MetricName): metric is CountMetric {

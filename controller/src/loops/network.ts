@@ -1,18 +1,20 @@
 /** What nodes are told of the network: built of what is stored, kept up to date by what has changed, and handed to the
  * agents that wait for it. Where nobody asks nothing is built. */
-import type { Ingress, NetworkReport, NetworkTable } from "@strata/protocol/agent/network";
+import type { Ingress, NetworkReport } from "@strata/protocol/agent/network";
 
 import { type AckBook, createAckBook } from "../domain/network/ack-book.ts";
 import { createNetworkBook, type NetworkBook } from "../domain/network/network-book.ts";
+import { createTrafficBook, type TrafficBook } from "../domain/network/traffic-book.ts";
 import type { Sql } from "../store/database.ts";
+import { createNetworkPolls, type NetworkPolls } from "./network-polls.ts";
 import { createNetworkReader, type NetworkReader, type NetworkSettings } from "./network-reader.ts";
-import { createWakeups } from "./wakeups.ts";
 
 export type NetworkOptions = NetworkSettings & {
   readonly sql: Sql;
   /** One life of this controller. */
   readonly boot: string;
   readonly monotonicMs: () => number;
+  readonly nowMs: () => number;
   /** Something may be stopped now that had to wait. */
   readonly onReleased: () => void;
 };
@@ -20,20 +22,8 @@ export type NetworkOptions = NetworkSettings & {
 /** What only ingress nodes are told, beside routes. */
 export type IngressExtras = Pick<Ingress, "certificates" | "challenges">;
 
-export type Wait = {
-  readonly boot: string;
-  readonly revision: number;
-  readonly waitMs: number;
-  readonly signal: AbortSignal;
-  /** Asked each time before something is told. */
-  readonly mayTell: () => boolean;
-};
-
-export type Network = {
-  /** What the node does not know yet; undefined when there is nothing new in the time of the wait. */
-  readonly poll: (nodeId: string, wait: Wait) => Promise<Omit<NetworkTable, "epoch"> | undefined>;
-  /** Something was committed. */
-  readonly committed: () => void;
+export type Network = NetworkPolls & {
+  /** In the order in which they come. */
   readonly takeReport: (nodeId: string, report: NetworkReport) => void;
   /** For one look: whether nothing leads to a process any more and nothing is under way there, as each ingress that is
    * present says. */
@@ -42,77 +32,41 @@ export type Network = {
   readonly revision: () => number;
   /** Whether each ingress that is present has carried out this revision. */
   readonly isCarriedOut: (revision: number) => boolean;
-  readonly isIngress: (nodeId: string) => boolean;
-  readonly problemsOf: (nodeId: string) => readonly string[];
+  /** What goes through the ingress nodes. */
+  readonly traffic: Pick<TrafficBook, "ofProcess" | "ofService" | "noteTime">;
   readonly forgetNode: (nodeId: string) => void;
-  readonly close: () => void;
 };
 
-/** From one answer to the next, to those who wait. */
-const GATHER_INGRESS_MS = 20;
-const GATHER_NODES_MS = 1000;
-/** Polls held for all nodes of a kind. */
-const POLLS_MAX = 20_000;
 /** An ingress that has said nothing since this controller began is waited for this long. */
 const FIRST_REPORT_MS = 15_000;
 
 export function createNetwork(options: NetworkOptions): Network {
-  const { boot, monotonicMs } = options;
+  const { boot } = options;
   const book = createNetworkBook();
   const acks = createAckBook(boot);
+  const traffic = createTrafficBook();
+  const readyOf = (serviceId: string): readonly string[] =>
+    (book.services().get(serviceId)?.endpoints ?? [])
+      .filter(({ state }) => state === "ready")
+      .map(({ processId }) => processId);
   const reader = createNetworkReader(options, book);
-  const wakeups = createWakeups(POLLS_MAX);
   let released: ReadonlySet<string> = new Set();
-  const gather = (key: Kind, everyMs: number): (() => void) => {
-    let told = 0;
-    return createGathering(everyMs, {
-      monotonicMs,
-      run: () => {
-        reader.refresh();
-        if (book.revision() === told) return;
-        told = book.revision();
-        wakeups.wake(key);
-      },
-    });
-  };
-  const gatherers = {
-    ingress: gather("ingress", GATHER_INGRESS_MS),
-    node: gather("node", GATHER_NODES_MS),
-  };
-  const waiting = { ingress: 0, node: 0 };
   const done = createDone(options, { book, acks, reader });
   return {
+    ...createNetworkPolls({ ...options, book, refresh: reader.refresh }),
     ...done,
-    isIngress: book.isIngress,
-    problemsOf: acks.problemsOf,
-    poll: async (nodeId, { boot: known, revision, waitMs, signal, mayTell }) => {
-      const endsAt = monotonicMs() + waitMs;
-      const since = known === boot ? revision : 0;
-      for (;;) {
-        reader.refresh();
-        const difference = mayTell() ? book.differenceFor(nodeId, since) : undefined;
-        if (difference !== undefined) return { boot, ...difference };
-        const timeoutMs = endsAt - monotonicMs();
-        if (timeoutMs <= 0 || signal.aborted) return undefined;
-        const kind: Kind = book.isIngress(nodeId) ? "ingress" : "node";
-        waiting[kind] += 1;
-        const woken = await wakeups.wait(kind, { timeoutMs, signal });
-        waiting[kind] -= 1;
-        if (woken === "let-go") return undefined;
-      }
-    },
-    committed: () => {
-      if (waiting.ingress > 0) gatherers.ingress();
-      if (waiting.node > 0) gatherers.node();
-    },
+    traffic,
     takeReport: (nodeId, report) => {
       acks.take(nodeId, report);
+      traffic.take(nodeId, report, { at: options.nowMs(), readyOf });
       const before = released;
       released = new Set(book.listLeaving().filter(done.askReleased()));
       if (released.difference(before).size > 0) options.onReleased();
     },
-    forgetNode: acks.forget,
-    close: () => wakeups.close(),
+    forgetNode: (nodeId) => {
+      acks.forget(nodeId);
+      traffic.forget(nodeId);
+    },
   };
 }
 
@@ -149,29 +103,5 @@ function createDone(
     },
     isCarriedOut: (revision) =>
       acks.isDone(reader.presentIngresses().filter(isCounted), { revision }),
-  };
-}
-
-type Kind = "ingress" | "node";
-
-/** Runs at once, and again at most every `everyMs` while it is called. */
-function createGathering(
-  everyMs: number,
-  { monotonicMs, run }: { readonly monotonicMs: () => number; readonly run: () => void },
-): () => void {
-  let lastMs = -Infinity;
-  let isWaiting = false;
-  return () => {
-    if (isWaiting) return;
-    isWaiting = true;
-    const timer = setTimeout(
-      () => {
-        isWaiting = false;
-        lastMs = monotonicMs();
-        run();
-      },
-      Math.min(everyMs, Math.max(0, lastMs + everyMs - monotonicMs())),
-    );
-    timer.unref();
   };
 }

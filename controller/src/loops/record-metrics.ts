@@ -1,11 +1,12 @@
 /** Brings what agents report into the history, every 10 s. */
 import type { ProcessMetrics } from "@strata/protocol/agent/messages";
 
+import type { ProcessTraffic, TrafficBook } from "../domain/network/traffic-book.ts";
 import { fine } from "../history/chunk.ts";
 import type { SeriesKey } from "../history/file.ts";
 import type { History, Reading } from "../history/history.ts";
 import { addToGroup, emptyGroup, type Values, valuesOf } from "../history/readings.ts";
-import { countColumn } from "../history/series.ts";
+import { countColumn, processMetrics } from "../history/series.ts";
 import type { Sql } from "../store/database.ts";
 import { listNodes } from "../store/nodes.ts";
 import { listProcessOwners } from "../store/process-owners.ts";
@@ -16,6 +17,8 @@ export type RecordMetricsOptions = {
   readonly history: History;
   /** The newest sample of each process, by node. */
   readonly samples: ReadonlyMap<string, ReadonlyMap<string, ProcessMetrics>>;
+  /** What goes through the ingress nodes. */
+  readonly traffic: Pick<TrafficBook, "ofProcess" | "ofService">;
   readonly beatIntervalMs: () => number;
   readonly nowMs: () => number;
 };
@@ -97,7 +100,7 @@ type Used = {
   readonly owners: ReadonlyMap<string, Owner>;
 };
 
-function readAll({ sql, samples }: RecordMetricsOptions, used: Used): readonly Reading[] {
+function readAll({ sql, samples, traffic }: RecordMetricsOptions, used: Used): readonly Reading[] {
   const readings: Reading[] = [];
   const groups = new Map<string, Reading>();
   const groupOf = (key: SeriesKey): Values => {
@@ -115,13 +118,13 @@ function readAll({ sql, samples }: RecordMetricsOptions, used: Used): readonly R
       const found = used.known.get(processId);
       const owner = used.owners.get(processId);
       if (found?.isHeld !== true || owner === undefined) continue;
-      const { values } = found;
+      const values = withTraffic(found.values, traffic.ofProcess(processId));
       readings.push({ key: { kind: "process", name: processId, node, ...owner }, values });
       addToGroup(group, values);
       addToGroup(groupOf(subscriptionKey(owner)), values);
     }
   }
-  addCounts(sql, (owner) => groupOf(subscriptionKey(owner)));
+  addCounts({ sql, traffic }, (owner) => groupOf(subscriptionKey(owner)));
   return [...readings, ...groups.values()];
 }
 
@@ -129,11 +132,29 @@ function subscriptionKey({ tenant, subscription }: Owner): SeriesKey {
   return { kind: "subscription", tenant, name: subscription, subscription: "", node: "" };
 }
 
-function addCounts(sql: Sql, groupOf: (owner: Owner) => Values): void {
-  for (const { tenant, alias, wished, ready } of readSubscriptionCounts(sql)) {
+const IN_FLIGHT = processMetrics.indexOf("in-flight");
+
+/** Connections stay open between requests. */
+function withTraffic(values: Values, traffic: ProcessTraffic | undefined): Values {
+  if (traffic === undefined) return values;
+  const counted = values.slice();
+  counted[IN_FLIGHT] = traffic.inFlight;
+  return counted;
+}
+
+function addCounts(
+  { sql, traffic }: Pick<RecordMetricsOptions, "sql" | "traffic">,
+  groupOf: (owner: Owner) => Values,
+): void {
+  for (const { id, tenant, alias, wished, ready } of readSubscriptionCounts(sql)) {
     const group = groupOf({ tenant, subscription: alias });
     group[countColumn("wished")] = wished;
     group[countColumn("ready")] = ready;
+    const seen = traffic.ofService(id);
+    group[countColumn("requests")] = seen?.requests ?? NaN;
+    group[countColumn("errors")] = seen?.errors ?? NaN;
+    group[countColumn("queued")] = seen?.queued ?? NaN;
+    group[countColumn("latency")] = seen?.latencyMs ?? NaN;
     const counted = countColumn("processes");
     if (Number.isNaN(group[counted])) group[counted] = 0;
   }

@@ -5,6 +5,7 @@ import { listScalingPolicies, parseScalingPolicy } from "../store/scaling-polici
 import { listSubscriptions } from "../store/subscriptions.ts";
 
 export type SubscriptionCounts = {
+  readonly id: string;
   readonly tenant: string;
   readonly alias: string;
   readonly wished: number;
@@ -27,6 +28,7 @@ export function readSubscriptionCounts(sql: Sql): readonly SubscriptionCounts[] 
       deletedAt === null
         ? [
             {
+              id,
               tenant,
               alias,
               wished: wishedProcesses(processes, policies.get(scalingPolicy ?? "")),

@@ -2,6 +2,7 @@
  * are worth nothing; after a start of the controller the metrics are missing for one or two beats. */
 import type { Limits, ProcessMetrics, Report } from "@strata/protocol/agent/messages";
 
+import type { ProcessTraffic, TrafficBook } from "../network/traffic-book.ts";
 import type { Sample } from "./l1/model.ts";
 import {
   admitSamples,
@@ -15,7 +16,8 @@ export type UsageBook = {
   /** Takes in what one node reports. Repeated and late samples change nothing. */
   readonly take: (nodeId: string, report: TakenReport, receivedAt: number) => void;
   /** The newest sample of a process; null when there is none. Values: `cpu` and `memory` in per cent of the limits
-   * given, `in-flight` as connections; one that is not known is left out. */
+   * given, `in-flight` as connections or, for what an ingress leads requests to, as those, and `requests` a second; one
+   * that is not known is left out. */
   readonly sampleOf: (process: ProcessKey, limits: Limits) => Sample | null;
   readonly forget: (nodeId: string) => void;
   /** Nodes that brought samples since the last call. */
@@ -36,11 +38,13 @@ type NodeUsage = {
 const CPU_SPAN_MS_MIN = 500;
 const CPU_READINGS_MAX = 16;
 
-export function createUsageBook(): UsageBook {
+/** `traffic` is what ingress nodes count; left out, nothing is led through any. */
+export function createUsageBook(traffic?: Pick<TrafficBook, "ofProcess" | "noteTime">): UsageBook {
   const nodes = new Map<string, NodeUsage>();
   const fresh = new Set<string>();
   return {
     take: (nodeId, { bootId, processes }, receivedAt) => {
+      traffic?.noteTime(receivedAt);
       const known = nodes.get(nodeId);
       // Sequences are uptimes: after a reboot of the node they begin anew.
       const node: NodeUsage =
@@ -65,7 +69,8 @@ export function createUsageBook(): UsageBook {
       const node = nodes.get(nodeId ?? "");
       const sample = node?.log[id];
       if (node === undefined || sample === undefined) return null;
-      return { ...sample, values: percentValues(sample, node.cpu.get(id) ?? [], limits) };
+      const values = percentValues(sample, node.cpu.get(id) ?? [], limits);
+      return { ...sample, values: { ...values, ...trafficValues(traffic?.ofProcess(id)) } };
     },
     forget: (nodeId) => {
       nodes.delete(nodeId);
@@ -81,6 +86,16 @@ export function createUsageBook(): UsageBook {
 
 function rawValues({ memoryBytes, connections }: ProcessMetrics): Record<string, number> {
   return { memoryBytes, ...(connections === undefined ? {} : { "in-flight": connections }) };
+}
+
+/** What goes through an ingress takes the place of connections, which stay open between requests. */
+function trafficValues(traffic: ProcessTraffic | undefined): Record<string, number> {
+  if (traffic === undefined) return {};
+  const { inFlight, requests } = traffic;
+  return {
+    "in-flight": round(inFlight),
+    ...(requests === undefined ? {} : { requests: round(requests) }),
+  };
 }
 
 function percentValues(

@@ -1,7 +1,7 @@
 /** What ingress nodes have carried out: who may be stopped, because nothing leads to him any more. */
 import type { NetworkReport } from "@strata/protocol/agent/network";
 
-export type Acknowledgement = {
+type Acknowledgement = {
   readonly revision: number;
   /** Requests under way at each process that has any. */
   readonly inFlight: ReadonlyMap<string, number>;
@@ -19,19 +19,16 @@ export type AckBook = {
   ) => boolean;
   /** Whether the node has ever said anything. */
   readonly hasHeard: (nodeId: string) => boolean;
-  /** What ingress nodes could not carry out, as they said it last. */
-  readonly problemsOf: (nodeId: string) => readonly string[];
 };
 
 /** `boot` is the life of this controller, whose revisions count. */
 export function createAckBook(boot: string): AckBook {
-  const known = new Map<string, Acknowledgement & { readonly problems: readonly string[] }>();
+  const known = new Map<string, Acknowledgement>();
   return {
     take: (nodeId, report) => {
       if (report.boot !== boot) return;
       known.set(nodeId, {
         revision: report.revision,
-        problems: report.problems,
         inFlight: new Map(
           report.endpoints
             .filter(({ inFlight }) => inFlight > 0)
@@ -41,7 +38,6 @@ export function createAckBook(boot: string): AckBook {
     },
     forget: (nodeId) => void known.delete(nodeId),
     hasHeard: (nodeId) => known.has(nodeId),
-    problemsOf: (nodeId) => known.get(nodeId)?.problems ?? [],
     isDone: (nodeIds, { processId, revision }) =>
       nodeIds.every((nodeId) => {
         const said = known.get(nodeId);

@@ -200,10 +200,14 @@ const described: Readonly<Record<MetricName, readonly [unit: string, summary: st
   "network-tx": ["bytes/s", "sent"],
   "io-read": ["bytes/s", "read from disks"],
   "io-write": ["bytes/s", "written to disks"],
-  "in-flight": ["count", "established connections to its ports"],
+  "in-flight": ["count", "requests under way through an ingress, or connections to its ports"],
   processes: ["count", "processes that said what they use"],
   wished: ["count", "processes that there shall be"],
   ready: ["count", "processes that are ready"],
+  requests: ["1/s", "requests through the ingress nodes"],
+  errors: ["1/s", "those that failed: no answer, or one of status 5xx"],
+  queued: ["count", "requests that wait for a process"],
+  latency: ["ms", "mean time from a request to the end of its answer"],
 };
 
 function unitOf(metric: MetricName): string {

@@ -7,7 +7,7 @@ import { nodeState } from "../../domain/node.ts";
 import { readSubscriptionCounts } from "../../loops/subscription-counts.ts";
 import { listNodes } from "../../store/nodes.ts";
 import { countUnplaced, listProcessOwners } from "../../store/process-owners.ts";
-import { countProcessesByState } from "../../store/processes.ts";
+import { countProcessesByState, listProcessesOfSubscription } from "../../store/processes.ts";
 import { countVmsByState } from "../../store/vms.ts";
 import { EXPOSITION_TYPE, type Family, renderFamilies } from "../exposition.ts";
 import { TenantQuery, tenantFilterOf } from "../read.ts";
@@ -92,26 +92,50 @@ function countBy(values: readonly string[]): ReadonlyMap<string, number> {
   return new Map([...groups].map(([value, all]) => [value, all.length]));
 }
 
-function subscriptionFamilies({ store }: Services, tenant: string | undefined): readonly Family[] {
+function subscriptionFamilies(
+  { store, network: { traffic } }: Services,
+  tenant: string | undefined,
+): readonly Family[] {
   const counts = readSubscriptionCounts(store.sql).filter(
     (one) => tenant === undefined || one.tenant === tenant,
   );
+  const seen = counts.map((one) => ({ ...one, traffic: traffic.ofService(one.id) }));
+  const inFlight = (id: string): number =>
+    listProcessesOfSubscription(store.sql, id).reduce(
+      (sum, process) => sum + (traffic.ofProcess(process.id)?.inFlight ?? 0),
+      0,
+    );
   const family = (
-    name: string,
-    help: string,
-    of: (one: (typeof counts)[number]) => number,
+    [name, help]: readonly [name: string, help: string],
+    of: (one: (typeof seen)[number]) => number | undefined,
   ): Family => ({
-    name,
+    name: `strata_subscription_${name}`,
     help,
-    type: "gauge",
-    samples: counts.map((one) => ({
-      labels: { tenant: one.tenant, subscription: one.alias },
-      value: of(one),
-    })),
+    type: name.endsWith("_total") ? "counter" : "gauge",
+    samples: seen.flatMap((one) => {
+      const value = of(one);
+      const labels = { tenant: one.tenant, subscription: one.alias };
+      return value === undefined ? [] : [{ labels, value }];
+    }),
   });
   return [
-    family("strata_subscription_wished", "Processes that there shall be.", (one) => one.wished),
-    family("strata_subscription_ready", "Processes that are ready.", (one) => one.ready),
+    family(["wished", "Processes that there shall be."], (one) => one.wished),
+    family(["ready", "Processes that are ready."], (one) => one.ready),
+    family(
+      ["requests_total", "Requests through the ingress nodes."],
+      (one) => one.traffic?.requestsTotal,
+    ),
+    family(
+      ["errors_total", "Of those: no answer, or one of status 5xx."],
+      (one) => one.traffic?.errorsTotal,
+    ),
+    family(["in_flight", "Requests under way, those that wait included."], (one) =>
+      one.traffic === undefined ? undefined : inFlight(one.id),
+    ),
+    family(["queued", "Requests that wait for a process."], (one) => one.traffic?.queued),
+    family(["latency_seconds", "Mean time from a request to the end of its answer."], (one) =>
+      one.traffic === undefined ? undefined : one.traffic.latencyMs / 1000,
+    ),
   ];
 }
 

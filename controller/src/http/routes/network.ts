@@ -4,7 +4,7 @@ import { parseDurationMs } from "@strata/protocol/units";
 import { z } from "zod";
 
 import { limits } from "../../config.ts";
-import { answerJson, answerNothing } from "../answer.ts";
+import { answerNothing } from "../answer.ts";
 import type { Router } from "../route.ts";
 import type { Services } from "../services.ts";
 
@@ -33,7 +33,8 @@ export function addNetworkRoutes(router: Router, services: Services): void {
       204: { description: "Nothing new in the time of the wait." },
     },
     handle: async ({ params: { id: nodeId }, query, c }) => {
-      const difference = await network.poll(nodeId, {
+      const table = await network.poll(nodeId, {
+        epoch,
         boot: query.boot,
         revision: query.revision,
         waitMs: Math.min(limits.longPollMsMax, parseDurationMs(query.wait)),
@@ -41,9 +42,8 @@ export function addNetworkRoutes(router: Router, services: Services): void {
         // Before somebody confirms a restored state, nodes go on with what they were told last.
         mayTell: epochs.isConfirmed,
       });
-      if (difference === undefined) return c.body(null, 204);
-      const table: NetworkTable = { epoch, ...difference };
-      return answerJson(c, table);
+      if (table === undefined) return c.body(null, 204);
+      return c.body(table, 200, { "content-type": "application/json" });
     },
   });
   router.add({
