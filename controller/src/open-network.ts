@@ -21,6 +21,7 @@ export function openNetwork(
     sql,
     boot: random.newId(),
     monotonicMs,
+    nowMs,
     domain,
     serviceNetwork,
     extras: () => ({ certificates: [...certificates()], challenges: listChallenges(sql) }),
