@@ -32,6 +32,7 @@ import { createStoreKeeper, type KeptRegistry } from "./loops/keep-store.ts";
 import type { Network } from "./loops/network.ts";
 import { createPrefetchBook } from "./loops/prefetch.ts";
 import type { OpenProvider } from "./loops/provision-providers.ts";
+import { createReportQueue } from "./loops/report-queue.ts";
 import { createSampleBeats } from "./loops/sample-beats.ts";
 import { createLoopWake, createWakeups, type Wakeups } from "./loops/wakeups.ts";
 import { concernsCertificates, openNetwork } from "./open-network.ts";
@@ -259,6 +260,7 @@ export function createServices(world: World, state: State, options: CoreOptions)
       nodeWakeups.wake(nodeId);
     }),
     reportOrder: createReportOrder(),
+    reports: createReportQueue(store),
     samples: new Map(),
     usage: createUsageBook(state.network.traffic),
     history: createHistory({

@@ -20,6 +20,7 @@ import type { StoreKeeper } from "../loops/keep-store.ts";
 import type { Network } from "../loops/network.ts";
 import type { PrefetchBook } from "../loops/prefetch.ts";
 import type { OpenProvider } from "../loops/provision-providers.ts";
+import type { ReportQueue } from "../loops/report-queue.ts";
 import type { SampleBeats } from "../loops/sample-beats.ts";
 import type { Wakeups } from "../loops/wakeups.ts";
 import type { EpochBook } from "../operations/epoch.ts";
@@ -58,6 +59,7 @@ export type Services = {
   /** Which images nodes shall fetch beforehand. */
   readonly prefetch: PrefetchBook;
   readonly reportOrder: ReportOrder;
+  readonly reports: ReportQueue;
   /** By node, the newest sample of each of its processes; lost with the controller. */
   readonly samples: Map<string, ReadonlyMap<string, ProcessMetrics>>;
   /** What level 1 sees of the processes. */

@@ -4,16 +4,21 @@ import type { Problem } from "../domain/process.ts";
 import { type NewCount, planRatios } from "../domain/ratio.ts";
 import { clampProcesses, wishedProcesses } from "../domain/scaling.ts";
 import type { Sql } from "../store/database.ts";
+import { keepReading } from "../store/kept-tables.ts";
 import type { ProcessRow } from "../store/processes.ts";
 import { listBesideRatios, listJustBegun, markBegun, type Related } from "../store/relations.ts";
 import { readScalingPolicy } from "../store/scaling-policies.ts";
-import { setWishedProcesses, type SubscriptionRow } from "../store/subscriptions.ts";
+import {
+  listSubscriptions,
+  setWishedProcesses,
+  type SubscriptionRow,
+} from "../store/subscriptions.ts";
 import type { Store } from "../store/unit.ts";
 
 /** Writes down the counts that other counts ask for, and who has begun. True when a count changed. */
 export function keepRelations(store: Store, nowMs: number): boolean {
   const changes = readNewCounts(store.sql, nowMs);
-  const begun = listJustBegun(store.sql);
+  const begun = isAnyWaiting(store.sql) ? listJustBegun(store.sql) : [];
   if (changes.length + begun.length === 0) return false;
   store.write((unit) => {
     if (begun.length > 0) markBegun(unit.sql, begun, unit.now);
@@ -31,10 +36,19 @@ export function keepRelations(store: Store, nowMs: number): boolean {
   return changes.length > 0;
 }
 
+const readBesideRatios = keepReading(["subscriptions"], listBesideRatios);
+
+/** Whether a subscription has not begun because of others. */
+const isAnyWaiting = keepReading(["subscriptions"], (sql) =>
+  listSubscriptions(sql).some(
+    ({ dependsOn, startedAt }) => dependsOn !== null && startedAt === null,
+  ),
+);
+
 type Change = { readonly row: Related; readonly change: NewCount };
 
 function readNewCounts(sql: Sql, nowMs: number): readonly Change[] {
-  const rows = listBesideRatios(sql);
+  const rows = readBesideRatios(sql);
   const tenants = Map.groupBy(rows, ({ tenant }) => tenant);
   return [...tenants.values()].flatMap((siblings) => {
     const byAlias = new Map(siblings.map((row) => [row.alias, row]));

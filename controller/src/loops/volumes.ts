@@ -13,6 +13,7 @@ import {
 } from "../domain/volumes.ts";
 import { settleHomeless } from "../operations/volumes.ts";
 import type { Sql } from "../store/database.ts";
+import { keepReading } from "../store/kept-tables.ts";
 import type { ProcessRow } from "../store/processes.ts";
 import type { Store } from "../store/unit.ts";
 import { listHeldVolumes, listHomeless } from "../store/volumes.ts";
@@ -102,6 +103,8 @@ export function isExclusive(book: VolumeBook, rows: readonly ProcessRow[]): bool
   return rows.some((row) => book.wishesOf(row).some(({ isSole }) => isSole));
 }
 
+const readHomeless = keepReading(["volumes"], listHomeless);
+
 export function keepVolumes(store: Store): void {
-  if (listHomeless(store.sql).length > 0) store.write(settleHomeless);
+  if (readHomeless(store.sql).length > 0) store.write(settleHomeless);
 }

@@ -16,20 +16,27 @@ import { recordStart } from "./autoscale.ts";
 import { setUpgrade } from "./upgrades.ts";
 import { noteFirstReport } from "./vms.ts";
 
-/** Takes in what a node says about itself. Nothing is written when it says nothing new.
- * Returns whether the picture of its processes changed. */
-export function takeReport(
-  store: Store,
-  input: {
-    readonly nodeId: string;
-    readonly report: Report;
-    readonly nowMs: number;
-    readonly startDeadlineMs: number;
-  },
-): boolean {
+export type ReportInput = {
+  readonly nodeId: string;
+  readonly report: Report;
+  readonly nowMs: number;
+  readonly startDeadlineMs: number;
+};
+
+export type ReportWrites = {
+  /** Whether the picture of the node's processes changes. */
+  readonly isNews: boolean;
+  /** How many processes change, and 1 for the node. */
+  readonly size: number;
+  /** Before anything else is written that concerns the node. */
+  readonly apply: (unit: Unit) => void;
+};
+
+/** What a node says about itself, as far as it is news; undefined when there is nothing to write. */
+export function planReportWrites(store: Store, input: ReportInput): ReportWrites | undefined {
   const { nodeId, report, nowMs, startDeadlineMs } = input;
   const node = getNode(store.sql, nodeId);
-  if (node === undefined) return false;
+  if (node === undefined) return undefined;
   const known = new Map(listViewsOfNode(store.sql, nodeId).map((view) => [view.process.id, view]));
   const effects = planReport(
     [...known.values()].map(({ process }) => process),
@@ -42,8 +49,8 @@ export function takeReport(
   const upgrade = judgeUpgrade(node.upgrade, report, nowMs);
   const unheard = isUnheard(node, report);
   if (effects.length === 0 && facts === undefined && !isFirst && !unheard && upgrade === undefined)
-    return false;
-  store.write((unit) => {
+    return undefined;
+  const apply = (unit: Unit): void => {
     updateNode(unit.sql, nodeId, { ...facts, lastSeenAt: unit.now });
     if (isFirst) noteFirstReport(unit, node);
     if (upgrade !== undefined) setUpgrade(unit, node, upgrade);
@@ -58,8 +65,9 @@ export function takeReport(
     }
     for (const effect of effects)
       applyEffect(unit, { effect, view: known.get(effect.processId), startDeadlineMs });
-  });
-  return effects.length > 0 || facts !== undefined || isFirst;
+  };
+  const isNews = effects.length > 0 || facts !== undefined || isFirst;
+  return { isNews, size: effects.length + 1, apply };
 }
 
 function nodeChanges(node: NodeRow, report: Report): Partial<NodeRow> | undefined {

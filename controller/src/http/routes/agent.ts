@@ -18,7 +18,6 @@ import { orderOf } from "../../domain/upgrade.ts";
 import { ControllerError } from "../../errors.ts";
 import { listAssignments } from "../../operations/assignments.ts";
 import { joinNode } from "../../operations/join.ts";
-import { takeReport } from "../../operations/report.ts";
 import { forgetRemoved } from "../../operations/volumes.ts";
 import type { Sql } from "../../store/database.ts";
 import { countNodes, getNode } from "../../store/nodes.ts";
@@ -73,7 +72,7 @@ export function addAgentRoutes(router: Router, services: Services): void {
     body: Report,
     bodyBytesMax: limits.reportBytesMax,
     answers: { 200: { description: "When to beat again.", schema: ReportResponse } },
-    handle: ({ params: { id: nodeId }, body: report, c }) => {
+    handle: async ({ params: { id: nodeId }, body: report, c }) => {
       services.presence.heard(nodeId, clock.monotonicMs());
       if (services.reportOrder.isNew(nodeId, report)) {
         services.epochs.noteReport(nodeId, report);
@@ -81,7 +80,8 @@ export function addAgentRoutes(router: Router, services: Services): void {
         services.samples.set(nodeId, samplesOf(report));
         services.usage.take(nodeId, report, nowMs);
         const { startDeadlineMs } = services.config;
-        if (takeReport(store, { nodeId, report, nowMs, startDeadlineMs })) services.reconcileSoon();
+        const input = { nodeId, report, nowMs, startDeadlineMs };
+        if (await services.reports.take(input)) services.reconcileSoon();
         takeWoken(services, nodeId, report);
         services.tracing.takeSpans(nodeId, report.spans ?? []);
       }
