@@ -17,6 +17,7 @@ import {
   type StoredJob,
   updateRun,
 } from "../store/jobs.ts";
+import { keepReading } from "../store/kept-tables.ts";
 import { listNodes, type NodeRow } from "../store/nodes.ts";
 import { deleteProcess, insertProcess, newProcess, type ProcessRow } from "../store/processes.ts";
 import { deleteSubscription, getGeneration } from "../store/subscriptions.ts";
@@ -38,12 +39,14 @@ const STEPS_MAX = 200;
 
 type Step = (unit: Unit) => void;
 
+const readJobs = keepReading(["jobs", "subscriptions"], listJobs);
+
 /** Makes the tick. True when there is more to do at once. */
 export function createJobs(options: JobsOptions): () => boolean {
   const { store } = options;
   const calendars = createCalendars();
   return () => {
-    const jobs = listJobs(store.sql);
+    const jobs = readJobs(store.sql);
     if (jobs.length === 0) return false;
     const world = readWorld(jobs, options);
     const steps = [

@@ -133,7 +133,7 @@ export function requireVolume(unit: Pick<Unit, "sql">, key: VolumeKey): VolumeRo
 
 /** The node has removed these folders. */
 export function forgetRemoved(unit: Unit, nodeId: string, removed: readonly VolumeKey[]): void {
-  const leaving = listLeavingVolumes(unit.sql, nodeId);
+  const leaving = listLeavingVolumes(unit.sql).filter((row) => row.nodeId === nodeId);
   for (const row of leaving) {
     if (!removed.some(({ tenant, name }) => tenant === row.tenant && name === row.name)) continue;
     forget(unit, row);

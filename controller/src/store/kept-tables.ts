@@ -40,6 +40,7 @@ export type Kept = {
 /** Small tables that are read whole, and seldom change. */
 const watched = [
   "image_signatures",
+  "jobs",
   "partition_policies",
   "partitions",
   "rollouts",

@@ -64,6 +64,12 @@ export function listNodesPage(
     partition,
   }: { readonly after: string; readonly limit: number; readonly partition: string | undefined },
 ): readonly NodeRow[] {
+  const kept = sql.kept?.read();
+  if (kept !== undefined)
+    return kept.nodes
+      .all()
+      .filter((node) => node.name > after && (partition ?? node.partition) === node.partition)
+      .slice(0, limit);
   return sql
     .select()
     .from(nodes)

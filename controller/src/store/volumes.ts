@@ -45,12 +45,12 @@ export function listHeldVolumes(sql: Sql): readonly {
     .all();
 }
 
-/** Those that shall be deleted and are on the node. */
-export function listLeavingVolumes(sql: Sql, nodeId: string): readonly VolumeRow[] {
+/** Those that shall be deleted and are on a node. */
+export function listLeavingVolumes(sql: Sql): readonly VolumeRow[] {
   return sql
     .select()
     .from(volumes)
-    .where(and(eq(volumes.nodeId, nodeId), isNotNull(volumes.deletedAt)))
+    .where(and(isNotNull(volumes.nodeId), isNotNull(volumes.deletedAt)))
     .orderBy(asc(volumes.tenant), asc(volumes.name))
     .all();
 }

@@ -20,6 +20,7 @@ import { listAssignments } from "../../operations/assignments.ts";
 import { joinNode } from "../../operations/join.ts";
 import { forgetRemoved } from "../../operations/volumes.ts";
 import type { Sql } from "../../store/database.ts";
+import { keepReading } from "../../store/kept-tables.ts";
 import { countNodes, getNode } from "../../store/nodes.ts";
 import { listLeavingVolumes } from "../../store/volumes.ts";
 import { answerJson } from "../answer.ts";
@@ -166,8 +167,13 @@ function listTraced({ store, tracing }: Services, nodeId: string): Assignment[] 
 
 const REMOVALS_MAX = 1000;
 
+/** By node. */
+const readLeaving = keepReading(["volumes"], (sql) =>
+  Map.groupBy(listLeavingVolumes(sql), ({ nodeId }) => nodeId),
+);
+
 function removals(sql: Sql, nodeId: string): Pick<Assignments, "removeVolumes"> {
-  const removeVolumes = listLeavingVolumes(sql, nodeId)
+  const removeVolumes = (readLeaving(sql).get(nodeId) ?? [])
     .slice(0, REMOVALS_MAX)
     .map(({ tenant, name }) => ({ tenant, name }));
   return removeVolumes.length === 0 ? {} : { removeVolumes };
