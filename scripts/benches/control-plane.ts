@@ -21,7 +21,9 @@ const SIZES = [100, 300, 1000, 3000] as const;
 const PROCESSES_EACH = 50;
 /** The largest would take longer than it tells. */
 const PROCESSES_MAX = 50_000;
-const SUBSCRIPTIONS = 20;
+/** Of each subscription, and no less than 20 of those. */
+const PROCESSES_OF_ONE = 200;
+const SUBSCRIPTIONS_MIN = 20;
 const GOAL_NODES = 1000;
 const PLACEMENTS_GOAL = 1500;
 const LATENCY_GOAL_MS = 50;
@@ -193,9 +195,14 @@ async function someAgents(
   return { [Symbol.dispose]: () => void child.kill() };
 }
 
+function countSubscriptions(processes: number): number {
+  return Math.max(SUBSCRIPTIONS_MIN, Math.ceil(processes / PROCESSES_OF_ONE));
+}
+
 async function wish({ call }: Client, processes: number): Promise<void> {
-  const each = Math.ceil(processes / SUBSCRIPTIONS);
-  for (let index = 0; index < SUBSCRIPTIONS; index += 1) {
+  const subscriptions = countSubscriptions(processes);
+  const each = Math.ceil(processes / subscriptions);
+  for (let index = 0; index < subscriptions; index += 1) {
     await call("PUT", `/v1/subscriptions/load-${index}`, {
       cartridge: "load",
       processes: Math.min(each, processes - index * each),
@@ -212,7 +219,7 @@ async function untilReady({ call }: Client, processes: number): Promise<void> {
     await delay(WATCH_EVERY_MS);
     ready = 0;
     // Most of the time the first tells that it is too early to ask for the others.
-    for (let index = 0; index < SUBSCRIPTIONS; index += 1) {
+    for (let index = 0; index < countSubscriptions(processes); index += 1) {
       const answer = Subscription.parse(await call("GET", `/v1/subscriptions/load-${index}`));
       ready += answer.status.ready;
       if (answer.status.ready < answer.status.desired) break;
