@@ -30,6 +30,8 @@ export type AgentPaths = {
   /** Values of secrets, where run-time files are in memory. */
   readonly secrets: string;
   readonly ingress: IngressPaths;
+  /** Of the node's name server. */
+  readonly names: string;
 };
 
 export function agentPaths({ dataDirectory, runDirectory }: AgentConfig): AgentPaths {
@@ -51,6 +53,7 @@ export function agentPaths({ dataDirectory, runDirectory }: AgentConfig): AgentP
     runs: join(runDirectory, "runs"),
     secrets: join(runDirectory, "secrets"),
     ingress: ingressPaths(join(runDirectory, "ingress"), dataDirectory),
+    names: join(runDirectory, "names"),
   };
 }
 

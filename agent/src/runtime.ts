@@ -27,7 +27,12 @@ import { AgentError } from "./errors.ts";
 import { raiseKernelLimits } from "./host/kernel-limits.ts";
 import { readKernelBootId } from "./host/process-table.ts";
 import { createSemaphore } from "./image/semaphore.ts";
+import { readHostResolvers } from "./names/host-resolvers.ts";
+import { NameServer } from "./names/name-server.ts";
+import { renderNames } from "./names/render-names.ts";
 import { createNetwork } from "./network/network.ts";
+import { gatewayAddress } from "./network/subnet.ts";
+import { emptyView, type LocalContainer, type NetworkView } from "./network/view.ts";
 import { agentPaths } from "./paths.ts";
 import { prepareFolders } from "./prepare-folders.ts";
 import { chooseMountFolder } from "./rootfs/mount-folder.ts";
@@ -42,6 +47,8 @@ export type RuntimeOptions = {
   readonly logger: Logger;
   /** Left out, no process that needs a secret can start. */
   readonly secrets?: SecretSource;
+  /** What is known of the network from the start. Left out, processes reach none of each other until `learn`. */
+  readonly view?: NetworkView | undefined;
   /** The reports changed: `now` when somebody waits for it, `soon` when it may be gathered with others. */
   readonly onChange: (urgency: "now" | "soon") => void;
 };
@@ -62,15 +69,20 @@ export class Runtime {
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #changes = createWaker();
   readonly #sampler: Sampler;
+  #view: NetworkView;
+  /** Probes answer while the host is still prepared; whoever opens it has no ear for them yet. */
+  #isOpen = false;
   #assigned: readonly Assignment[] = [];
 
   private constructor(options: RuntimeOptions, records: readonly ProcessRecord[]) {
     this.#options = options;
+    this.#view = options.view ?? emptyView;
     this.#services = createServices(options, records, {
+      renderNames: () => this.#renderNames(),
       onForgotten: (processId) => this.#forget(processId),
       onChange: (urgency) => {
         this.#changes.wake();
-        options.onChange(urgency);
+        if (this.#isOpen) options.onChange(urgency);
       },
     });
     this.#sampler = createSampler(this.#services.start.cgroups);
@@ -87,12 +99,15 @@ export class Runtime {
     const records = listRecords(paths, options.logger);
     const runtime = new Runtime(options, records);
     for (const record of records) runtime.#add(record);
+    const { names, network } = runtime.#services;
+    await network.setResolver(names.adopt());
     await runtime.#setUpNetwork();
     await runtime.#sweep();
     const logs = createLogKeeper(options.config, options.clock);
     runtime.#every(TRIM_MS, () => logs.trim(runtime.#processes.keys()));
     runtime.#every(AGE_MS, () => logs.age(runtime.#processes.keys()));
     runtime.#every(NETWORK_CHECK_MS, () => runtime.#healNetwork());
+    runtime.#isOpen = true;
     return runtime;
   }
 
@@ -109,6 +124,19 @@ export class Runtime {
       if (!ids.has(processId)) known.assign(undefined);
     }
     for (const known of this.#processes.values()) this.#drive(known);
+  }
+
+  /** What there is to reach from now on. Resolves when that holds. Safe to repeat. */
+  async learn(view: NetworkView): Promise<void> {
+    const { network, names } = this.#services;
+    this.#view = view;
+    names.start();
+    names.changed();
+    try {
+      await network.learn(view);
+    } catch (error) {
+      this.#options.logger.error({ err: error }, "rules of the network could not be changed");
+    }
   }
 
   /** Every process that this node holds, with what it uses right now. */
@@ -193,6 +221,7 @@ export class Runtime {
   async tearDown(): Promise<void> {
     this.#clearTimers();
     await this.#sweep();
+    await this.#services.names.end();
     await this.#services.network.tearDown();
     this.#services.start.cgroups.removeOwn();
     await removeTree(agentPaths(this.#options.config).run);
@@ -202,7 +231,7 @@ export class Runtime {
   async close(): Promise<void> {
     this.#clearTimers();
     for (const known of this.#processes.values()) known.detach();
-    await Promise.all(this.#loops.values());
+    await Promise.all([...this.#loops.values(), this.#services.names.close()]);
   }
 
   #clearTimers(): void {
@@ -233,9 +262,23 @@ export class Runtime {
     void loop?.then(() => this.#drive(this.#add(newRecord(again))));
   }
 
+  #renderNames(): string {
+    const { config } = this.#options;
+    const known = [...this.#processes.values()];
+    return renderNames({
+      network: config,
+      view: this.#view,
+      tenants: new Set(known.flatMap(({ container }) => container?.tenant ?? [])),
+      upstreams: readHostResolvers().servers,
+    });
+  }
+
   async #setUpNetwork(): Promise<void> {
-    const ports = [...this.#processes.values()].flatMap((known) => known.publishedPorts);
-    await this.#services.network.setUp(ports);
+    const containers = [...this.#processes.values()].flatMap(
+      ({ processId, container }): [string, LocalContainer][] =>
+        container === undefined ? [] : [[processId, container]],
+    );
+    await this.#services.network.setUp(new Map(containers));
   }
 
   async #healNetwork(): Promise<void> {
@@ -277,10 +320,14 @@ export class Runtime {
 const refuseSecrets: SecretSource = () =>
   Promise.reject(new AgentError("NOT_JOINED", "this agent has no controller"));
 
+type RuntimeEvents = Pick<ProcessServices, "onChange" | "onForgotten"> & {
+  readonly renderNames: () => string;
+};
+
 function createServices(
   options: RuntimeOptions,
   records: readonly ProcessRecord[],
-  events: Pick<ProcessServices, "onChange" | "onForgotten">,
+  { renderNames: render, ...events }: RuntimeEvents,
 ): ProcessServices {
   const { config, agentKey, images, clock, logger } = options;
   const { secrets = refuseSecrets } = options;
@@ -291,6 +338,14 @@ function createServices(
       slot === undefined ? [] : [[assignment.processId, { slot, ports }]],
     ),
   );
+  const network = createNetwork(config, options.view ?? emptyView);
+  const names = new NameServer({
+    address: gatewayAddress(config.subnet),
+    folder: paths.names,
+    render,
+    redirect: network.setResolver,
+    logger,
+  });
   const start: StartContext = {
     cgroups: openCgroups(agentKey, { dataFolder: config.dataDirectory }),
     clock,
@@ -298,12 +353,14 @@ function createServices(
     mountFolder,
     lxcPath: `${mountFolder}/lxc-${agentKey}`,
     startTimeoutMs: config.startTimeoutMs,
+    nameServer: () => names.address,
   };
   return {
     config,
     start,
     images,
-    network: createNetwork(config),
+    network,
+    names,
     resources: createResources(config, held),
     starts: createSemaphore(config.startsMax),
     ask: createAsk(start, createSemaphore(PROBE_COMMANDS_MAX)),

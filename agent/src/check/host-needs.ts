@@ -7,6 +7,7 @@ import { type AgentConfig, ID_RANGE_SIZE } from "../config.ts";
 import { SLOTS_MAX } from "../container/resources.ts";
 import { HAPROXY } from "../ingress/haproxy.ts";
 import { appArmorEntries, readAppArmorProfiles } from "../lxc/apparmor.ts";
+import { hasDnsmasq } from "../names/dnsmasq.ts";
 import { countSlots } from "../network/subnet.ts";
 import { chooseMountFolder } from "../rootfs/mount-folder.ts";
 import { findOverlaps, type IdRange, isMapped, readHeldIds } from "./id-ranges.ts";
@@ -180,6 +181,14 @@ function wishes(config: AgentConfig): readonly Need[] {
       "haproxy",
       ["HAProxy", "apt-get install haproxy: a node with the role ingress needs it"],
       () => isProgram(HAPROXY),
+    ),
+    optional(
+      "dnsmasq",
+      [
+        "dnsmasq",
+        "apt-get install dnsmasq-base: without it processes find no subscription by name",
+      ],
+      hasDnsmasq,
     ),
     optional("igzip", ["igzip", "apt-get install isal: layers unpack faster with it"], () =>
       isProgram("/usr/bin/igzip"),

@@ -4,7 +4,9 @@ import { dirname } from "node:path";
 
 import type { AgentConfig } from "../config.ts";
 import { runTool } from "../host/run-tool.ts";
+import { planObjects } from "../network/policy.ts";
 import { renderRuleset } from "../network/ruleset.ts";
+import { emptyView } from "../network/view.ts";
 
 /** What cannot be read off a file is tried, where it leaves nothing behind: on a mount that never gets a name, in a
  * network namespace that ends with the probe, in a dry run of nft. Each rejects with what the kernel said. */
@@ -76,7 +78,11 @@ export async function probeLinks(): Promise<void> {
  * @throws AgentError TOOL_FAILED */
 export async function probeRuleset(config: AgentConfig): Promise<void> {
   await runTool("nft", ["-c", "-f", "-"], {
-    input: renderRuleset(config, []),
+    input: renderRuleset(config, {
+      objects: planObjects(config, { view: emptyView, containers: [], resolverPort: 53 }),
+      mac: "02:00:00:00:00:01",
+      hostPorts: config.hostPorts,
+    }),
     timeoutMs: PROBE_MS_MAX,
   });
 }

@@ -1,6 +1,7 @@
 import type { NetworkClient } from "../controller-client.ts";
 import { Ingress } from "../ingress/ingress.ts";
 import { createNetworkFollower } from "../network-table/network-follower.ts";
+import { ingressPorts, viewNetwork } from "../network-table/network-view.ts";
 import { agentPaths } from "../paths.ts";
 import type { Runtime } from "../runtime.ts";
 import { openWakeServer, type WakeServer } from "../waker/wake-server.ts";
@@ -20,7 +21,8 @@ export type NodeNetworkOptions = {
   readonly bootId: string;
   /** The epoch whose word counts at first. */
   readonly epoch: string;
-  readonly runtime: Pick<Runtime, "getProcess">;
+  /** Learns what there is to reach, and wakes what sleeps. */
+  readonly runtime: Pick<Runtime, "getProcess" | "learn">;
 };
 
 /** All that the daemon makes of the network table. */
@@ -31,6 +33,9 @@ export function openNetwork(
   let { epoch } = told;
   const { network: path, ingress: paths } = agentPaths(config);
   const follower = createNetworkFollower({ client, epoch: () => epoch, path, random, logger });
+  const view = { nodeId, ingressPorts: ingressPorts(config) };
+  void runtime.learn(viewNetwork(follower.state(), view));
+  follower.subscribe((_, after) => void runtime.learn(viewNetwork(after, view)));
   let waker: WakeServer | undefined;
   const waking = openWakeServer({
     network: follower,

@@ -14,6 +14,7 @@ import { type Identity, readIdentity } from "../identity.ts";
 import { readDiskShare } from "../image/layer-gc.ts";
 import { createPrefetcher, type Prefetcher } from "../image/prefetch.ts";
 import { readOrMakeMachineId } from "../machine-id.ts";
+import { ingressPorts, readNetworkView } from "../network-table/network-view.ts";
 import { agentPaths } from "../paths.ts";
 import { createPeer, type PeerOptions } from "../peer/peer.ts";
 import { Runtime } from "../runtime.ts";
@@ -97,6 +98,7 @@ async function serve(identity: Identity, context: CommandContext): Promise<void>
     agentKey: await readOrMakeMachineId(paths.machineId, newId),
     images: prefetcher,
     secrets: client.fetchSecret,
+    view: readNetworkView(paths.network, { nodeId, ingressPorts: ingressPorts(config), logger }),
     clock,
     logger,
     onChange: (urgency) => {

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Assignment, Exit } from "@strata/protocol/agent/messages";
 
 import type { ProcessIdentity } from "../host/process-table.ts";
-import type { PublishedPort } from "../network/ruleset.ts";
+import type { LocalContainer } from "../network/view.ts";
 import { type ProcessPaths, processPaths } from "../paths.ts";
 import { discardTrees } from "../rootfs/discard.ts";
 import { describeCrash, endOfPause, type Pause, planRestart } from "./crash-policy.ts";
@@ -73,9 +73,9 @@ export class ManagedProcess {
     return { record, activity: this.#activity, application, isRunning, isReady, complaint };
   }
 
-  /** What the node's ports lead to, as long as the process holds them. */
-  get publishedPorts(): readonly PublishedPort[] {
-    return this.#run.publishedPorts;
+  /** What it is in the node's network, as long as it holds a place there. */
+  get container(): LocalContainer | undefined {
+    return this.#run.container;
   }
 
   /** Undefined: it is no longer this node's, so it is stopped and forgotten. */

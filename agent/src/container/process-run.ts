@@ -2,8 +2,7 @@ import type { Exit } from "@strata/protocol/agent/messages";
 
 import { ID_RANGE_SIZE } from "../config.ts";
 import { isAlive, type ProcessIdentity } from "../host/process-table.ts";
-import { portKey } from "../network/host-ports.ts";
-import type { PublishedPort } from "../network/ruleset.ts";
+import type { LocalContainer } from "../network/view.ts";
 import type { ProcessPaths } from "../paths.ts";
 import { discardTrees } from "../rootfs/discard.ts";
 import { prepareContents } from "./contents.ts";
@@ -81,19 +80,12 @@ export class ProcessRun {
     return this.#watched?.application;
   }
 
-  /** What the node's ports lead to, as long as the process holds them. */
-  get publishedPorts(): readonly PublishedPort[] {
-    const { keeper, services } = this.#options;
-    const { slot, ports } = keeper.record;
-    if (slot === undefined) return [];
-    const { address, ipv6 } = services.network.place(slot);
-    return ports.map(({ protocol, hostPort, containerPort }) => ({
-      protocol,
-      hostPort,
-      address,
-      address6: ipv6?.address,
-      containerPort,
-    }));
+  /** What it is in the node's network, as long as it holds a place there. */
+  get container(): LocalContainer | undefined {
+    const { slot, ports, assignment, run } = this.#options.keeper.record;
+    if (slot === undefined) return undefined;
+    const { tenant, subscription: alias } = run?.spec ?? assignment.spec;
+    return { slot, tenant, alias, ports };
   }
 
   /** Resolves when the application runs, or has ended already.
@@ -109,7 +101,6 @@ export class ProcessRun {
     const contents = prepareContents({ spec, mounts: plan.mounts, secrets, volumes });
     const holding = await resources.claim(processId, plan.ports, keeper.record);
     const place = network.place(holding.slot);
-    const before = this.publishedPorts;
     // Nothing is started that another life of the agent would not know.
     keeper.write({
       slot: holding.slot,
@@ -124,16 +115,18 @@ export class ProcessRun {
         probes: planProbes(spec, image.config.config),
       },
     });
-    // A port that it lost meanwhile is somebody else's now.
-    const kept = new Set(holding.ports.map(portKey));
-    await network.withdraw(before.filter((port) => !kept.has(portKey(port))));
+    const admitted = this.#admit();
+    // Awaited by `launch`, unless that fails before.
+    admitted.catch(() => undefined);
     const idBase = config.idBase + holding.slot * ID_RANGE_SIZE;
-    const request = { processId, plan, image, limits: spec.limits, idBase, place, contents };
-    const supervisor = launch(start, request, paths);
-    const [application] = await Promise.all([
-      waitUntilRunning(start, { processId, supervisor, isSystem: plan.isSystem }, paths),
-      network.publish(this.publishedPorts),
-    ]);
+    const { tenant, limits } = spec;
+    const request = { processId, tenant, plan, image, limits, idBase, place, contents, admitted };
+    const supervisor = await launch(start, request, paths);
+    const application = await waitUntilRunning(
+      start,
+      { processId, supervisor, isSystem: plan.isSystem },
+      paths,
+    );
     await this.#begin(supervisor, application);
   }
 
@@ -152,9 +145,17 @@ export class ProcessRun {
     }
     const run = { processId: this.#processId, supervisor, isSystem: this.#isSystem };
     const application = await waitUntilRunning(services.start, run, paths);
-    await services.network.publish(this.publishedPorts);
+    await this.#admit();
     await this.#begin(supervisor, application);
     return "running";
+  }
+
+  async #admit(): Promise<void> {
+    const { container } = this;
+    if (container === undefined) return;
+    const { network, names } = this.#options.services;
+    await network.admit(this.#processId, container);
+    names.changed();
   }
 
   /** Gives the container the limits of its assignment. False when it keeps those that it has; the record says why. */
@@ -221,7 +222,7 @@ export class ProcessRun {
     const { services, keeper } = this.#options;
     // A run that never came to be watched, or whose clean-up failed.
     if (keeper.record.run !== undefined) await this.cleanUp();
-    await services.network.withdraw(this.publishedPorts);
+    await services.network.dismiss(this.#processId);
     services.resources.release(this.#processId);
     keeper.note({ slot: undefined, run: undefined });
   }

@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 
 import type { AgentConfig } from "../config.ts";
+import type { NameServer } from "../names/name-server.ts";
 import type { Network } from "../network/network.ts";
 import type { AskTarget } from "./ask.ts";
 import type { Ask } from "./health.ts";
@@ -16,6 +17,7 @@ export type ProcessServices = {
   readonly start: StartContext;
   readonly images: ImageSource;
   readonly network: Network;
+  readonly names: NameServer;
   readonly resources: Resources;
   /** Rule 11: starts under way at once. */
   readonly starts: (work: () => Promise<void>) => Promise<void>;

@@ -1,19 +1,22 @@
-import { readOptionalFile } from "../durable-file.ts";
+import { type HostResolvers, isLoopback } from "../names/host-resolvers.ts";
+import { DOMAIN } from "../names/render-names.ts";
 
-/** systemd-resolved keeps the true name servers here; /etc/resolv.conf then names only its own stub on 127.0.0.53. */
-const sources = ["/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"];
-const LINES_MAX = 32;
+/** glibc takes no more. */
+const SEARCH_MAX = 6;
 
-/** The host's resolv.conf for a container: name servers on the host's loopback are left out, nobody answers there. */
-export function resolvConf(): string {
-  const text = sources.map(readOptionalFile).find((found) => found !== undefined) ?? "";
-  return `${filterResolvConf(text).join("\n")}\n`;
-}
-
-export function filterResolvConf(text: string): readonly string[] {
-  return text
-    .split("\n")
-    .filter((line) => /^(nameserver|search|options|domain)\s/.test(line))
-    .filter((line) => !/^nameserver\s+(127\.|::1)/.test(line))
-    .slice(0, LINES_MAX);
+/** The resolv.conf of a container: the node's own name server, where it has one, with the short names of the tenant's
+ * subscriptions first. Otherwise the host's name servers but for those on its loopback: nobody answers there. Pure. */
+export function renderResolvConf(
+  { servers, search, options }: HostResolvers,
+  own: { readonly nameServer: string | undefined; readonly tenant: string },
+): string {
+  const { nameServer, tenant } = own;
+  const asked =
+    nameServer === undefined ? servers.filter((address) => !isLoopback(address)) : [nameServer];
+  const names = nameServer === undefined ? search : [`${tenant}.${DOMAIN}`, ...search];
+  return [
+    ...asked.map((address) => `nameserver ${address}\n`),
+    ...(names.length > 0 ? [`search ${names.slice(0, SEARCH_MAX).join(" ")}\n`] : []),
+    ...(options.length > 0 ? [`options ${options.join(" ")}\n`] : []),
+  ].join("");
 }

@@ -12,13 +12,14 @@ import type { ProcessIdentity } from "../host/process-table.ts";
 import { appArmorEntries, readAppArmorProfiles } from "../lxc/apparmor.ts";
 import { renderLxcConfig } from "../lxc/config-writer.ts";
 import { containerEntries } from "../lxc/container-config.ts";
+import { readHostResolvers } from "../names/host-resolvers.ts";
 import type { ContainerPlace } from "../network/network.ts";
 import type { AgentPaths, ProcessPaths } from "../paths.ts";
 import { supervisorShell, systemShell } from "../rootfs/supervisor-script.ts";
 import type { Contents } from "./contents.ts";
 import { findApplication } from "./find-application.ts";
 import type { RunnableImage } from "./image-source.ts";
-import { resolvConf } from "./resolv-conf.ts";
+import { renderResolvConf } from "./resolv-conf.ts";
 import type { RunPlan } from "./run-plan.ts";
 import { isInMemory } from "./secret-keeper.ts";
 import {
@@ -41,6 +42,7 @@ const START_CPU_MILLIS = 1000;
 
 export type StartRequest = {
   readonly processId: string;
+  readonly tenant: string;
   readonly plan: RunPlan;
   readonly image: RunnableImage;
   readonly limits: Limits;
@@ -58,17 +60,20 @@ export type StartContext = {
   /** LXC names the command socket by it, so it differs from agent to agent. Exists in the supervisors' view alone. */
   readonly lxcPath: string;
   readonly startTimeoutMs: number;
+  /** The node's own; undefined where it has none. */
+  readonly nameServer: () => string | undefined;
 };
 
-/** Writes what the supervisor needs and starts it. Nothing of an earlier run may be left.
+/** Writes what the supervisor needs and, once the network has admitted the container, starts it. Nothing of an earlier
+ * run may be left.
  * @throws AgentError CONTAINER_CONFIG_INVALID, START_FAILED */
-export function launch(
+export async function launch(
   context: StartContext,
-  request: StartRequest,
+  request: StartRequest & { readonly admitted: Promise<void> },
   paths: ProcessPaths,
-): Supervisor {
+): Promise<Supervisor> {
   const { cgroups } = context;
-  const { processId, limits, plan } = request;
+  const { processId, limits, plan, tenant } = request;
   makeRunFolder(paths);
   makeScratch(paths.scratch, request.idBase);
   cgroups.prepare(processId, {
@@ -79,9 +84,13 @@ export function launch(
   writePrivate(join(paths.run, "argv"), plan.argv.map((word) => `${word}\0`).join(""));
   writePrivate(join(paths.run, "hostname"), `${processId}\n`);
   writePrivate(join(paths.run, "hosts"), renderHosts(processId, request.place));
-  writePrivate(join(paths.run, "resolv.conf"), resolvConf());
+  writePrivate(
+    join(paths.run, "resolv.conf"),
+    renderResolvConf(readHostResolvers(), { nameServer: context.nameServer(), tenant }),
+  );
   writePrivate(join(paths.run, "launch"), renderLaunch(context, request, paths));
   keepSecretEnv(paths.run, request.contents.secretEnv);
+  await request.admitted;
   const supervisor = startSupervisor(paths, request.contents);
   if (supervisor === undefined)
     throw new AgentError("START_FAILED", "the supervisor did not start");

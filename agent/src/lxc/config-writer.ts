@@ -9,6 +9,7 @@ export type LxcKey =
   | "lxc.net.0.type"
   | "lxc.net.0.link"
   | "lxc.net.0.flags"
+  | "lxc.net.0.hwaddr"
   | "lxc.net.0.name"
   | "lxc.net.0.veth.pair"
   | "lxc.net.0.ipv4.address"

@@ -107,6 +107,7 @@ export function containerEntries(config: ContainerConfig): readonly LxcEntry[] {
     ["lxc.net.0.link", network.bridge],
     ["lxc.net.0.flags", "up"],
     ["lxc.net.0.name", "eth0"],
+    ["lxc.net.0.hwaddr", network.mac],
     ["lxc.net.0.veth.pair", network.hostInterface],
     ["lxc.net.0.ipv4.address", network.addressWithPrefix],
     ["lxc.net.0.ipv4.gateway", network.gateway],

@@ -25,10 +25,11 @@ const multicast = [
   "100",
 ];
 
-/** Makes the bridge with its addresses whatever is there, and the host a router. Safe to repeat. */
-export async function makeBridge({ bridge, subnet, subnet6 }: ContainerNetwork): Promise<void> {
+/** Makes the bridge with its addresses whatever is there, and the host a router. Safe to repeat. Its MAC address. */
+export async function makeBridge({ bridge, subnet, subnet6 }: ContainerNetwork): Promise<string> {
   const show = await runTool("ip", ["link", "show", "dev", bridge], { okCodes: [0, 1] });
   if (show.code !== 0) await runTool("ip", ["link", "add", "name", bridge, "type", "bridge"]);
+  const mac = await keepMac(bridge);
   await runTool("ip", ["link", "set", bridge, "type", "bridge", ...multicast]);
   const address = `${gatewayAddress(subnet)}/${subnet.prefix}`;
   await runTool("ip", ["address", "replace", address, "dev", bridge]);
@@ -44,6 +45,20 @@ export async function makeBridge({ bridge, subnet, subnet6 }: ContainerNetwork):
   set("ipv4/ip_forward", "1");
   // Lets a connection to 127.0.0.1:PORT leave through the bridge; the guard chain keeps containers off 127.0.0.0/8.
   set(`ipv4/conf/${bridge}/route_localnet`, "1");
+  // For containers that were started when they still had neighbours: they ask for those, and get the host.
+  set(`ipv4/conf/${bridge}/proxy_arp_pvlan`, "1");
+  // A container has no neighbours that it could be pointed to. One switch for all interfaces counts as well as each one's.
+  for (const name of ["all", bridge]) set(`ipv4/conf/${name}/send_redirects`, "0");
+  return mac;
+}
+
+/** Unless it was given one, a bridge has the lowest address of what is plugged in, and another with each container. */
+async function keepMac(bridge: string): Promise<string> {
+  const { stdout } = await runTool("ip", ["link", "show", "dev", bridge]);
+  const mac = /link\/ether ([0-9a-f:]{17}) /.exec(stdout)?.[1];
+  if (mac === undefined) throw new Error(`${bridge} is no bridge`);
+  await runTool("ip", ["link", "set", "dev", bridge, "address", mac]);
+  return mac;
 }
 
 /** A router does not listen to other routers, unless told so (2): a host that has its own address and routes by their

@@ -2,15 +2,11 @@ import { readFileSync } from "node:fs";
 
 import { runTool } from "../host/run-tool.ts";
 import { hasIpv6, makeBridge } from "./bridge.ts";
-import {
-  type ContainerNetwork,
-  type PublishedPort,
-  removeTables,
-  renderChange,
-  renderRuleset,
-} from "./ruleset.ts";
-import { containerAddress, gatewayAddress } from "./subnet.ts";
+import { createFirewall } from "./firewall.ts";
+import type { PolicyNetwork } from "./policy.ts";
+import { containerAddress, containerMac, gatewayAddress } from "./subnet.ts";
 import { containerAddress6, gatewayAddress6 } from "./subnet6.ts";
+import type { LocalContainer, NetworkView } from "./view.ts";
 
 /** As the container sees them. */
 export type TrafficCounters = {
@@ -21,15 +17,21 @@ export type TrafficCounters = {
   readonly txDropped: number;
 };
 
-/** The node's side of the containers' network: one bridge and one nft table of the same name. */
+/** The node's side of the containers' network: one bridge, and nft tables of the same name. */
 export type Network = {
-  /** Makes bridge and table whatever is there, with exactly these ports. Safe to repeat. */
-  readonly setUp: (ports: readonly PublishedPort[]) => Promise<void>;
-  /** True when bridge and table are there. */
+  /** Makes bridge and tables whatever is there, with exactly these containers, by their processes' ids. Safe to repeat. */
+  readonly setUp: (containers: ReadonlyMap<string, LocalContainer>) => Promise<void>;
+  /** True when bridge and tables are there. */
   readonly isUp: () => Promise<boolean>;
-  readonly publish: (ports: readonly PublishedPort[]) => Promise<void>;
-  /** Elements that are not there are fine. */
-  readonly withdraw: (ports: readonly PublishedPort[]) => Promise<void>;
+  /** Publishes the ports of a container, and lets it reach what it may. Resolves when the kernel has the rules. */
+  readonly admit: (processId: string, container: LocalContainer) => Promise<void>;
+  /** Takes that back. One that was never admitted is fine. */
+  readonly dismiss: (processId: string) => Promise<void>;
+  /** What there is to reach, from now on.
+   * @throws AgentError TOOL_FAILED: what the kernel refused is tried again with the next change. */
+  readonly learn: (view: NetworkView) => Promise<void>;
+  /** Where the node's own name server listens at the gateway's address; undefined: nowhere. */
+  readonly setResolver: (port: number | undefined) => Promise<void>;
   /** Bytes that each container has received and sent, by its slot. One read for all. */
   readonly readTraffic: () => ReadonlyMap<number, TrafficCounters>;
   readonly tearDown: () => Promise<void>;
@@ -40,6 +42,8 @@ export type Network = {
 export type ContainerPlace = {
   readonly bridge: string;
   readonly hostInterface: string;
+  /** Of the container, the same for all that ever have this place: what the host remembers of it stays true. */
+  readonly mac: string;
   readonly address: string;
   readonly addressWithPrefix: string;
   readonly gateway: string;
@@ -49,47 +53,39 @@ export type ContainerPlace = {
     | undefined;
 };
 
-export function createNetwork(wished: ContainerNetwork): Network {
+export function createNetwork(wished: PolicyNetwork, view: NetworkView): Network {
   const network = hasIpv6() ? wished : { ...wished, subnet6: undefined };
   const { bridge, subnet, subnet6 } = network;
-  const change = (verb: "add" | "delete", ports: readonly PublishedPort[]): string =>
-    ports.map((port) => renderChange(verb, network, port)).join("");
+  const firewall = createFirewall(network, view);
 
   return {
-    setUp: async (ports) => {
-      await makeBridge(network);
-      await runTool("nft", ["-f", "-"], { input: renderRuleset(network, ports) });
+    setUp: async (containers) => {
+      await firewall.replace(await makeBridge(network), containers);
     },
     isUp: async () => {
       const link = await runTool("ip", ["link", "show", "dev", bridge], { okCodes: [0, 1] });
-      const table = await runTool("nft", ["list", "map", "inet", bridge, "ports"], {
-        okCodes: [0, 1],
-      });
-      return link.code === 0 && table.code === 0;
+      return link.code === 0 && (await firewall.isLoaded());
     },
-    publish: async (ports) => {
-      if (ports.length > 0) await runTool("nft", ["-f", "-"], { input: change("add", ports) });
-    },
-    withdraw: async (ports) => {
-      // One by one: nft takes a batch back as a whole when one of its elements is gone already.
-      for (const port of ports) {
-        await runTool("nft", ["-f", "-"], { input: change("delete", [port]), okCodes: [0, 1] });
-      }
-    },
+    admit: firewall.admit,
+    dismiss: firewall.dismiss,
+    learn: firewall.learn,
+    setResolver: firewall.setResolver,
     readTraffic: () => parseTraffic(readFileSync("/proc/net/dev", "utf8"), bridge),
     tearDown: async () => {
-      await runTool("nft", ["-f", "-"], { input: removeTables(bridge) });
+      await firewall.remove();
       await runTool("ip", ["link", "delete", "dev", bridge], { okCodes: [0, 1] });
     },
+    // No neighbours: all that a container sends goes to the gateway, where the rules are.
     place: (slot) => ({
       bridge,
       hostInterface: `${bridge}v${slot}`,
+      mac: containerMac(subnet, slot),
       address: containerAddress(subnet, slot),
-      addressWithPrefix: `${containerAddress(subnet, slot)}/${subnet.prefix}`,
+      addressWithPrefix: `${containerAddress(subnet, slot)}/32`,
       gateway: gatewayAddress(subnet),
       ipv6: subnet6 && {
         address: containerAddress6(subnet6, slot),
-        addressWithPrefix: `${containerAddress6(subnet6, slot)}/64`,
+        addressWithPrefix: `${containerAddress6(subnet6, slot)}/128`,
         gateway: gatewayAddress6(subnet6),
       },
     }),

@@ -1,15 +1,7 @@
-import { formatSubnet, type Subnet } from "./subnet.ts";
+import type { PortRange } from "../config.ts";
+import { type NftObjects, renderObjects } from "./nft-objects.ts";
+import { formatSubnet, gatewayAddress, type Subnet } from "./subnet.ts";
 import { formatSubnet6, type Subnet6 } from "./subnet6.ts";
-
-/** A port of a container, published on the node. */
-export type PublishedPort = {
-  readonly protocol: "tcp" | "udp";
-  readonly hostPort: number;
-  readonly address: string;
-  /** Where containers have IPv6. */
-  readonly address6: string | undefined;
-  readonly containerPort: number;
-};
 
 /** Whose containers: the bridge that they are on, and their addresses. */
 export type ContainerNetwork = {
@@ -24,28 +16,35 @@ export type ContainerNetwork = {
 const METADATA = "169.254.0.0/16, 100.100.100.200, 168.63.129.16, 192.0.0.192";
 const METADATA6 = "fd00:ec2::254, fd20:ce::254";
 
-/** Everything that the agent asks of nftables, as one atomic replacement of its own table. A published port is one
- * element of a map, so thousands cost a packet no more than one. The table has the bridge's name.
+/** Where virtual addresses of subscriptions are unless the controller is told otherwise (RFC 2544 keeps it free). */
+const VIRTUAL = "198.18.0.0/15";
+
+export type Ruleset = {
+  readonly objects: NftObjects;
+  /** Of the bridge itself. */
+  readonly mac: string;
+  readonly hostPorts: PortRange;
+};
+
+/** Everything that the agent asks of nftables, as one atomic replacement of its own tables, which have the bridge's name.
+ * What changes while containers run is in sets (`policy.ts`), so thousands cost a packet no more than one.
  *
  * - Published ports are reachable from outside (prerouting), from the host, its 127.0.0.1 included (output; the kernel
- *   routes nothing out that comes from ::1), and from the containers themselves (hairpin: the answer must come back
+ *   routes nothing out that comes from ::1), and from containers that may reach them (hairpin: the answer must come back
  *   through the bridge, hence the masquerade). Nothing else of a container is reachable from outside.
- * - Containers send from their own addresses alone. They reach each other, the world and a name server on the host, but
- *   no other port of the host itself: not the controller, not ssh.
+ * - Containers send from their own addresses alone. They reach the world, the ports of other containers that their
+ *   tenant or those containers allow, on this node and on others, a name server on the host and an ingress, but no other
+ *   port of the host itself: not the controller, not ssh.
  * - The cloud's metadata is cut off before anybody redirects it (guard), wherever it is; its name server is not. What a
- *   client there began may be answered. */
-export function renderRuleset(network: ContainerNetwork, ports: readonly PublishedPort[]): string {
+ *   client there began may be answered.
+ * - On the bridge a container talks to the host alone (the table of the family bridge): what it sends to others goes
+ *   through the host's own rules, where connections are known. */
+export function renderRuleset(network: ContainerNetwork, ruleset: Ruleset): string {
   const { bridge } = network;
+  const { objects } = ruleset;
   return `${removeTables(bridge)}
 table inet ${bridge} {
-  map ports {
-    type inet_proto . inet_service : ipv4_addr . inet_service
-    ${renderElements(ports.map(renderElement))}
-  }
-  map ports6 {
-    type inet_proto . inet_service : ipv6_addr . inet_service
-    ${renderElements(ports.flatMap((port) => renderElement6(port) ?? []))}
-  }
+  ${renderObjects(objects, "inet")}
   set metadata {
     type ipv4_addr
     flags interval
@@ -56,7 +55,12 @@ table inet ${bridge} {
     elements = { ${METADATA6} }
   }
   ${renderFilters(network)}
+  ${renderPolicy(network, ruleset)}
   ${renderTranslations(network)}
+}
+table bridge ${bridge} {
+  ${renderObjects(objects, "bridge")}
+  ${renderBridge(network, ruleset)}
 }
 `;
 }
@@ -76,7 +80,7 @@ function renderFilters({ bridge, subnet, subnet6 }: ContainerNetwork): string {
   }
   chain forward {
     type filter hook forward priority filter; policy accept;
-    iifname "${bridge}" accept
+    iifname "${bridge}" goto leaving
     oifname != "${bridge}" accept
     ct state established,related accept
     ct status dnat accept
@@ -88,8 +92,69 @@ function renderFilters({ bridge, subnet, subnet6 }: ContainerNetwork): string {
     ct state established,related accept
     icmp type echo-request accept
     icmpv6 type { echo-request, nd-neighbor-solicit, nd-neighbor-advert } accept
-    meta l4proto { tcp, udp } th dport 53 accept
+    meta l4proto { tcp, udp } ct original proto-dst 53 accept
+    tcp dport @ingress accept
     drop
+  }
+  chain hints {
+    type filter hook output priority filter; policy accept;
+    oifname "${bridge}" icmp type redirect drop
+    oifname "${bridge}" icmpv6 type nd-redirect drop
+  }`;
+}
+
+const DENIED = "reject with icmpx admin-prohibited";
+
+/** What a container sends on: `sources` leads to what its subscription may reach. A refusal is told at once, so that no
+ * client waits for it, and for TCP by a reset, for the kernel sends few messages of ICMP. Where the destination was
+ * translated it is ICMP all the same: br_netfilter would send a reset that is not translated back. */
+function renderPolicy({ bridge }: ContainerNetwork, { hostPorts }: Ruleset): string {
+  const refuse = (match: string): string =>
+    `${match} meta l4proto tcp reject with tcp reset\n    ${match} ${DENIED}`;
+  const range = `${hostPorts.first}-${hostPorts.last}`;
+  return `chain leaving {
+    ct state established,related accept
+    ip saddr vmap @sources
+    ip6 saddr vmap @sources6
+    goto closed
+  }
+  chain known {
+    ip daddr . meta l4proto . th dport @open accept
+    ip6 daddr . meta l4proto . th dport @open6 accept
+    goto closed
+  }
+  chain closed {
+    oifname "${bridge}" ct status dnat ${DENIED}
+    ip daddr @nodes ct status dnat ${DENIED}
+    ${refuse(`oifname "${bridge}"`)}
+    ${refuse(`ip daddr @nodes meta l4proto { tcp, udp } th dport ${range}`)}
+    ${refuse("ip daddr . meta l4proto . th dport @published")}
+  }
+  chain unserved {
+    type filter hook prerouting priority -90; policy accept;
+    iifname != "${bridge}" accept
+    ${refuse("ip daddr @virtual")}
+    ${refuse(`ip daddr ${VIRTUAL}`)}
+  }`;
+}
+
+/** Frames of containers. They go to the bridge itself, or ask everybody for its address; none is passed on to another
+ * container, but for what the host has redirected there (br_netfilter does that without leaving the bridge). */
+function renderBridge({ bridge }: ContainerNetwork, { mac }: Ruleset): string {
+  const many = "ether daddr & 01:00:00:00:00:00";
+  return `chain prerouting {
+    type filter hook prerouting priority -300; policy accept;
+    iifname != "${bridge}v*" accept
+    ${many} == 00:00:00:00:00:00 ether daddr != ${mac} drop
+    ether type ip iifname . ip saddr @own accept
+    ether type arp iifname . arp saddr ip @own accept
+    ether type ip6 ip6 saddr { fe80::/10, :: } accept
+    ether type ip6 iifname . ip6 saddr @own6 accept
+    drop
+  }
+  chain forward {
+    type filter hook forward priority -200; policy accept;
+    iifname "${bridge}v*" oifname "${bridge}v*" ${many} != 00:00:00:00:00:00 drop
   }`;
 }
 
@@ -100,6 +165,8 @@ function renderTranslations({ bridge, subnet, subnet6 }: ContainerNetwork): stri
   const publish6 = "fib daddr type local dnat ip6 to meta l4proto . th dport map @ports6";
   return `chain prerouting {
     type nat hook prerouting priority dstnat; policy accept;
+    iifname "${bridge}" ip daddr . meta l4proto . th dport vmap @services
+    iifname "${bridge}" ip daddr ${gatewayAddress(subnet)} dnat ip to meta l4proto . th dport map @resolver
     ${publish}
     ${publish6}
   }
@@ -119,33 +186,7 @@ function renderTranslations({ bridge, subnet, subnet6 }: ContainerNetwork): stri
 
 /** Earlier versions had a table of IPv4 alone. A table is named first, because only one that is there can be deleted. */
 export function removeTables(bridge: string): string {
-  return ["ip", "inet"]
+  return ["ip", "inet", "bridge"]
     .map((family) => `table ${family} ${bridge}\ndelete table ${family} ${bridge}\n`)
     .join("");
-}
-
-/** Adds or deletes a port in all addresses that its container has: both or neither. */
-export function renderChange(
-  verb: "add" | "delete",
-  { bridge }: ContainerNetwork,
-  port: PublishedPort,
-): string {
-  const element6 = renderElement6(port);
-  const change = `${verb} element inet ${bridge} ports { ${renderElement(port)} }\n`;
-  return element6 === undefined
-    ? change
-    : `${change}${verb} element inet ${bridge} ports6 { ${element6} }\n`;
-}
-
-function renderElements(elements: readonly string[]): string {
-  return elements.length === 0 ? "" : `elements = { ${elements.join(", ")} }`;
-}
-
-function renderElement({ protocol, hostPort, address, containerPort }: PublishedPort): string {
-  return `${protocol} . ${hostPort} : ${address} . ${containerPort}`;
-}
-
-function renderElement6(port: PublishedPort): string | undefined {
-  const { address6 } = port;
-  return address6 === undefined ? undefined : renderElement({ ...port, address: address6 });
 }

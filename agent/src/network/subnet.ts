@@ -1,3 +1,5 @@
+import { isIPv4 } from "node:net";
+
 import { AgentError } from "../errors.ts";
 
 /** An IPv4 network. The first host address is the bridge's; container number `slot` has the one after the next. */
@@ -32,6 +34,20 @@ export function gatewayAddress({ network }: Subnet): string {
 
 export function containerAddress({ network }: Subnet, slot: number): string {
   return formatAddress(network + 2 + slot);
+}
+
+/** Local to the machine, as the bit of value 2 says. */
+export function containerMac(subnet: Subnet, slot: number): string {
+  const parts = containerAddress(subnet, slot).split(".").map(Number);
+  return [0x02, 0x73, ...parts].map((part) => part.toString(16).padStart(2, "0")).join(":");
+}
+
+/** Which container has this address; undefined when none of this network can. */
+export function slotOfAddress(subnet: Subnet, address: string): number | undefined {
+  const parts = isIPv4(address) ? address.split(".").map(Number) : [];
+  if (parts.length === 0) return undefined;
+  const slot = parts.reduce((whole, part) => whole * 256 + part, 0) - subnet.network - 2;
+  return slot >= 0 && slot < countSlots(subnet) ? slot : undefined;
 }
 
 /** How many containers have an address: all but network, gateway and broadcast. */

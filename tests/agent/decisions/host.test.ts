@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { parseCgroupMounts } from "@strata/agent/cgroup/mounts";
 import { createUnifiedCgroups } from "@strata/agent/cgroup/unified";
 import { parseConfig } from "@strata/agent/config";
-import { filterResolvConf } from "@strata/agent/container/resolv-conf";
+import { renderResolvConf } from "@strata/agent/container/resolv-conf";
 import { fitName } from "@strata/agent/host/machine";
+import { parseHostResolvers } from "@strata/agent/names/host-resolvers";
 import { allocateHostPorts } from "@strata/agent/network/host-ports";
 import { parseTraffic } from "@strata/agent/network/network";
 import {
@@ -115,9 +116,19 @@ suite("addresses and ports", (test) => {
     );
   });
 
-  test("name servers on the host's loopback are left out", () => {
-    const text = "# x\nnameserver 127.0.0.53\nnameserver 9.9.9.9\nsearch a b\nevil\n";
-    assert.equal(filterResolvConf(text), ["nameserver 9.9.9.9", "search a b"]);
+  test("name servers on the host's loopback are asked by the node's own alone", () => {
+    const text =
+      "# x\nnameserver 127.0.0.53\nnameserver 9.9.9.9\nsearch a b\noptions ndots:2\nevil\n";
+    const host = parseHostResolvers(text);
+    assert.equal(host.servers, ["127.0.0.53", "9.9.9.9"]);
+    assert.is(
+      renderResolvConf(host, { nameServer: undefined, tenant: "blue" }),
+      "nameserver 9.9.9.9\nsearch a b\noptions ndots:2\n",
+    );
+    assert.is(
+      renderResolvConf(host, { nameServer: "10.77.0.1", tenant: "blue" }),
+      "nameserver 10.77.0.1\nsearch blue.strata.internal a b\noptions ndots:2\n",
+    );
   });
 
   test("a host name becomes a label", () => {

@@ -8,6 +8,7 @@ import type { ProcessSpec } from "@strata/protocol/agent/messages";
 
 import { assert, suite } from "../../support/suite.ts";
 import { aNode, type TestNode } from "../support/a-node.ts";
+import { anOwnEndpoint, aService, aView } from "../support/a-service.ts";
 import { anAssignment } from "../support/an-assignment.ts";
 import { anOutsider, ask, askLine, inOwnNetwork } from "../support/own-network.ts";
 
@@ -88,6 +89,7 @@ inOwnNetwork(import.meta.url, () => {
       await using node = await aNode();
       node.assign(anAssignment("", { spec: server }));
       const { at, on } = await whereIs(node);
+      await node.learn(aView([aService({ endpoints: [anOwnEndpoint(node.report("web-1"))] })]));
       const listener = createServer((_, response) => response.end("host")).listen(7001, "::");
       await using _listener = {
         [Symbol.asyncDispose]: () => Promise.resolve(void listener.close()),

@@ -7,6 +7,7 @@ import type { ProcessSpec } from "@strata/protocol/agent/messages";
 
 import { assert, suite } from "../../support/suite.ts";
 import { aNode, type TestNode } from "../support/a-node.ts";
+import { anOwnEndpoint, aService, aView } from "../support/a-service.ts";
 import { anAssignment } from "../support/an-assignment.ts";
 
 const port: ProcessSpec["ports"][number] = { name: "http", containerPort: 8080, protocol: "tcp" };
@@ -123,6 +124,7 @@ suite("the network of a node", (test) => {
     node.assign(anAssignment("", { spec: httpd }));
     const hostPort = await hostPortOf(node);
     const { address } = node.report("web-1") ?? {};
+    await node.learn(aView([aService({ endpoints: [anOwnEndpoint(node.report("web-1"))] })]));
     const gateway = gatewayAddress(node.config.subnet);
     const ask = (host: string, on: number): string =>
       `printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 2 ${host} ${on} | tail -n 1 | grep . || echo closed`;

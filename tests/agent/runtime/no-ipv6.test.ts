@@ -4,6 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { createNetwork } from "@strata/agent/network/network";
 import { parseSubnet } from "@strata/agent/network/subnet";
 import { parseSubnet6 } from "@strata/agent/network/subnet6";
+import { emptyView } from "@strata/agent/network/view";
 
 import { assert, suite } from "../../support/suite.ts";
 import { aNode } from "../support/a-node.ts";
@@ -30,8 +31,11 @@ inOwnNetwork(
         execFileSync("mount", ["-t", "tmpfs", "none", "/proc/sys/net/ipv6"]);
         const subnet = parseSubnet("10.99.0.0/24");
         const subnet6 = parseSubnet6(undefined, subnet);
-        const network = createNetwork({ bridge: "tnone", subnet, subnet6 });
-        await network.setUp([]);
+        const network = createNetwork(
+          { bridge: "tnone", subnet, subnet6, hostPorts: { first: 20_000, last: 29_999 } },
+          emptyView,
+        );
+        await network.setUp(new Map());
         assert.ok(await network.isUp());
         assert.is(network.place(0).ipv6, undefined);
         await network.tearDown();

@@ -6,6 +6,7 @@ import { type AgentConfig, parseConfig } from "@strata/agent/config";
 import type { ImageSource } from "@strata/agent/container/image-source";
 import type { SecretSource } from "@strata/agent/container/secret-keeper";
 import { createLogger } from "@strata/agent/logger";
+import type { NetworkView } from "@strata/agent/network/view";
 import { agentPaths, processPaths } from "@strata/agent/paths";
 import { Runtime } from "@strata/agent/runtime";
 import type { Assignment, ProcessReport } from "@strata/protocol/agent/messages";
@@ -22,6 +23,8 @@ export type TestNode = AsyncDisposable & {
     processId: string,
     fits: (report: ProcessReport) => boolean,
   ) => Promise<ProcessReport>;
+  /** Resolves when the node's rules say what the view does. */
+  readonly learn: (view: NetworkView) => Promise<void>;
   readonly untilForgotten: (processId: string) => Promise<void>;
   readonly report: (processId: string) => ProcessReport | undefined;
   /** What the process wrote so far. */
@@ -56,12 +59,14 @@ export async function aNode(options: NodeOptions = {}): Promise<TestNode> {
   });
   const images = options.images ?? aBusyboxImage(folder.path, options);
   const listeners = new Set<(urgency: "now" | "soon") => void>();
+  let view: NetworkView | undefined;
   const open = (): Promise<Runtime> =>
     Runtime.open({
       config,
       agentKey: `test-${key}`,
       images,
       ...(options.secrets && { secrets: options.secrets }),
+      ...(view && { view }),
       clock: options.clock ?? Date.now,
       logger: createLogger(process.env.STRATA_LOG_LEVEL ?? "silent"),
       onChange: (urgency) => listeners.forEach((listener) => listener(urgency)),
@@ -84,6 +89,10 @@ export async function aNode(options: NodeOptions = {}): Promise<TestNode> {
         const found = report(processId);
         return found !== undefined && fits(found) ? found : undefined;
       }),
+    learn: async (told) => {
+      view = told;
+      await runtime.learn(told);
+    },
     untilForgotten: async (processId) => {
       await eventually(listeners, () => (report(processId) === undefined ? true : undefined));
     },
