@@ -16,6 +16,7 @@ const benches: Readonly<Record<string, () => Promise<{ readonly bench: Bench }>>
   autoscale: () => import("./autoscale.ts"),
   "control-plane": () => import("./control-plane.ts"),
   density: () => import("./density.ts"),
+  ingress: () => import("./ingress.ts"),
   pull: () => import("./pull.ts"),
   scheduler: () => import("./scheduler.ts"),
   simulate: () => import("./simulate.ts"),
