@@ -106,7 +106,10 @@ export class ManagedProcess {
     const { record } = this.#keeper;
     if (this.#run.isRunning && isToSleep(record)) {
       this.#run.thaw();
-      this.#keeper.save({ wokenFence: record.assignment.fence });
+      this.#keeper.note({ wokenFence: record.assignment.fence });
+      // Somebody waits for an answer: the disk may have its turn after that. Another life that does not know of it takes
+      // the process for frozen, and thaws it at the next request once more.
+      setImmediate(() => this.#keeper.save({}));
       this.#services.onChange("now");
     }
     return this.#run.isReady;
@@ -182,6 +185,7 @@ export class ManagedProcess {
         return this.#services.onChange("now");
       case "thaw":
         this.#run.thaw();
+        this.#keeper.save({});
         return this.#services.onChange("now");
       case "settle":
         return await this.#settle();

@@ -165,21 +165,19 @@ export class ProcessRun {
 
   /** Noted first: another life of the agent thaws what this one froze, and nothing else. */
   freeze(): void {
-    const { services } = this.#options;
-    this.#noteFrozen(true);
+    const { services, keeper } = this.#options;
+    const { run } = keeper.record;
+    if (run !== undefined) keeper.save({ run: { ...run, isFrozen: true } });
     if (!services.start.cgroups.freeze(this.#processId))
       services.logger.warn({ process: this.#processId }, "this host cannot freeze: it goes on");
   }
 
+  /** In memory alone: to write it down is the caller's. */
   thaw(): void {
-    this.#options.services.start.cgroups.thaw(this.#processId);
-    this.#noteFrozen(undefined);
-  }
-
-  #noteFrozen(isFrozen: true | undefined): void {
-    const { keeper } = this.#options;
+    const { services, keeper } = this.#options;
     const { run } = keeper.record;
-    if (run !== undefined) keeper.save({ run: { ...run, isFrozen } });
+    services.start.cgroups.thaw(this.#processId);
+    if (run !== undefined) keeper.note({ run: { ...run, isFrozen: undefined } });
   }
 
   /** Ends the container and says how it ended; undefined when none runs. */
