@@ -13,7 +13,7 @@ import { Alias, Name } from "../names.ts";
 
 const HostPort = z.int().min(1).max(65535);
 
-export const endpointStates = ["ready", "leaving", "frozen"] as const;
+const endpointStates = ["ready", "leaving", "frozen"] as const;
 
 /** A process as others reach it. */
 export const Endpoint = z.object({
@@ -155,13 +155,13 @@ export const NetworkTable = z.object({
 export type NetworkTable = z.infer<typeof NetworkTable>;
 
 /** What an ingress has measured of a process since it began: counters only grow within one `bootId`. */
-export const EndpointTraffic = z.object({
+const EndpointTraffic = z.object({
   processId: z.string(),
   inFlight: z.int().nonnegative(),
   requests: z.int().nonnegative(),
   errors: z.int().nonnegative(),
 });
-export const ServiceTraffic = z.object({
+const ServiceTraffic = z.object({
   id: z.string(),
   /** Requests that wait for a process. */
   queued: z.int().nonnegative(),
