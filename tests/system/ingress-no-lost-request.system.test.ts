@@ -16,6 +16,18 @@ const wish = {
   stopGrace: "10ms",
   rollout: { maxSurge: "100%", progressDeadline: "10m" },
 };
+const naps = {
+  min: 0,
+  max: 2,
+  metrics: [{ kind: "in-flight", target: 100, activation: 0 }],
+  sampleInterval: "250ms",
+  stableWindow: "1s",
+  panic: { window: "1s" },
+  stabilisation: { shrink: 0 },
+  idleAfter: "2s",
+  sleep: "frozen",
+};
+
 inOwnNetwork(import.meta.url, () =>
   suite("a client of the ingress", (test) => {
     test(
@@ -53,6 +65,7 @@ inOwnNetwork(import.meta.url, () =>
           await become(2, 3);
         });
         await killOne(scene);
+        await sleepAndWake(scene);
       },
       { timeoutMs: 890_000 },
     );
@@ -100,6 +113,18 @@ async function killOne({ shown }: TwoNodes): Promise<void> {
       `at most ${wrk.connections} were in flight`,
   );
   assert.ok(failed <= wrk.connections);
+}
+
+async function sleepAndWake({ put, must, shown }: TwoNodes): Promise<void> {
+  await must("PUT", "/v1/scaling-policies/naps", naps);
+  await put({ ...wish, processes: undefined, scalingPolicy: "naps" });
+  await until("the last one is frozen", async () => {
+    const all = await shown();
+    return all.length === 1 && all.every(({ frozen }) => frozen);
+  });
+  await watch("a frozen subscription", async () => {
+    await until("it is awake", async () => (await shown()).some(({ frozen }) => !frozen));
+  });
 }
 
 async function isServed(): Promise<boolean> {
