@@ -113,8 +113,7 @@ function hex(text: string): string {
   return Buffer.from(text).toString("hex");
 }
 
-/** Each item with its length before it; the end tells that nothing is missing. */
+/** Each item with its length before it. */
 function encodeInput(items: readonly Buffer[]): Buffer {
-  const end = Buffer.from("end\n");
-  return Buffer.concat([...items.flatMap((item) => [Buffer.from(`${item.length}\n`), item]), end]);
+  return Buffer.concat(items.flatMap((item) => [Buffer.from(`${item.length}\n`), item]));
 }

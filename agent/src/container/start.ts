@@ -64,8 +64,8 @@ export type StartContext = {
   readonly nameServer: () => string | undefined;
 };
 
-/** Writes what the supervisor needs and, once the network has admitted the container, starts it. Nothing of an earlier
- * run may be left.
+/** Writes what the supervisor needs and starts it. Its container is let start once the network has admitted it, which
+ * takes about as long as the supervisor needs for the file system. Nothing of an earlier run may be left.
  * @throws AgentError CONTAINER_CONFIG_INVALID, START_FAILED */
 export async function launch(
   context: StartContext,
@@ -90,10 +90,16 @@ export async function launch(
   );
   writePrivate(join(paths.run, "launch"), renderLaunch(context, request, paths));
   keepSecretEnv(paths.run, request.contents.secretEnv);
-  await request.admitted;
   const supervisor = startSupervisor(paths, request.contents);
   if (supervisor === undefined)
     throw new AgentError("START_FAILED", "the supervisor did not start");
+  try {
+    await request.admitted;
+  } catch (error) {
+    supervisor.giveUp();
+    throw error;
+  }
+  supervisor.letStart();
   return supervisor;
 }
 

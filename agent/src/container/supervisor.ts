@@ -23,20 +23,39 @@ const fullScript = supervisorScript(contentsScript);
 /** To read the rest takes perl a while, and most containers have neither volumes nor files. */
 const plainScript = supervisorScript("");
 
+/** A supervisor that makes all ready and starts nothing before it is let. */
+export type HeldSupervisor = Supervisor & {
+  readonly letStart: () => void;
+  /** It ends. So it does when the agent ends before it was let. */
+  readonly giveUp: () => void;
+};
+
+/** The last word of its standard input. */
+const LET_START = "end\n";
+
 /** Starts the supervisor of a run whose folder is complete. Undefined when it died before it could be named. */
-export function startSupervisor(paths: ProcessPaths, contents: Contents): Supervisor | undefined {
+export function startSupervisor(
+  paths: ProcessPaths,
+  contents: Contents,
+): HeldSupervisor | undefined {
   const logFd = openSync(`${paths.run}/supervisor.log`, "a", 0o600);
   try {
     const child = startDetached(
       "/usr/bin/perl",
       ["-e", contents.lines.length > 0 ? fullScript : plainScript, "--", arch(), paths.run],
-      {
-        logFd,
-        input: contents.input,
-      },
+      { logFd, hasInput: true },
     );
+    const gone = waitForExit(child);
+    const { stdin } = child;
+    if (contents.input !== undefined) stdin?.write(contents.input);
     const identity = child.pid === undefined ? undefined : identifyProcess(child.pid);
-    return identity === undefined ? undefined : { identity, gone: waitForExit(child) };
+    if (identity === undefined) return undefined;
+    return {
+      identity,
+      gone,
+      letStart: () => void stdin?.end(LET_START),
+      giveUp: () => void stdin?.destroy(),
+    };
   } finally {
     closeSync(logFd);
   }

@@ -58,24 +58,23 @@ export type DetachedOptions = {
   readonly logFd: number;
   /** And its standard error [as `logFd`]. */
   readonly errorFd?: number;
-  readonly input?: Buffer | undefined;
+  /** Whether its standard input is a pipe to the caller, who ends it; it ends with the agent as well [no]. */
+  readonly hasInput?: boolean;
 };
 
-/** Starts a program in a session of its own that outlives the agent. `input` goes to its standard input, as far as it
- * comes before the agent ends. */
+/** Starts a program in a session of its own that outlives the agent. */
 export function startDetached(
   command: string,
   args: readonly string[],
-  { logFd, errorFd = logFd, input }: DetachedOptions,
+  { logFd, errorFd = logFd, hasInput = false }: DetachedOptions,
 ): ChildProcess {
   const child = spawn(command, [...args], {
     detached: true,
-    stdio: [input === undefined ? "ignore" : "pipe", logFd, errorFd],
+    stdio: [hasInput ? "pipe" : "ignore", logFd, errorFd],
     env: environment,
   });
   // A program that ends without reading its input is judged by its exit code.
   child.stdin?.on("error", () => undefined);
-  child.stdin?.end(input);
   child.unref();
   return child;
 }

@@ -3,7 +3,7 @@
  * container runs: it turns into the shell script below, which costs a tenth of the memory.
  *
  * Arguments: the processor as Node names it, and the run's folder. In it: `launch` (lines "KEY VALUE"), `argv` (the command, each word ended by NUL).
- * Standard input: what `launch` says is there, see contents-script.ts.
+ * Standard input: what `launch` says is there, see contents-script.ts, and at last `end`, which lets the container start.
  * It writes there: `pid` (itself), `user` (uid, gid, home), `error` (CODE, then why) and `lxc.log`.
  *
  * `contents` is `contentsScript`, or nothing where `launch` has no line of it. */
@@ -283,10 +283,18 @@ sub become_shell {
   move_handle(101, 9);
   waitpid($mover, 0);
   die "the supervisor cannot leave the agent's control group\n" if $? != 0;
+  wait_until_let() if !$one{input};
+  open(STDIN, "<", "/dev/null") or die "/dev/null: $!\n";
   # An agent that gave this run up has taken its folder away, and may have made the next one there.
   die "given up\n" if read_file("$folder/pid") ne "$$\n";
   exec "/bin/sh", "-c", $one{shell}, "strata", $one{log}, $one{exit}, @lxc;
   die "/bin/sh: $!\n";
+}
+
+# Before the network has its rules no container may be in it. An agent that is killed meanwhile lets none start.
+sub wait_until_let {
+  my $input = do { local $/; <STDIN> } // "";
+  $input eq "end\n" or die "given up\n";
 }
 
 sub move_handle {
