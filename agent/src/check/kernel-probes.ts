@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 
 import type { AgentConfig } from "../config.ts";
 import { runTool } from "../host/run-tool.ts";
-import { planObjects } from "../network/policy.ts";
+import { createPlanner } from "../network/policy.ts";
 import { renderRuleset } from "../network/ruleset.ts";
 import { emptyView } from "../network/view.ts";
 
@@ -79,7 +79,7 @@ export async function probeLinks(): Promise<void> {
 export async function probeRuleset(config: AgentConfig): Promise<void> {
   await runTool("nft", ["-c", "-f", "-"], {
     input: renderRuleset(config, {
-      objects: planObjects(config, { view: emptyView, containers: [], resolverPort: 53 }),
+      objects: createPlanner(config)({ view: emptyView, containers: [], resolverPort: 53 }),
       mac: "02:00:00:00:00:01",
       hostPorts: config.hostPorts,
     }),

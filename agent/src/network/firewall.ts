@@ -1,6 +1,7 @@
 import { runTool } from "../host/run-tool.ts";
 import { type NftObjects, noObjects, renderChange } from "./nft-objects.ts";
-import { planObjects, type PolicyNetwork } from "./policy.ts";
+import type { PolicyNetwork } from "./policy-parts.ts";
+import { createPlanner } from "./policy.ts";
 import { removeTables, renderRuleset } from "./ruleset.ts";
 import type { LocalContainer, NetworkView } from "./view.ts";
 
@@ -24,6 +25,7 @@ export type Firewall = {
 
 export function createFirewall(network: PolicyNetwork, firstView: NetworkView): Firewall {
   const { bridge, hostPorts } = network;
+  const plan = createPlanner(network);
   const containers = new Map<string, LocalContainer>();
   let view = firstView;
   let resolverPort: number | undefined;
@@ -41,7 +43,7 @@ export function createFirewall(network: PolicyNetwork, firstView: NetworkView): 
   const update = async (): Promise<void> => {
     // Nothing is loaded before the bridge is there; whoever makes it loads everything.
     if (bridgeMac === undefined) return;
-    const objects = planObjects(network, { view, containers: containers.values(), resolverPort });
+    const objects = plan({ view, containers: containers.values(), resolverPort });
     if (loaded === undefined) return await loadAll(objects, bridgeMac);
     const change = renderChange(bridge, loaded, objects);
     try {

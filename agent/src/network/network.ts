@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { runTool } from "../host/run-tool.ts";
 import { hasIpv6, makeBridge } from "./bridge.ts";
 import { createFirewall } from "./firewall.ts";
-import type { PolicyNetwork } from "./policy.ts";
+import type { PolicyNetwork } from "./policy-parts.ts";
 import { containerAddress, containerMac, gatewayAddress } from "./subnet.ts";
 import { containerAddress6, gatewayAddress6 } from "./subnet6.ts";
 import type { LocalContainer, NetworkView } from "./view.ts";
