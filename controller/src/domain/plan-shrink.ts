@@ -14,13 +14,14 @@ const VICTIMS_MAX = 1000;
 /** Which `count` processes go first when there are too many: those that serve least, and among equals as level 1
  * chooses: by what they carry, and so that nodes become empty. */
 export function planVictims(
-  { processesOnNode }: Pick<Wish, "processesOnNode">,
+  wish: Pick<Wish, "processesOnNode">,
   processes: readonly PlannedProcess[],
   count: number,
 ): readonly PlannedProcess[] {
   if (count <= 0) return [];
   const victims: PlannedProcess[] = [];
-  const onNode: Record<string, number> = { ...processesOnNode };
+  // Counted only now: most plans have no victim.
+  const onNode: Record<string, number> = { ...wish.processesOnNode };
   const wanted = Math.min(count, VICTIMS_MAX);
   const groups = Map.groupBy(processes, usefulness);
   for (const [, group] of [...groups].toSorted(([left], [right]) => left - right)) {

@@ -10,7 +10,7 @@ import { resolveSpec } from "../domain/running.ts";
 import { changedFields } from "../domain/spec-changes.ts";
 import { ControllerError } from "../errors.ts";
 import type { CartridgeRow } from "../store/cartridges.ts";
-import { listNodesOfPartition } from "../store/nodes.ts";
+import { listCapacities } from "../store/nodes.ts";
 import { getSecret } from "../store/secrets.ts";
 import {
   listSubscriptionsWhere,
@@ -143,7 +143,7 @@ function requireSatisfiable(
   unit: Unit,
   { subscription, limits }: { subscription: SubscriptionRow; limits: Limits },
 ): void {
-  const nodes = listNodesOfPartition(unit.sql, subscription.partition);
+  const nodes = listCapacities(unit.sql, subscription.partition);
   if (nodes.length === 0 || nodes.some((node) => neverFits(node.capacity, limits) === undefined))
     return;
   const [largest] = nodes.toSorted((a, b) => b.capacity.memoryBytes - a.capacity.memoryBytes);

@@ -93,6 +93,23 @@ export function listNodesOfPartition(sql: Sql, partition: string): readonly Node
     .all();
 }
 
+const capacitiesStatement = keepStatements((sql) =>
+  sql
+    .select({ name: raw<string>`min(${nodes.name})`, capacity: nodes.capacity })
+    .from(nodes)
+    .where(eq(nodes.partition, raw.placeholder("partition")))
+    .groupBy(nodes.capacity)
+    .prepare(),
+);
+
+/** What nodes of the partition have, each once, with the name of one that has it. */
+export function listCapacities(
+  sql: Sql,
+  partition: string,
+): readonly Pick<NodeRow, "name" | "capacity">[] {
+  return capacitiesStatement(sql).all({ partition });
+}
+
 const countStatement = keepStatements((sql) => sql.select({ n: count() }).from(nodes).prepare());
 
 export function countNodes(sql: Sql): number {

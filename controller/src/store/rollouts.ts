@@ -1,7 +1,8 @@
-import { and, asc, desc, eq, isNull, lt, ne } from "drizzle-orm";
+import { and, asc, desc, eq, isNull, lt, ne, sql as raw } from "drizzle-orm";
 
 import type { Trial } from "../domain/follow.ts";
 import type { Sql } from "./database.ts";
+import { keepStatements, placeholdersOf, updateKey } from "./kept-statements.ts";
 import { generations, rollouts } from "./schema.ts";
 
 export type RolloutRow = typeof rollouts.$inferSelect;
@@ -11,18 +12,44 @@ export function insertRollout(sql: Sql, row: RolloutRow): void {
   sql.insert(rollouts).values(row).run();
 }
 
+/** By the names of the columns, as `updateKey` writes them. */
+const updateStatement = keepStatements((sql, key) =>
+  sql
+    .update(rollouts)
+    .set(placeholdersOf(key))
+    .where(
+      and(
+        eq(rollouts.subscriptionId, raw.placeholder("itsSubscription")),
+        eq(rollouts.generation, raw.placeholder("itsGeneration")),
+      ),
+    )
+    .prepare(),
+);
+
 export function updateRollout(sql: Sql, key: RolloutKey, change: Partial<RolloutRow>): void {
-  sql.update(rollouts).set(change).where(isOf(key)).run();
+  const { subscriptionId, generation } = key;
+  updateStatement(sql, updateKey(change)).run({
+    ...change,
+    itsSubscription: subscriptionId,
+    itsGeneration: generation,
+  });
 }
 
 export function getRollout(sql: Sql, key: RolloutKey): RolloutRow | undefined {
   return sql.select().from(rollouts).where(isOf(key)).get();
 }
 
+const openStatement = keepStatements((sql) =>
+  sql.select().from(rollouts).where(isNull(rollouts.endedAt)).prepare(),
+);
+
 /** Of every subscription the one that something may yet become of, by subscription. */
 export function listOpenRollouts(sql: Sql): ReadonlyMap<string, RolloutRow> {
-  const rows = sql.select().from(rollouts).where(isNull(rollouts.endedAt)).all();
-  return new Map(rows.map((row) => [row.subscriptionId, row]));
+  return new Map(
+    openStatement(sql)
+      .all()
+      .map((row) => [row.subscriptionId, row]),
+  );
 }
 
 /** Newest first, from the one before `before`. */

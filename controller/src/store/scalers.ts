@@ -1,4 +1,4 @@
-import { and, eq, inArray, isNotNull, isNull } from "drizzle-orm";
+import { and, eq, inArray, isNotNull, isNull, sql as raw } from "drizzle-orm";
 
 import { INITIAL_L1_STATE, type L1State } from "../domain/autoscale/l1/model.ts";
 import type { SeasonalHistory } from "../domain/autoscale/l1/seasonal.ts";
@@ -62,9 +62,17 @@ export function readScalers(
   return new Map(rows.map(({ id, ...row }) => [id, row]));
 }
 
+const getStatement = keepStatements((sql) =>
+  sql
+    .select({ state: scalers.state, startTimes: scalers.startTimes })
+    .from(scalers)
+    .where(eq(scalers.subscriptionId, raw.placeholder("id")))
+    .prepare(),
+);
+
 /** Undefined before the first decision, and before the first pause. */
 export function getScaler(sql: Sql, subscriptionId: string): ScalerRow | undefined {
-  return readScalers(sql, [subscriptionId]).get(subscriptionId);
+  return getStatement(sql).get({ id: subscriptionId });
 }
 
 /** After a decision at `decidedAt`. */

@@ -1,6 +1,7 @@
-import { and, asc, count, eq, gt } from "drizzle-orm";
+import { and, asc, count, eq, gt, sql as raw } from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
+import { keepStatements } from "./kept-statements.ts";
 import type { Page } from "./page.ts";
 import { vms } from "./schema-autoscale.ts";
 
@@ -10,8 +11,16 @@ export function getVm(sql: Sql, id: string): VmRow | undefined {
   return sql.select().from(vms).where(eq(vms.id, id)).get();
 }
 
+const ofNodeStatement = keepStatements((sql) =>
+  sql
+    .select()
+    .from(vms)
+    .where(eq(vms.nodeId, raw.placeholder("nodeId")))
+    .prepare(),
+);
+
 export function getVmOfNode(sql: Sql, nodeId: string): VmRow | undefined {
-  return sql.select().from(vms).where(eq(vms.nodeId, nodeId)).get();
+  return ofNodeStatement(sql).get({ nodeId });
 }
 
 export function getVmOfJoinToken(sql: Sql, joinTokenId: string): VmRow | undefined {
