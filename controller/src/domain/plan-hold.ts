@@ -25,6 +25,8 @@ export type Room = {
   readonly livingMin: number;
   /** Those of the other part that drain. */
   readonly drainingBeside: number;
+  /** So many of these have to serve, those included that drain; 0 and less is none. */
+  readonly servingMin: number;
 };
 
 type Parts = {
@@ -58,7 +60,10 @@ export function divide(wish: Wish, hold: Hold, processes: readonly PlannedProces
   return {
     older: {
       processes: isStuck ? theirs.map(patient) : theirs,
-      room: roomBeside(wish, living(ours), ours),
+      room: {
+        ...roomBeside(wish, living(ours), ours),
+        servingMin: floor - Math.min(wanted, settled),
+      },
       wish: {
         ...part,
         count: rest,
@@ -74,7 +79,10 @@ export function divide(wish: Wish, hold: Hold, processes: readonly PlannedProces
       const count = Math.max(wanted, Math.min(ownServing, floor - serving));
       return {
         processes: serving + ownServing < floor ? ours.map(patient) : ours,
-        room: roomBeside(wish, living(left) + created, left),
+        room: {
+          ...roomBeside(wish, living(left) + created, left),
+          servingMin: floor - serving,
+        },
         wish: { ...part, count, unavailable: between(serving + count - floor, count) },
       };
     },
@@ -82,7 +90,11 @@ export function divide(wish: Wish, hold: Hold, processes: readonly PlannedProces
 }
 
 /** What a part may have beside so many living ones of the other. */
-function roomBeside(wish: Wish, living: number, others: readonly PlannedProcess[]): Room {
+function roomBeside(
+  wish: Wish,
+  living: number,
+  others: readonly PlannedProcess[],
+): Omit<Room, "servingMin"> {
   return {
     livingMax: wish.count + wish.surge - living,
     livingMin: wish.count - wish.unavailable - living,

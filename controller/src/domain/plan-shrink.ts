@@ -98,12 +98,12 @@ type Drains = {
 /** Drains that are over, but for those that serve while too few others do. */
 export function endDrains(
   wish: Wish,
-  { draining, others, kept }: Drains,
+  { draining, others, kept, servingMin }: Drains & { readonly servingMin: number },
 ): readonly PlannedProcess[] {
   const elsewhere = others.filter(isServing).length + kept.length;
   const rest = draining.filter((one) => !kept.includes(one));
   const serving = rest.filter(isServing);
-  const spare = Math.max(0, serving.length - Math.max(0, floorOf(wish) - elsewhere));
+  const spare = Math.max(0, serving.length - Math.max(0, servingMin - elsewhere));
   const over = serving.filter(({ drain: ours }) => ours?.isOver === true || !wish.drains);
   return [...rest.filter((one) => !isServing(one)), ...over.slice(0, spare)];
 }

@@ -52,8 +52,9 @@ export function planSubscription(
 function planCount(wish: Wish, processes: readonly PlannedProcess[]): readonly Action[] {
   const { count, surge, unavailable, hold } = wish;
   if (hold === null) {
-    const room = { livingMax: count + surge, livingMin: count - unavailable, drainingBeside: 0 };
-    return planPart(wish, processes, room);
+    const least = count - unavailable;
+    const room = { livingMax: count + surge, livingMin: least, servingMin: least };
+    return planPart(wish, processes, { ...room, drainingBeside: 0 });
   }
   const { older, newest } = divide(wish, hold, processes);
   const first = planPart(older.wish, older.processes, older.room);
@@ -113,7 +114,9 @@ function planPart(
     ...groups.gone.map(forget),
     ...[...retried, ...surplusFailed, ...outdatedFailed].map((one) => stop(one, "failed")),
     ...kept.map(({ id: processId }): Action => ({ kind: "keep", processId })),
-    ...endDrains(wish, { draining, others, kept }).map((one) => stop(one, whyGone(wish, one))),
+    ...endDrains(wish, { draining, others, kept, servingMin: limits.servingMin }).map((one) =>
+      stop(one, whyGone(wish, one)),
+    ),
     ...going.map((one) => (mustDrain(wish, one) ? drain(one) : stop(one, whyGone(wish, one)))),
     ...Array.from({ length: creates }, (_, index): Action => {
       const attempt = retried[index]?.attempt;
