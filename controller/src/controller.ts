@@ -291,7 +291,7 @@ function startCertificates({ logger }: Services, { tick, close }: CertificateLoo
 }
 
 function startReconcile(
-  { clock, logger, provisionSoon }: Services,
+  { clock, logger, provisionSoon, takeUrgency }: Services,
   reconcile: () => boolean,
 ): Loop {
   const tick = (): number => {
@@ -303,7 +303,11 @@ function startReconcile(
   return startLoop({
     name: "reconcile",
     // Reports of a thousand nodes wake it all the time; half of its time is theirs.
-    tick: paced(tick, { monotonicMs: clock.monotonicMs, restFactor: 1 }),
+    tick: paced(tick, {
+      monotonicMs: clock.monotonicMs,
+      restFactor: 1,
+      isUrgent: takeUrgency,
+    }),
     intervalMs: limits.reconcileEveryMs,
     logger,
   });

@@ -80,6 +80,9 @@ export type State = {
   /** The loop is started last; until then nobody is woken. */
   readonly setReconcileSoon: (wake: () => void) => void;
   readonly reconcileSoon: () => void;
+  readonly reconcileNow: () => void;
+  /** Whether `reconcileNow` was called since this was asked last. */
+  readonly takeUrgency: () => boolean;
   readonly setProvisionWake: (wake: () => void) => void;
   readonly provisionSoon: () => void;
   readonly setFollowWake: (wake: () => void) => void;
@@ -147,6 +150,8 @@ export function openState(world: World, database: OpenDatabase): State {
     tracing,
     setReconcileSoon: reconcile.set,
     reconcileSoon: reconcile.soon,
+    reconcileNow: reconcile.now,
+    takeUrgency: reconcile.takeUrgency,
     setProvisionWake: provision.set,
     provisionSoon: provision.soon,
     setFollowWake: follow.set,

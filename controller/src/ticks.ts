@@ -11,7 +11,7 @@ import type { CertificateLoop } from "./loops/certificates.ts";
 import { createExpireNodes } from "./loops/expire-nodes.ts";
 import { createFollow } from "./loops/follow.ts";
 import { createJobs } from "./loops/jobs.ts";
-import { findPrefetch } from "./loops/prefetch.ts";
+import { createFindPrefetch } from "./loops/prefetch.ts";
 import { createProviderBook } from "./loops/provision-providers.ts";
 import { createProvision, type Provision } from "./loops/provision.ts";
 import { createReconcile } from "./loops/reconcile.ts";
@@ -139,9 +139,9 @@ function createReconcileTick(services: Services, now: () => SnapshotOptions): ()
 }
 
 function createPrefetch(services: Services, now: () => SnapshotOptions): () => void {
-  const { store, config, clock, prefetch } = services;
-  const { cpuOvercommit } = config;
-  return whenChanged(() => prefetch.replace(findPrefetch(store.sql, now(), { cpuOvercommit })), {
+  const { store, config, clock, peers, prefetch } = services;
+  const find = createFindPrefetch(store.sql, { cpuOvercommit: config.cpuOvercommit, peers });
+  return whenChanged(() => prefetch.replace(find(now())), {
     sql: store.sql,
     monotonicMs: clock.monotonicMs,
     restMsMax: limits.prefetchAtLeastEveryMs,

@@ -11,6 +11,7 @@ const image = { repository: "app", digest: parseDigest(`sha256:${"a".repeat(64)}
 const scheduling = {
   cpuOvercommit: 8,
   packingOf: () => ({ ...PartitionPolicyInput.parse({}).packing, zones: [] }),
+  ownersOf: (): readonly string[] => [],
 };
 
 suite("planPrefetch", (test) => {
@@ -31,6 +32,24 @@ suite("planPrefetch", (test) => {
       scheduling,
     );
     assert.equal([...plan], [["roomy", [image]]]);
+  });
+
+  test("keeps what sleeps on the nodes that have it, before all that may scale out", () => {
+    const others = Array.from({ length: 40 }, (_, index) =>
+      aSubject({
+        subscription: `a${index}`,
+        growth: 1,
+        image: { ...image, digest: parseDigest(`sha256:${String(index).padStart(64, "0")}`) },
+      }),
+    );
+    const asleep = aSubject({ subscription: "z", growth: 5, isAsleep: true });
+    const nodes = [aCandidate("a"), aCandidate("b"), aCandidate("gone", { closed: "away" })];
+    const plan = planPrefetch([...others, asleep], nodes, {
+      ...scheduling,
+      ownersOf: (_, digest) => (digest === image.digest ? ["b", "gone"] : []),
+    });
+    assert.equal(plan.get("b")?.[0], image);
+    assert.not.ok(plan.has("gone"));
   });
 
   test("sends nothing for what cannot grow, and no more images than a node takes", () => {
@@ -71,6 +90,28 @@ suite("prefetch: what the controller tells nodes", (test) => {
     await settle(scene);
     controller.ticks.prefetch();
     assert.equal((await spare.poll())?.prefetch, []);
+  });
+
+  test("names the image of what sleeps to all nodes that ran it, which keep it", async () => {
+    await using scene = await aScene();
+    const { controller, first, second } = scene;
+    const metrics = [{ kind: "in-flight", target: 10 }];
+    const naps = { min: 0, max: 5, sleep: "stopped", metrics };
+    await put(controller, "/v1/scaling-policies/naps", naps);
+    const wish = { cartridge: "hello", processes: 2, scalingPolicy: "naps", resources: large };
+    await put(controller, "/v1/subscriptions/hi", wish);
+    await settle(scene);
+    const image = [...first.told.values()][0]?.spec.image;
+    controller.ticks.prefetch();
+    await controller.call("POST", "/v1/subscriptions/hi/scale", { body: { processes: 0 } });
+    await settle(scene);
+    assert.equal([first.told.size, second.told.size], [0, 0]);
+    controller.ticks.prefetch();
+    for (const agent of [first, second]) assert.equal((await agent.poll())?.prefetch, [image]);
+    // Later as well.
+    await put(controller, "/v1/scaling-policies/naps", { ...naps, max: 6 });
+    controller.ticks.prefetch();
+    for (const agent of [first, second]) assert.is(await agent.poll(), undefined);
   });
 
   test("names the image of a new generation to the nodes of the older one", async () => {
@@ -135,6 +176,7 @@ function aSubject(fields: Partial<PrefetchSubject>): PrefetchSubject {
       hostPorts: [],
     },
     growth: 0,
+    isAsleep: false,
     currentOn: new Set(),
     outdatedOn: new Set(),
     ...fields,

@@ -33,6 +33,8 @@ export type ProcessSnapshot = {
 const adopt = { kind: "adopt" } as const;
 /** After a step that failed for no reason of the process: a tool, a disk. */
 const STEP_RETRY_MS = 10_000;
+/** What a request that waits must not wait for. */
+const KEPT_AFTER_MS = 100;
 /** After limits that are below what the process uses. */
 const RESIZE_RETRY_MS = 10_000;
 
@@ -107,10 +109,10 @@ export class ManagedProcess {
     if (this.#run.isRunning && isToSleep(record)) {
       this.#run.thaw();
       this.#keeper.note({ wokenFence: record.assignment.fence });
-      // Somebody waits for an answer: the disk may have its turn after that. Another life that does not know of it takes
-      // the process for frozen, and thaws it at the next request once more.
-      setImmediate(() => this.#keeper.save({}));
-      this.#services.onChange("now");
+      // Somebody waits for an answer: the disk and the report have their turn after that. Another life that does not know
+      // of it takes the process for frozen, and thaws it at the next request once more.
+      setTimeout(() => this.#keeper.save({}), KEPT_AFTER_MS);
+      this.#services.onChange("soon");
     }
     return this.#run.isReady;
   }

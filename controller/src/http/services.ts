@@ -86,6 +86,9 @@ export type Services = {
   readonly publicPort: () => number;
   /** Asks the reconcile loop to look. */
   readonly reconcileSoon: () => void;
+  /** As that, for a request that waits: the loop does not rest before. */
+  readonly reconcileNow: () => void;
+  readonly takeUrgency: () => boolean;
   /** Asks whether followers have another image to run. */
   readonly followSoon: () => void;
   /** Asks whether a certificate is wanted. */

@@ -3,11 +3,14 @@ import { isTerminal } from "@strata/protocol/agent/process-state";
 
 import { boundsAt } from "../domain/autoscale/l1/bounds.ts";
 import { isSame } from "../domain/canonical.ts";
+import type { PeerBook } from "../domain/peer-book.ts";
 import { planPrefetch, type PrefetchImage, type PrefetchSubject } from "../domain/prefetch.ts";
+import { maySleep } from "../domain/scaling.ts";
 import type { SchedulingOptions } from "../domain/schedule.ts";
 import type { Sql } from "../store/database.ts";
 import { listScalingPolicies, parseScalingPolicy } from "../store/scaling-policies.ts";
 import { listNewestGenerations, type SubscriptionRow } from "../store/subscriptions.ts";
+import { createHoldersOf } from "./layer-holders.ts";
 import { toCandidates } from "./node-load.ts";
 import { nameOf, readSnapshot, type Snapshot, type SnapshotOptions } from "./snapshot.ts";
 
@@ -35,35 +38,71 @@ export function createPrefetchBook(onChange: (nodeId: string) => void): Prefetch
   };
 }
 
-/** Which images the nodes of this moment will probably run soon. */
-export function findPrefetch(
+export type PrefetchOptions = Pick<SchedulingOptions, "cpuOvercommit"> & {
+  /** What nodes say that they have of images. */
+  readonly peers: Pick<PeerBook, "holdersOf">;
+};
+
+/** Which images the nodes of this moment will probably run soon. It remembers from one time to the next who ran what, for
+ * who ran it has it. */
+export function createFindPrefetch(
   sql: Sql,
-  now: SnapshotOptions,
-  scheduling: Omit<SchedulingOptions, "packingOf">,
-): ReadonlyMap<string, readonly PrefetchImage[]> {
-  const snapshot = readSnapshot(sql, now);
-  return planPrefetch(readSubjects(sql, snapshot), toCandidates(snapshot), {
-    ...scheduling,
-    packingOf: snapshot.packingOf,
-  });
+  { cpuOvercommit, peers }: PrefetchOptions,
+): (now: SnapshotOptions) => ReadonlyMap<string, readonly PrefetchImage[]> {
+  let runners: ReadonlyMap<string, ReadonlySet<string>> = new Map();
+  return (now) => {
+    const snapshot = readSnapshot(sql, now);
+    const subjects = readSubjects(sql, snapshot);
+    runners = noteRunners(subjects, runners);
+    const holdersOf = createHoldersOf(snapshot, peers);
+    return planPrefetch(subjects, toCandidates(snapshot), {
+      cpuOvercommit,
+      packingOf: snapshot.packingOf,
+      holdersOf,
+      ownersOf: (partition, digest) => {
+        const { bytesOn, most } = holdersOf(partition, digest);
+        const holders = bytesOn.keys().filter((nodeId) => bytesOn.get(nodeId) === most);
+        return [...new Set([...(runners.get(ownKey(partition, digest)) ?? []), ...holders])];
+      },
+    });
+  };
+}
+
+const ownKey = (partition: string, digest: string): string => `${partition} ${digest}`;
+
+/** Of images whose subscriptions sleep, those that ran them before as well. */
+function noteRunners(
+  subjects: readonly PrefetchSubject[],
+  before: ReadonlyMap<string, ReadonlySet<string>>,
+): ReadonlyMap<string, ReadonlySet<string>> {
+  const runners = new Map<string, ReadonlySet<string>>();
+  for (const { partition, image, currentOn, isAsleep } of subjects) {
+    const key = ownKey(partition, image.digest);
+    const known = runners.get(key) ?? new Set();
+    const earlier = isAsleep ? (before.get(key) ?? []) : [];
+    runners.set(key, new Set([...known, ...currentOn, ...earlier]));
+  }
+  return runners;
 }
 
 function readSubjects(sql: Sql, snapshot: Snapshot): readonly PrefetchSubject[] {
   const newest = new Map(listNewestGenerations(sql).map((row) => [row.subscriptionId, row]));
-  const maxOf = readMaxima(sql, snapshot.nowMs);
+  const policyOf = readPolicies(sql, snapshot.nowMs);
   return snapshot.subscriptions.flatMap((subscription) => {
     const { id: subscriptionId, partition, deletedAt } = subscription;
     const generation = newest.get(subscriptionId);
     if (generation === undefined || deletedAt !== null) return [];
     if (snapshot.refusalOf(generation) !== undefined) return [];
     const count = snapshot.count(subscription);
+    const { max = count, maySleep = false } = policyOf(subscription) ?? {};
     return [
       {
         subscription: nameOf(subscription),
         partition,
         image: generation.spec.image,
         need: snapshot.needs.of(generation),
-        growth: Math.max(0, (maxOf(subscription) ?? count) - count),
+        growth: Math.max(0, max - count),
+        isAsleep: count === 0 && maySleep,
         ...whereabouts(snapshot, subscription),
       },
     ];
@@ -84,16 +123,19 @@ function whereabouts(
   return { currentOn: nodesWhere(true), outdatedOn: nodesWhere(false) };
 }
 
-/** How many processes the subscription's policy allows now; undefined without one. */
-function readMaxima(
+type Policy = { readonly max: number; readonly maySleep: boolean };
+
+/** How many processes the subscription's policy allows now, and whether it may have none; undefined without one. */
+function readPolicies(
   sql: Sql,
   nowMs: number,
-): (subscription: SubscriptionRow) => number | undefined {
-  const maxima = new Map(
-    listScalingPolicies(sql, { after: "", limit: POLICIES_MAX }).map((row) => [
-      row.name,
-      boundsAt(parseScalingPolicy(row), [], nowMs).max,
-    ]),
+): (subscription: SubscriptionRow) => Policy | undefined {
+  const policies = new Map(
+    listScalingPolicies(sql, { after: "", limit: POLICIES_MAX }).map((row) => {
+      const policy = parseScalingPolicy(row);
+      const { max } = boundsAt(policy, [], nowMs);
+      return [row.name, { max, maySleep: maySleep(policy) }];
+    }),
   );
-  return ({ scalingPolicy }) => maxima.get(scalingPolicy ?? "");
+  return ({ scalingPolicy }) => policies.get(scalingPolicy ?? "");
 }

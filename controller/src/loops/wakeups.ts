@@ -53,14 +53,31 @@ export function createWakeups(waitersMax: number): Wakeups {
 }
 
 /** Asks a loop to look that is started last: until it is set nobody is woken. */
-export type LoopWake = { readonly set: (wake: () => void) => void; readonly soon: () => void };
+export type LoopWake = {
+  readonly set: (wake: () => void) => void;
+  readonly soon: () => void;
+  /** Somebody waits for what comes of it: the loop does not rest before that. */
+  readonly now: () => void;
+  /** Whether somebody has waited since this was asked last. */
+  readonly takeUrgency: () => boolean;
+};
 
 export function createLoopWake(): LoopWake {
   let wake = (): void => undefined;
+  let isUrgent = false;
   return {
     set: (started) => {
       wake = started;
     },
     soon: () => wake(),
+    now: () => {
+      isUrgent = true;
+      wake();
+    },
+    takeUrgency: () => {
+      const was = isUrgent;
+      isUrgent = false;
+      return was;
+    },
   };
 }

@@ -2,6 +2,7 @@ import { and, asc, count, eq, gt, like, sql as raw } from "drizzle-orm";
 
 import type { Sql } from "./database.ts";
 import { keepStatements, placeholdersOf, updateKey } from "./kept-statements.ts";
+import { getPartition } from "./partitions.ts";
 import { nodes, partitions } from "./schema.ts";
 
 export type NodeRow = typeof nodes.$inferSelect;
@@ -54,6 +55,14 @@ const ingressStatement = keepStatements((sql) =>
 /** Whether any node lets requests in. */
 export function hasIngress(sql: Sql): boolean {
   return ingressStatement(sql).get() !== undefined;
+}
+
+/** Whether this node lets requests in: by its own roles, or by those of its partition. */
+export function isIngressNode(sql: Sql, id: string): boolean {
+  const node = getNode(sql, id);
+  if (node === undefined) return false;
+  const roles = node.roles ?? getPartition(sql, node.partition)?.roles ?? [];
+  return roles.includes("ingress");
 }
 
 export function listNodesPage(

@@ -23,4 +23,23 @@ suite("paced", (test) => {
     assert.equal([tick(), ticks], [5000, 2]);
     assert.equal([tick(), ticks], [1000, 2]);
   });
+
+  test("does not rest when somebody waits, and does again after that", () => {
+    let ticks = 0;
+    let urgent = false;
+    let nowMs = 0;
+    const tick = paced(
+      () => {
+        ticks += 1;
+        nowMs += 10;
+        return 5000;
+      },
+      { monotonicMs: () => nowMs, restFactor: 1, isUrgent: () => urgent },
+    );
+    assert.equal([tick(), tick(), ticks], [5000, 10, 1]);
+    urgent = true;
+    assert.equal([tick(), ticks], [5000, 2]);
+    urgent = false;
+    assert.equal([tick(), ticks], [10, 2]);
+  });
 });

@@ -46,6 +46,8 @@ async function wake({ controller, agent }: Scaling): Promise<Answer> {
 
 async function sleepFrozen(changes: object = {}): Promise<Scaling> {
   const scaling = await aScaling({ ...policy, ...changes }, { processes: 1 });
+  const path = `/v1/nodes/${scaling.agent.nodeId}/roles`;
+  await scaling.controller.call("PUT", path, { body: { roles: ["ingress"] } });
   await scaling.run(12_000, idle);
   return scaling;
 }
@@ -102,6 +104,24 @@ suite("sleep", (test) => {
         (await shown(scaling)).map(({ state }) => state),
         ["running"],
       );
+    },
+    patient,
+  );
+
+  test(
+    "only a node that is an ingress wakes it",
+    async () => {
+      await using scaling = await sleepFrozen({ sleep: "stopped" });
+      const { controller, agent } = scaling;
+      const path = `/v1/nodes/${agent.nodeId}/roles`;
+      await controller.call("PUT", path, { body: { roles: [] } });
+      const refused = await wake(scaling);
+      assert.equal([refused.status, refused.body.code], [403, "FORBIDDEN"]);
+      assert.match(refused.body.detail, /role ingress/);
+      assert.is(await scaling.desired(), 0);
+      await controller.call("PUT", path, { body: { roles: ["ingress"] } });
+      assert.is((await wake(scaling)).status, 204);
+      assert.is(await scaling.desired(), 1);
     },
     patient,
   );

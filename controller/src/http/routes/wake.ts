@@ -6,6 +6,7 @@ import { z } from "zod";
 import { ControllerError } from "../../errors.ts";
 import { wakeSubscription } from "../../loops/wake.ts";
 import { wakeProcesses } from "../../operations/freeze.ts";
+import { isIngressNode } from "../../store/nodes.ts";
 import { listProcessesOfNode } from "../../store/processes.ts";
 import type { Router } from "../route.ts";
 import type { Services } from "../services.ts";
@@ -17,15 +18,25 @@ export function addWakeRoute(router: Router, services: Services): void {
     method: "post",
     path: "/v1/nodes/{id}/wake",
     access: "node",
-    summary: "Wakes a subscription: a request for it waits at the node.",
+    summary: "Wakes a subscription: a request for it waits at the node, which is an ingress.",
     params: Params,
     body: WakeRequest,
     answers: { 204: { description: "It has a process that runs, is thawed, or is started." } },
-    handle: ({ body: { service }, c }) => {
+    handle: ({ params: { id: nodeId }, body: { service }, c }) => {
       services.epochs.requireConfirmed();
+      requireIngress(services, nodeId);
       wake(services, service);
       return c.body(null, 204);
     },
+  });
+}
+
+/** Requests come to ingresses alone, so no other node has a reason to wake what is somebody else's.
+ * @throws ControllerError FORBIDDEN */
+function requireIngress({ store }: Services, nodeId: string): void {
+  if (isIngressNode(store.sql, nodeId)) return;
+  throw new ControllerError("FORBIDDEN", "only a node with the role ingress wakes subscriptions", {
+    hint: `PUT /v1/nodes/${nodeId}/roles gives the node its own roles, PUT /v1/partitions those of all its nodes`,
   });
 }
 
@@ -53,10 +64,10 @@ export function takeWoken(services: Services, nodeId: string, { processes }: Rep
   }
 }
 
-function wake({ store, usage, external, clock, reconcileSoon }: Services, id: string): void {
+function wake({ store, usage, external, clock, reconcileNow }: Services, id: string): void {
   const { nowMs } = clock;
   wakeSubscription(
-    { store, usage, external: external.readings, nowMs, onChange: reconcileSoon },
+    { store, usage, external: external.readings, nowMs, onChange: reconcileNow },
     id,
   );
 }
