@@ -51,6 +51,8 @@ export class ManagedProcess {
   #isDetached = false;
   #activity: Activity | undefined;
   #retryPause: Pause | undefined;
+  /** It was woken, and its record does not say so yet. */
+  #unsaved: NodeJS.Timeout | undefined;
   #pull = new AbortController();
 
   /** The record is a new one, or what another life of the agent left. Nothing happens until `drive`. */
@@ -111,10 +113,17 @@ export class ManagedProcess {
       this.#keeper.note({ wokenFence: record.assignment.fence });
       // Somebody waits for an answer: the disk and the report have their turn after that. Another life that does not know
       // of it takes the process for frozen, and thaws it at the next request once more.
-      setTimeout(() => this.#keeper.save({}), KEPT_AFTER_MS);
+      this.#unsaved ??= setTimeout(() => this.#saveWoken(), KEPT_AFTER_MS);
       this.#services.onChange("soon");
     }
     return this.#run.isReady;
+  }
+
+  #saveWoken(): void {
+    if (this.#unsaved === undefined) return;
+    clearTimeout(this.#unsaved);
+    this.#unsaved = undefined;
+    this.#keeper.save({});
   }
 
   /** Runs until the process is forgotten or `detach` is called. */
@@ -140,6 +149,7 @@ export class ManagedProcess {
   /** Ends the loop after the step that it is at, and leaves the container alone. */
   detach(): void {
     this.#isDetached = true;
+    this.#saveWoken();
     this.#pull.abort();
     this.#run.detach();
     this.#waker.wake();
@@ -195,6 +205,8 @@ export class ManagedProcess {
         return await this.#finish("stopped");
       case "forget":
         await this.#run.release();
+        // Later it would make the folder anew.
+        this.#saveWoken();
         await this.#discardFolders();
         return this.#services.onForgotten(this.processId);
       case "expire":
