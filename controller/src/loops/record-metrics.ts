@@ -136,7 +136,7 @@ const IN_FLIGHT = processMetrics.indexOf("in-flight");
 
 /** Connections stay open between requests. */
 function withTraffic(values: Values, traffic: ProcessTraffic | undefined): Values {
-  if (traffic === undefined) return values;
+  if (traffic?.inFlight === undefined) return values;
   const counted = values.slice();
   counted[IN_FLIGHT] = traffic.inFlight;
   return counted;

@@ -1,7 +1,7 @@
 import { createTrafficBook } from "@strata/controller/domain/network/traffic-book";
 import type { NetworkReport } from "@strata/protocol/agent/network";
 
-import { aProcessReport } from "../../support/fake-agent.ts";
+import { aProcessReport, type FakeAgent } from "../../support/fake-agent.ts";
 import { assert, suite } from "../../support/suite.ts";
 import { aNetworkScene } from "./a-network.ts";
 
@@ -64,11 +64,14 @@ suite("what goes through ingress nodes", (test) => {
     assert.is(book.ofService("s")?.queued, 6);
   });
 
-  test("says nothing of a process that no request was ever led to", () => {
+  test("says 0 requests of a process that nobody asked yet, and leaves its connections to others", () => {
     const book = createTrafficBook();
     const endpoints = [{ processId: "p", inFlight: 0, requests: 0, errors: 0 }];
     book.take("a", aReport(0, { endpoints }), { at: 0, readyOf });
-    assert.is(book.ofProcess("p"), undefined);
+    assert.equal(book.ofProcess("p"), { inFlight: undefined, requests: undefined });
+    book.take("a", aReport(0, { endpoints }), { at: 1000, readyOf });
+    assert.equal(book.ofProcess("p"), { inFlight: undefined, requests: 0 });
+    assert.is(book.ofProcess("q"), undefined);
   });
 });
 
@@ -109,23 +112,7 @@ suite("level 1 with an ingress", (test) => {
           { id: service?.id ?? "", queued: 2, requests: 2 * counted, errors: 0, latencyMs: 20 },
         ],
       });
-      await agent.report(
-        [...agent.told.values()].map((assignment) =>
-          aProcessReport(assignment, {
-            address: "10.0.3.7",
-            ports: assignment.spec.ports.map((port) => ({ ...port, hostPort: 20_001 })),
-            metrics: {
-              sampledAtMs: 1000 * (second + 1),
-              cpuUsageUs: 0,
-              memoryBytes: 1,
-              pids: 1,
-              networkRxBytes: 0,
-              networkTxBytes: 0,
-              connections: 40,
-            },
-          }),
-        ),
-      );
+      await reportProcesses(agent, second);
       controller.settle();
       controller.ticks.recordMetrics();
     }
@@ -143,4 +130,63 @@ suite("level 1 with an ingress", (test) => {
     const { series } = (await controller.call("GET", path)).body;
     assert.is(series[0]?.points.at(-1)?.[1], 200);
   });
+
+  test("puts to sleep what an ingress leads to and nobody ever asked", async () => {
+    await using scene = await aNetworkScene();
+    const { controller, agent } = scene;
+    await scene.put("/v1/scaling-policies/naps", {
+      min: 0,
+      max: 1,
+      idleAfter: "5s",
+      stableWindow: "6s",
+      stabilisation: { shrink: "0s" },
+      metrics: [{ kind: "requests", target: 50 }],
+    });
+    await scene.put("/v1/subscriptions/nap", {
+      cartridge: "hello",
+      processes: 1,
+      scalingPolicy: "naps",
+    });
+    await scene.run();
+    const wished = async (): Promise<number> =>
+      (await controller.call("GET", "/v1/subscriptions/nap")).body.processes;
+    assert.is(await wished(), 1);
+    for (let second = 0; second < 60 && (await wished()) > 0; second += 1) {
+      controller.advance(1000);
+      const { boot = "", revision = 0, services = [] } = (await scene.ask()) ?? {};
+      const none = { requests: 0, errors: 0 };
+      await scene.report({
+        boot,
+        revision,
+        endpoints: services.flatMap(({ endpoints }) =>
+          endpoints.map(({ processId }) => ({ processId, inFlight: 0, ...none })),
+        ),
+        services: services.map(({ id }) => ({ id, queued: 0, latencyMs: 0, ...none })),
+      });
+      await reportProcesses(agent, second);
+      controller.settle();
+    }
+    assert.is(await wished(), 0);
+  });
 });
+
+/** With connections that stay open between requests. */
+async function reportProcesses(agent: FakeAgent, second: number): Promise<void> {
+  await agent.report(
+    [...agent.told.values()].map((assignment) =>
+      aProcessReport(assignment, {
+        address: "10.0.3.7",
+        ports: assignment.spec.ports.map((port) => ({ ...port, hostPort: 20_001 })),
+        metrics: {
+          sampledAtMs: 1000 * (second + 1),
+          cpuUsageUs: 0,
+          memoryBytes: 1,
+          pids: 1,
+          networkRxBytes: 0,
+          networkTxBytes: 0,
+          connections: 40,
+        },
+      }),
+    ),
+  );
+}

@@ -93,7 +93,7 @@ function trafficValues(traffic: ProcessTraffic | undefined): Record<string, numb
   if (traffic === undefined) return {};
   const { inFlight, requests } = traffic;
   return {
-    "in-flight": round(inFlight),
+    ...(inFlight === undefined ? {} : { "in-flight": round(inFlight) }),
     ...(requests === undefined ? {} : { requests: round(requests) }),
   };
 }

@@ -3,8 +3,9 @@
 import type { NetworkReport } from "@strata/protocol/agent/network";
 
 export type ProcessTraffic = {
-  /** Under way, with its share of those that wait for any process of its subscription. */
-  readonly inFlight: number;
+  /** Under way, with its share of those that wait for any process of its subscription. Undefined for one that no
+   * ingress has ever led a request to: it may be asked in other ways. */
+  readonly inFlight: number | undefined;
   /** A second; undefined before there are two counts to compare. */
   readonly requests: number | undefined;
 };
@@ -31,7 +32,7 @@ export type TrafficBook = {
       readonly readyOf: (serviceId: string) => readonly string[];
     },
   ) => void;
-  /** Undefined for one that no ingress has ever led a request to, and where all figures are old. */
+  /** Undefined for one that no ingress leads to, and where all figures are old. */
   readonly ofProcess: (processId: string) => ProcessTraffic | undefined;
   readonly ofService: (serviceId: string) => ServiceTraffic | undefined;
   /** The time of the newest report of anybody, by which the others are judged. */
@@ -96,11 +97,13 @@ export function createTrafficBook(): TrafficBook {
         const share = ingress.shares.get(processId) ?? 0;
         return counted === undefined ? [] : [{ ...counted, share }];
       });
-      const isUsed = said.some(({ readings }) => (readings.at(-1)?.requests ?? 0) > 0);
-      if (!isUsed && !said.some(({ now, share }) => now + share > 0)) return undefined;
+      if (said.length === 0) return undefined;
+      const isUsed = said.some(
+        ({ readings, now, share }) => now + share + (readings.at(-1)?.requests ?? 0) > 0,
+      );
       const rates = said.flatMap(({ readings }) => rateOf(readings, "requests") ?? []);
       return {
-        inFlight: sum(said.map(({ now, share }) => now + share)),
+        inFlight: isUsed ? sum(said.map(({ now, share }) => now + share)) : undefined,
         requests: rates.length === 0 ? undefined : sum(rates),
       };
     },
