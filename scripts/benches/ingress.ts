@@ -9,8 +9,9 @@ const PEER = "haproxy";
 /** Of reactions, however few rounds the loads have. */
 const EVENTS_MIN = 20;
 
-/** The loads go to one server that answers at once, so that what is seen is the proxy. Ours has its access log on, as it
- * comes; HAProxy beside it has the shortest configuration that does the same, and no log. Reactions are those of
+/** The loads go to one server that answers at once, so that what is seen is the proxy. Ours is as it
+ * comes; HAProxy beside it has the shortest configuration that leads a host to it. Both write an access log to a file,
+ * have the same number of threads and keep connections. Reactions are those of
  * a whole installation. */
 export const bench: Bench = {
   name: "ingress",

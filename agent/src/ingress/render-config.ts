@@ -53,6 +53,10 @@ export function renderConfig(plan: IngressPlan, options: RenderOptions): Rendere
   return { id, files: new Map([...maps, [paths.config, config]]) };
 }
 
+const HOST = "req.hdr(host),host_only,lower";
+/** Takes what no route is for: a name that no backend has leads to the default. */
+const UNKNOWN = "unknown";
+
 /** A route's name in HAProxy. */
 export function backendName({ id }: Pick<IngressRoute, "id">): string {
   return `r.${id}`;
@@ -62,9 +66,10 @@ function renderMaps(
   { routes, challenges }: IngressPlan,
   paths: IngressPaths,
 ): readonly [string, string][] {
+  // Prefixes are compared by whole segments, because both sides end with a slash.
+  const end = isByHostAlone(routes) ? "" : "/";
   const lines = routes.flatMap(({ route }) =>
-    // Prefixes are compared by whole segments, because both sides end with a slash.
-    route.hosts.map((host) => `${host}${route.path}/ ${backendName(route)}\n`),
+    route.hosts.map((host) => `${host}${route.path}${end} ${backendName(route)}\n`),
   );
   const wildcards = new Set(
     routes.flatMap(({ route }) => route.hosts.filter((host) => host.startsWith("*."))),
@@ -109,7 +114,6 @@ defaults
   mode http
   option redispatch 1
   option dontlognull
-  retry-on conn-failure empty-response
   timeout connect 3s
   timeout http-request 15s
   timeout http-keep-alive ${KEEP_ALIVE_MS}ms
@@ -127,30 +131,52 @@ ${https ? renderBinds(settings.httpsPort, options, ` ssl crt-list ${paths.certif
   option idle-close-on-response
   timeout client ${Math.max(60_000, ...idleMs)}ms
 ${renderProxyFrom(settings)}${renderLog(settings, httpLogFormat)}
-  http-request set-var(txn.path) path
-  http-request set-var(txn.challenge) path,map_str(${paths.challenges})
+  capture request header Host len 255
+${renderChallenges(plan, paths)}  http-request del-header x-forwarded- -m beg
+  http-request del-header forwarded
+  http-request del-header x-real-ip
+  http-request del-header x-strata- -m beg
+  option forwardfor
+${https ? "  http-request add-header X-Forwarded-Proto https if { ssl_fc }\n" : ""}  http-request add-header X-Forwarded-Proto http${https ? " if !{ ssl_fc }" : ""}
+  http-request add-header X-Forwarded-Host %[req.hdr(host)]
+  http-request add-header X-Forwarded-Port %[dst_port]
+${renderChoice(plan, paths)}
+backend ${UNKNOWN}
+  ${frontAnswers.unknownRoute}
+`,
+    ...plan.routes.flatMap(({ route }) => renderTcpFront(route, options)),
+  ];
+  return fronts.join("\n");
+}
+
+function renderChallenges({ challenges }: IngressPlan, { challenges: map }: IngressPaths): string {
+  if (challenges.length === 0) return "";
+  return `  http-request set-var(txn.challenge) path,map_str(${map})
   http-request return status 200 content-type text/plain lf-string "%[var(txn.challenge)]" if { var(txn.challenge) -m found }
-  http-request set-var(txn.host) req.hdr(host),host_only,lower
+`;
+}
+
+/** Nothing looks at more of a request than its host: no wildcard and no path leads anywhere. */
+function isByHostAlone(routes: IngressPlan["routes"]): boolean {
+  return routes.every(
+    ({ route: { hosts, path } }) =>
+      hosts.length === 0 || (path === "" && !hosts.some((host) => host.startsWith("*."))),
+  );
+}
+
+/** Variables and lookups cost each request, so there are only those that the routes need. */
+function renderChoice({ routes }: IngressPlan, paths: IngressPaths): string {
+  const choice = isByHostAlone(routes)
+    ? `  use_backend %[${HOST},map_str(${paths.routes})]`
+    : `  http-request set-var(txn.path) path
+  http-request set-var(txn.host) ${HOST}
   http-request set-var(txn.key) var(txn.host),concat(,txn.path,/)
   http-request set-var(txn.route) var(txn.key),map_beg(${paths.routes})
   http-request set-var(txn.site) var(txn.host),map_end(${paths.wildcards}) if !{ var(txn.route) -m found }
   http-request set-var(txn.key) var(txn.site),concat(,txn.path,/) if { var(txn.site) -m found }
   http-request set-var(txn.route) var(txn.key),map_beg(${paths.routes}) if { var(txn.site) -m found }
-  ${frontAnswers.unknownRoute} if !{ var(txn.route) -m found }
-  http-request del-header x-forwarded- -m beg
-  http-request del-header forwarded
-  http-request del-header x-real-ip
-  http-request del-header x-strata- -m beg
-  http-request set-header X-Forwarded-For %[src]
-  http-request set-header X-Forwarded-Proto https if { ssl_fc }
-  http-request set-header X-Forwarded-Proto http if !{ ssl_fc }
-  http-request set-header X-Forwarded-Host %[req.hdr(host)]
-  http-request set-header X-Forwarded-Port %[dst_port]
-  use_backend %[var(txn.route)]
-`,
-    ...plan.routes.flatMap(({ route }) => renderTcpFront(route, options)),
-  ];
-  return fronts.join("\n");
+  use_backend %[var(txn.route)]`;
+  return `${choice}\n  default_backend ${UNKNOWN}\n`;
 }
 
 function renderTcpFront(route: IngressRoute, options: RenderOptions): readonly string[] {
@@ -216,15 +242,22 @@ function renderRoute({ route, wakes }: RoutePlan, httpsPort: number | undefined)
   const waker = `  server waker unix@${WAKER_SOCKET_IN_ROOT} backup\n`;
   return `${head}  timeout server ${limits.answerMsMax}ms
   http-request set-timeout server ${limits.idleMsMax}ms if { req.hdr(accept) -m sub text/event-stream }
-  http-request disable-l7-retry if !{ method GET HEAD OPTIONS PUT DELETE TRACE }
-  http-request set-header X-Strata-Route ${id}
+${renderRetries(route)}  http-request add-header X-Strata-Route ${id}
 ${renderRedirect(route, httpsPort)}${renderSticky(route)}${routeAnswers(route)}${wakes ? waker : ""}`;
+}
+
+/** A copy of each request is kept for this: none where nothing is tried again. */
+function renderRetries({ retries }: IngressRoute): string {
+  if (retries === 0) return "";
+  return `  retry-on conn-failure empty-response
+  http-request disable-l7-retry if !{ method GET HEAD OPTIONS PUT DELETE TRACE }
+`;
 }
 
 function renderRedirect({ redirectToHttps }: IngressRoute, httpsPort: number | undefined): string {
   if (!redirectToHttps || httpsPort === undefined) return "";
   const port = httpsPort === 443 ? "" : `:${httpsPort}`;
-  return `  http-request redirect location https://%[var(txn.host)]${port}%[pathq] code 308 unless { ssl_fc }\n`;
+  return `  http-request redirect location https://%[${HOST}]${port}%[pathq] code 308 unless { ssl_fc }\n`;
 }
 
 function renderSticky({ id, sticky }: IngressRoute): string {

@@ -1,7 +1,7 @@
 /** An ingress as agents run it, bare HAProxy, and the server that both lead to. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -49,12 +49,16 @@ frontend web
   );
 }
 
-/** The shortest configuration that leads a host to a server. */
+/** The shortest configuration that leads a host to a server, with the usual access log and header. */
 export function aBareProxy(backendPort: number): Promise<Proxy> {
   return startHaproxy(
     (port) => `global
   maxconn 1000
+  log stdout len 8192 format raw local0 info
 ${DEFAULTS}
+  log global
+  option httplog
+  option forwardfor
 frontend web
   bind 127.0.0.1:${port}
   use_backend web if { req.hdr(host) -i ${HOST} }
@@ -70,8 +74,13 @@ async function startHaproxy(configOf: (port: number) => string): Promise<Proxy> 
   const port = await findFreePorts();
   const file = join(folder, "haproxy.cfg");
   writeFileSync(file, configOf(port));
+  const log = openSync(join(folder, "access.log"), "a");
   // A session of its own, as that of an ingress: on a busy machine the kernel shares the processors out by sessions.
-  const child = spawn(HAPROXY, ["-db", "-f", file], { stdio: "ignore", detached: true });
+  const child = spawn(HAPROXY, ["-db", "-f", file], {
+    stdio: ["ignore", log, "ignore"],
+    detached: true,
+  });
+  closeSync(log);
   const proxy: Proxy = {
     port,
     host: HOST,
