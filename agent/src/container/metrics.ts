@@ -3,8 +3,8 @@ import { readFileSync } from "node:fs";
 import type { ProcessMetrics } from "@strata/protocol/agent/messages";
 
 import type { Cgroups } from "../cgroup/cgroups.ts";
-import { readProcFile } from "../host/process-table.ts";
 import type { TrafficCounters } from "../network/network.ts";
+import { type Counted, countConnections } from "./connections.ts";
 import { createSlowCounters } from "./slow-counters.ts";
 
 export type MetricSources = {
@@ -25,7 +25,8 @@ export type Sampler = {
 };
 
 /** What needs more than one look. */
-type Sample = Pick<ProcessMetrics, "memoryBytes" | "pids" | "connections"> & {
+type Sample = Pick<ProcessMetrics, "memoryBytes" | "pids"> & {
+  readonly counted: Counted | undefined;
   readonly cpuUsageUs: number;
   readonly atMs: number;
   readonly trafficBytes: number;
@@ -47,10 +48,10 @@ export function createSampler(
     const usage = cgroups.readUsage(processId);
     if (usage === undefined) return undefined;
     const { pid, ports, uptimeMs } = sources;
-    const connections = pid === undefined ? undefined : countConnections(pid, ports);
+    const now = { ports, uptimeMs, before: known?.counted };
     return {
       ...usage,
-      ...(connections === undefined ? {} : { connections }),
+      counted: pid === undefined ? undefined : countConnections(pid, now),
       atMs: uptimeMs,
       trafficBytes: countTraffic(sources),
     };
@@ -60,10 +61,11 @@ export function createSampler(
       const found = sample(processId, sources);
       if (found === undefined) return undefined;
       samples.set(processId, found);
-      const { atMs: _at, trafficBytes: _trafficBytes, ...usage } = found;
+      const { atMs: _at, trafficBytes: _trafficBytes, counted, ...usage } = found;
       const { traffic, uptimeMs } = sources;
       return {
         ...usage,
+        ...(counted === undefined ? {} : { connections: counted.connections }),
         ...counters.read(processId, { uptimeMs, isStill: found.atMs !== uptimeMs }),
         networkRxBytes: traffic?.rxBytes ?? 0,
         networkTxBytes: traffic?.txBytes ?? 0,
@@ -96,26 +98,4 @@ function countTraffic({ traffic, ports }: MetricSources): number {
 export function readUptimeMs(): number {
   const [seconds = ""] = readFileSync("/proc/uptime", "utf8").split(" ");
   return Math.round(Number(seconds) * 1000);
-}
-
-/** In the network namespace of the process; undefined when it is gone. */
-function countConnections(pid: number, ports: readonly number[]): number | undefined {
-  if (ports.length === 0) return 0;
-  const tables = ["tcp", "tcp6"].map((name) => readProcFile(`/proc/${pid}/net/${name}`));
-  if (tables.every((table) => table === undefined)) return undefined;
-  return tables.reduce((sum, table) => sum + countEstablished(table ?? "", new Set(ports)), 0);
-}
-
-/** The kernel's number for a connection in both directions (include/net/tcp_states.h). */
-const ESTABLISHED = "01";
-
-/** Rows of `/proc/net/tcp` whose own port is one of `ports`. Exported for its test. */
-export function countEstablished(table: string, ports: ReadonlySet<number>): number {
-  let count = 0;
-  for (const line of table.split("\n").slice(1)) {
-    const [, local = "", , state] = line.trim().split(/\s+/);
-    const port = Number.parseInt(local.slice(local.lastIndexOf(":") + 1), 16);
-    if (state === ESTABLISHED && ports.has(port)) count += 1;
-  }
-  return count;
 }

@@ -2,7 +2,12 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { connect, createServer, type AddressInfo } from "node:net";
 
-import { countEstablished, readUptimeMs } from "@strata/agent/container/metrics";
+import {
+  type Counted,
+  countConnections,
+  countEstablished,
+} from "@strata/agent/container/connections";
+import { readUptimeMs } from "@strata/agent/container/metrics";
 
 import { assert, suite } from "../../support/suite.ts";
 
@@ -21,6 +26,30 @@ suite("connections of a process", (test) => {
     assert.is(count(port), 2, "the other ends have another port of their own");
     assert.is(count(port === 1 ? 2 : 1), 0);
     for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+
+  test("are counted anew when sockets came or went, and after a second", async () => {
+    const server = createServer();
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    // The cast: a server that listens on TCP has such an address.
+    const { port } = server.address() as AddressInfo;
+    const count = (uptimeMs: number, before?: Counted): Counted | undefined =>
+      countConnections(process.pid, { ports: [port], uptimeMs, before });
+    const client = connect(port, "127.0.0.1");
+    await once(client, "connect");
+    const first = count(0);
+    assert.is(first?.connections, 1);
+    assert.ok(first !== undefined && Number(first.sockets[0]) >= 3);
+    const wrong = { ...first, connections: 99 };
+    const soon = count(999, wrong);
+    // Others of this machine may open and close sockets meanwhile.
+    const isSame = soon?.sockets.join() === wrong.sockets.join();
+    assert.is(soon?.connections, isSame ? 99 : 1);
+    assert.is(count(1000, wrong)?.connections, 1);
+    assert.is(count(1, { ...wrong, sockets: [0, 0] })?.connections, 1);
+    client.destroy();
     server.close();
   });
 
