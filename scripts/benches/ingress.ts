@@ -2,21 +2,23 @@ import { aScratchInstance } from "../instance/scratch.ts";
 import type { Bench, Contestant, Result } from "./bench.ts";
 import { runWrk, type WrkFigures } from "./ingress/load.ts";
 import { aBackend, aBareProxy, anIngressProxy, type Proxy } from "./ingress/proxies.ts";
-import { measureReactions } from "./ingress/reaction.ts";
+import { type EventsContext, measureReactions } from "./ingress/reaction.ts";
+import { aSleeper, type Depth } from "./ingress/sleeper.ts";
+import { measureWakes } from "./ingress/wake.ts";
 import { goalAtLeast, goalBound, interleave, summarize } from "./measure.ts";
 
 const PEER = "haproxy";
-/** Of reactions, however few rounds the loads have. */
+/** Of reactions and of wakes of either depth, however few rounds the loads have. */
 const EVENTS_MIN = 20;
 
 /** The loads go to one server that answers at once, so that what is seen is the proxy. Ours is as it
  * comes; HAProxy beside it has the shortest configuration that leads a host to it. Both write an access log to a file,
- * have the same number of threads and keep connections. Reactions are those of
+ * have the same number of threads and keep connections. Reactions and wakes are those of
  * a whole installation. */
 export const bench: Bench = {
   name: "ingress",
   summary:
-    "Requests through the ingress beside bare HAProxy, and how soon it leads to a new process",
+    "Requests through the ingress beside bare HAProxy, and how soon it leads to processes that are new or asleep",
   rounds: 7,
   run: async ({ rounds, say, folder }) => {
     const [rate, p99] = await measureLoads(rounds, say);
@@ -24,9 +26,21 @@ export const bench: Bench = {
     await using scratch = await aScratchInstance(folder, say);
     const context = { instance: scratch.instance, events, say };
     const reaction = percentiles("RUNNING → first request", await measureReactions(context));
+    const frozen = await wakesOf("frozen", context);
+    const stopped = await wakesOf("stopped", context);
     return {
-      results: [rate, p99, reaction.p50, reaction.p99],
-      goals: [goalAtLeast(rate, PEER, 0.95), goalBound(reaction.p99, 300)],
+      results: [
+        rate,
+        p99,
+        ...[reaction, frozen, stopped].flatMap((figures) => [figures.p50, figures.p99]),
+      ],
+      goals: [
+        goalAtLeast(rate, PEER, 0.95),
+        goalBound(reaction.p99, 300),
+        goalBound(frozen.p50, 20),
+        goalBound(stopped.p50, 300),
+        goalBound(stopped.p99, 1000),
+      ],
     };
   },
 };
@@ -57,11 +71,19 @@ async function measureLoads(
   ];
 }
 
+async function wakesOf(
+  depth: Depth,
+  { instance, events, say }: EventsContext,
+): Promise<Percentiles> {
+  await using sleeper = await aSleeper(instance, depth);
+  say(`${events} wakes of what is ${depth}`);
+  return percentiles(`request → answer, ${depth}`, await measureWakes(sleeper, events));
+}
+
+type Percentiles = { readonly p50: Result; readonly p99: Result };
+
 /** Of single events: the figure is the percentile of all of them. */
-function percentiles(
-  what: string,
-  figures: readonly number[],
-): { readonly p50: Result; readonly p99: Result } {
+function percentiles(what: string, figures: readonly number[]): Percentiles {
   const sorted = figures.toSorted((a, b) => a - b);
   const at = (share: number): number => sorted[Math.ceil(share * sorted.length) - 1] ?? Number.NaN;
   const whole = summarize(what, "ms", new Map([["strata", figures]]));

@@ -62,7 +62,8 @@ async function untilGone(api: Call, path: string): Promise<void> {
   if (isGone === undefined) throw new Error(`${path} still runs after ${ANSWER_MS_MAX} ms`);
 }
 
-async function untilAnswered(instance: Instance, alias: string): Promise<number> {
+/** Asks again and again. Resolves with the time of the first answer. */
+export async function untilAnswered(instance: Instance, alias: string): Promise<number> {
   const endsAt = performance.now() + ANSWER_MS_MAX;
   while (performance.now() < endsAt) {
     if ((await askIngress(instance, alias)) === 200) return performance.now();
