@@ -11,7 +11,8 @@ import { emptyView } from "../network/view.ts";
 /** What cannot be read off a file is tried, where it leaves nothing behind: on a mount that never gets a name, in a
  * network namespace that ends with the probe, in a dry run of nft. Each rejects with what the kernel said. */
 
-const PROBE_MS_MAX = 10_000;
+/** The first of them has the kernel load modules: on an emulated machine that takes longer than all else. */
+const PROBE_MS_MAX = 60_000;
 
 /** Maps the ids of a clone of the folder's mount, as each container's layers are mapped. Not every file system can. */
 const idMapProbe = String.raw`
