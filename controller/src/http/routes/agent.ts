@@ -8,7 +8,6 @@ import {
   Report,
   ReportResponse,
 } from "@strata/protocol/agent/messages";
-import { parseDurationMs } from "@strata/protocol/units";
 import { z } from "zod";
 
 import { bearerOf } from "../../access/bearer.ts";
@@ -24,6 +23,7 @@ import { keepReading } from "../../store/kept-tables.ts";
 import { countNodes, getNode } from "../../store/nodes.ts";
 import { listLeavingVolumes } from "../../store/volumes.ts";
 import { answerJson } from "../answer.ts";
+import { LongPollQuery, waitMsOf } from "../long-poll.ts";
 import type { Router } from "../route.ts";
 import type { Services } from "../services.ts";
 import { takeWoken } from "./wake.ts";
@@ -101,15 +101,6 @@ export function addAgentRoutes(router: Router, services: Services): void {
   addAssignmentRoute(router, services);
 }
 
-const WaitQuery = z.strictObject({
-  revision: z.coerce.number().int().min(0).default(0),
-  wait: z
-    .string()
-    .max(20)
-    .regex(/^\d+(\.\d+)?(ms|s|m)?$/, "write a duration such as 30s")
-    .default("0s"),
-});
-
 function addAssignmentRoute(router: Router, services: Services): void {
   const { store, clock, nodeWakeups, rendezvous, epoch, epochs } = services;
   router.add({
@@ -118,15 +109,14 @@ function addAssignmentRoute(router: Router, services: Services): void {
     access: "node",
     summary: "All that the node shall run, when it differs from the revision that it has.",
     params: Params,
-    query: WaitQuery,
+    query: LongPollQuery,
     answers: {
       200: { description: "The assignments.", schema: Assignments },
       204: { description: "Nothing new in the time of the wait." },
     },
     handle: async ({ params: { id: nodeId }, query, c }) => {
       const { signal } = c.req.raw;
-      const waitMs = Math.min(limits.longPollMsMax, parseDurationMs(query.wait));
-      const endsAt = clock.monotonicMs() + waitMs;
+      const endsAt = clock.monotonicMs() + waitMsOf(query);
       for (;;) {
         // Not only newer ones: after a restore ours may be behind what the node has.
         const node = getNode(store.sql, nodeId);

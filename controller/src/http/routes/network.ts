@@ -1,23 +1,15 @@
 /** What agents ask and say of the network: see protocol/agent/network.ts. */
 import { NetworkReport, NetworkTable } from "@strata/protocol/agent/network";
-import { parseDurationMs } from "@strata/protocol/units";
 import { z } from "zod";
 
 import { limits } from "../../config.ts";
 import { answerNothing } from "../answer.ts";
+import { LongPollQuery, waitMsOf } from "../long-poll.ts";
 import type { Router } from "../route.ts";
 import type { Services } from "../services.ts";
 
 const Params = z.object({ id: z.string().max(100) });
-const WaitQuery = z.strictObject({
-  boot: z.string().max(100).default(""),
-  revision: z.coerce.number().int().min(0).default(0),
-  wait: z
-    .string()
-    .max(20)
-    .regex(/^\d+(\.\d+)?(ms|s|m)?$/, "write a duration such as 30s")
-    .default("0s"),
-});
+const TableQuery = LongPollQuery.extend({ boot: z.string().max(100).default("") });
 
 export function addNetworkRoutes(router: Router, services: Services): void {
   const { network, epoch, epochs } = services;
@@ -27,7 +19,7 @@ export function addNetworkRoutes(router: Router, services: Services): void {
     access: "node",
     summary: "What has changed of the network since the revision that the node has.",
     params: Params,
-    query: WaitQuery,
+    query: TableQuery,
     answers: {
       200: { description: "What is new.", schema: NetworkTable },
       204: { description: "Nothing new in the time of the wait." },
@@ -37,7 +29,7 @@ export function addNetworkRoutes(router: Router, services: Services): void {
         epoch,
         boot: query.boot,
         revision: query.revision,
-        waitMs: Math.min(limits.longPollMsMax, parseDurationMs(query.wait)),
+        waitMs: waitMsOf(query),
         signal: c.req.raw.signal,
         // Before somebody confirms a restored state, nodes go on with what they were told last.
         mayTell: epochs.isConfirmed,
