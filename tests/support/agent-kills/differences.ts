@@ -51,7 +51,7 @@ export function findDifferences(machine: Machine, report: Report | undefined): r
       knownIds.filter((id) => list(join(paths.processes, id)).includes("scratch")),
       runningIds,
     ),
-    ...compare("published ports", listPublishedPorts(bridge), portsOf(reports)),
+    ...compare("published ports", listPublishedPorts(bridge), [...portsOf(reports), ...NAME_PORTS]),
     ...count("wires", listWires(bridge), running.length),
     ...count("network devices", listDevices(bridge), running.length + 1),
     ...findStrays(machine),
@@ -62,6 +62,9 @@ export function findDifferences(machine: Machine, report: Report | undefined): r
       .map((path) => `${path} is mounted on the host`),
   ];
 }
+
+/** Of the bridge, which lead to the name server that is in use. */
+const NAME_PORTS = ["tcp/53", "udp/53"];
 
 function ids(reports: readonly ProcessReport[]): readonly string[] {
   return reports.map(({ processId }) => processId);
@@ -118,15 +121,26 @@ export function findReplaced(key: string, slots: readonly Slot[]): readonly stri
   });
 }
 
-/** Programs that work in the agent's folders, but for the agent itself and its containers. */
+/** Programs that work in the agent's folders, but for the agent itself, its containers and one name server. */
 function findStrays({ folder, cgroups, agentPid }: Machine): readonly string[] {
   const expected = new Set([
     agentPid,
     ...cgroups.listProcessIds().flatMap((processId) => cgroups.listAllPids(processId)),
   ]);
-  return findProcesses(folder)
-    .filter(({ pid, words }) => !expected.has(pid) && !words.includes("rm"))
-    .map(({ pid, words }) => `pid ${pid} is left: ${words.join(" ").slice(0, 200)}`);
+  const found = findProcesses(folder).filter(
+    ({ pid, words }) => !expected.has(pid) && !words.includes("rm"),
+  );
+  const [servers = [], others = []] = [true, false].map((isServer) =>
+    found.filter(({ words }) => (words[0]?.endsWith("/dnsmasq") ?? false) === isServer),
+  );
+  return [
+    ...count(
+      "name servers",
+      servers.map(({ pid }) => `${pid}`),
+      1,
+    ),
+    ...others.map(({ pid, words }) => `pid ${pid} is left: ${words.join(" ").slice(0, 200)}`),
+  ];
 }
 
 /** A layer whose image was not whole yet when it was given up may wait for the next pull. */
